@@ -1,0 +1,40 @@
+# Everything runs from the virtual environment in .venv; each target sets up what it needs.
+#
+#   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images)
+#   ARGS=...                     further arguments for pytest (test)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench images docker venv clean
+
+BIN := .venv/bin
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | column -t -s '|' 2>/dev/null || cat Makefile
+
+demo: images ## Run the demo: failovers, and what the clients saw of them
+	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE))
+
+test: images ## Run all tests
+	@exec $(BIN)/pytest $(ARGS)
+
+check: venv ## Lint, format, types and import contracts; needs no Docker
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: images ## Measure failovers
+	@exec $(BIN)/python -m benchmarks.failover
+
+images: docker ## Have the databases' images: present, pulled or built
+	@exec $(BIN)/python -m hamanager.images $(ENGINE)
+
+docker: venv ## Have a Docker engine that answers; installs and starts one as root
+	@exec scripts/setup-docker.sh
+
+venv: ## Have .venv with hamanager in it
+	@exec scripts/setup-venv.sh
+
+clean: ## Remove what was made in the checkout; Docker and its images stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

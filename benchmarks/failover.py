@@ -1,0 +1,75 @@
+"""How long a fail-over takes: SIGKILL of the primary's server process to the first write that
+another instance accepts.
+
+    python -m benchmarks.failover [--engine redis] [--rounds 10]
+
+The client is a plain loop over the instances' addresses (as an application reconnects); the
+daemon runs as a process of its own. After each round the failed instance has to be back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import time
+
+from hamanager.stage import Stage
+from hamanager_drivers.registry import load_drivers
+
+RECOVERY_SECONDS = 180
+
+
+def main() -> int:
+    """Run the rounds and print minimum, median and maximum."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=sorted(load_drivers()), action="append")
+    parser.add_argument("--rounds", type=int, default=10)
+    arguments = parser.parse_args()
+    rows = []
+    with Stage() as stage:
+        for engine in arguments.engine or sorted(stage.drivers):
+            rows.append((engine, *measure(stage, engine, arguments.rounds)))
+    print("\nSIGKILL of the primary's process to the first write accepted elsewhere, in ms")
+    print(f"{'engine':<10}{'rounds':>8}{'minimum':>10}{'median':>10}{'maximum':>10}{'lost':>12}")
+    for engine, gaps, lost, acknowledged in rows:
+        print(
+            f"{engine:<10}{len(gaps):>8}{min(gaps) * 1e3:>10.0f}"
+            f"{statistics.median(gaps) * 1e3:>10.0f}{max(gaps) * 1e3:>10.0f}"
+            f"{lost:>6} of {acknowledged}"
+        )
+    return 0
+
+
+def measure(stage: Stage, engine: str, rounds: int) -> tuple[list[float], int, int]:
+    """The gaps in seconds, the number of writes lost and of writes acknowledged."""
+    size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
+    stage.command("create", "db", "--engine", engine, "--instances", str(size))
+    stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    writer = stage.start_writer("db")
+    gaps = []
+    try:
+        for number in range(1, rounds + 1):
+            time.sleep(1.0)
+            old = stage.primary("db").name
+            process = int(stage.container(old).attrs["State"]["Pid"])
+            killed = time.monotonic()
+            os.kill(process, signal.SIGKILL)
+            accepted = writer.wait_for_write(after=killed, not_on=old, timeout_seconds=60)
+            if accepted is None:
+                sys.exit(f"{engine}: no write accepted within 60 s in round {number}")
+            gaps.append(accepted.at - killed)
+            print(f"{engine} round {number}: {gaps[-1] * 1e3:.0f} ms", flush=True)
+            time.sleep(0.5)
+            stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    finally:
+        writer.stop()
+    lost, acknowledged = stage.lost("db", writer), len(writer.acknowledged())
+    stage.command("destroy", "db", "--yes")
+    return gaps, lost, acknowledged
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

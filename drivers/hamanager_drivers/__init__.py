@@ -1,0 +1,1 @@
+"""Drivers for real engines, one package each; none knows another."""

@@ -1,0 +1,1 @@
+"""Redis (and Valkey): asynchronous replication, promoted by the manager."""

@@ -1,0 +1,64 @@
+"""How a Redis server is started."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
+from hamanager.values.service import ServiceContext, Target
+
+PORT = 6379
+MANAGER = "hamanager"
+REPLICATOR = "replicator"
+NOWHERE = ("127.0.0.1", 1)
+"""The primary of a server that nobody has spoken to: nothing listens there. A server that
+follows it refuses writes, and it never gives a full copy of itself to a former standby."""
+MEMORY_SHARE = 0.7
+"""The part of the container's limit for data; the rest is for buffers and copy-on-write."""
+
+
+def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
+    """One configuration file; nothing in it is ever rewritten by the server, so that it starts
+    as a standby of nobody whoever starts it."""
+    return LaunchSpec(
+        script=f"exec redis-server {FILES_DIRECTORY}/redis.conf",
+        port=PORT,
+        files={"redis.conf": FileContent(_configuration(service, target))},
+    )
+
+
+def _configuration(service: ServiceContext, target: Target) -> str:
+    secrets = service.secrets
+    lines = [
+        f"port {PORT}",
+        "bind * -::*",
+        "protected-mode no",
+        f"dir {DATA_DIRECTORY}",
+        "appendonly yes",
+        "appendfsync everysec",
+        'save ""',
+        "replicaof {} {}".format(*NOWHERE),
+        f"masteruser {REPLICATOR}",
+        f"masterauth {secrets['replication_password']}",
+        f"replica-announce-ip {target.host}",
+        f"replica-announce-port {target.port}",
+        # A silent link shows within seconds, and a copy starts at once.
+        "repl-ping-replica-period 1",
+        "repl-timeout 10",
+        "repl-diskless-sync yes",
+        "repl-diskless-sync-delay 0",
+        "repl-backlog-size 64mb",
+        "tcp-keepalive 10",
+        f"user default on {_hashed(secrets['password'])} ~* &* +@all -@admin",
+        f"user {MANAGER} on {_hashed(secrets['manager_password'])} ~* &* +@all",
+        f"user {REPLICATOR} on {_hashed(secrets['replication_password'])}"
+        " +psync +replconf +ping",
+    ]
+    if service.memory_bytes is not None:
+        lines.append(f"maxmemory {int(service.memory_bytes * MEMORY_SHARE)}")
+        lines.append("maxmemory-policy noeviction")
+    return "\n".join(lines) + "\n"
+
+
+def _hashed(password: str) -> str:
+    return "#" + hashlib.sha256(password.encode()).hexdigest()

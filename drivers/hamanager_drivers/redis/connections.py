@@ -1,0 +1,101 @@
+"""Connections to Redis servers, and its client's errors in the contract's words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
+from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.redis.config import MANAGER
+
+TIMEOUT_SECONDS = 1.0
+
+
+class Connections:
+    """One client, with a small pool of connections, per server."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, redis.Redis] = {}
+        self._lock = threading.Lock()
+
+    def manager(self, service: ServiceContext, target: Target) -> redis.Redis:
+        """A client with the manager's rights."""
+        with self._lock:
+            client = self._clients.get(target.address)
+            if client is None:
+                client = self._clients[target.address] = connect(
+                    target, MANAGER, service.secrets["manager_password"], TIMEOUT_SECONDS, retries=1
+                )
+            return client
+
+    def forget(self, target: Target) -> None:
+        """Close the connections to that server."""
+        with self._lock:
+            client = self._clients.pop(target.address, None)
+        if client is not None:
+            client.close()
+
+
+def connect(
+    target: Target, username: str, password: str, timeout_seconds: float, retries: int = 0
+) -> redis.Redis:
+    """A client whose every call is bounded. With `retries=1` a connection that turns out to be
+    broken is replaced once."""
+    return redis.Redis(
+        host=target.host,
+        port=target.port,
+        username=username,
+        password=password,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), retries),
+        retry_on_error=[redis.ConnectionError] if retries else [],
+        decode_responses=True,
+        protocol=2,
+    )
+
+
+@contextlib.contextmanager
+def told_apart(target: Target) -> Iterator[None]:
+    """Turns the client's errors into the contract's; none of their texts holds a secret."""
+    try:
+        yield
+    except redis.TimeoutError as error:
+        raise SilentError(f"{target.name} at {target.address} did not answer in time") from error
+    except redis.BusyLoadingError as error:
+        raise BusyError(f"{target.name} is loading its data") from error
+    except redis.AuthenticationError as error:
+        raise ServerError(f"{target.name} does not accept the manager's password") from error
+    except redis.ConnectionError as error:
+        if "max number of clients" in str(error):
+            raise BusyError(f"{target.name} has no connection left") from error
+        if _cause(error) in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT):
+            raise SilentError(f"{target.name} at {target.address} is out of reach") from error
+        raise RefusedError(f"nothing answers for {target.name} at {target.address}") from error
+    except redis.ResponseError as error:
+        if str(error).startswith("BUSY"):
+            raise BusyError(f"{target.name} is busy running a script") from error
+        raise ServerError(f"{target.name} answered: {error}") from error
+
+
+def _cause(error: BaseException) -> int | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno is not None:
+            return seen.errno
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def info(client: redis.Redis) -> dict[str, Any]:
+    """INFO as a flat dictionary."""
+    answer: dict[str, Any] = client.info()
+    return answer

@@ -1,0 +1,225 @@
+"""The Redis driver."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import redis
+
+from hamanager.contracts.driver import LaunchSpec
+from hamanager.errors import RefusedError, ServerError, SilentError
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.service import ServiceContext, Target
+from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager_drivers.ranking import rank_by
+from hamanager_drivers.redis import config
+from hamanager_drivers.redis.connections import TIMEOUT_SECONDS, Connections, info, told_apart
+from hamanager_drivers.redis.lag import OffsetHistory
+from hamanager_drivers.redis.status import covers, relate, server_status
+from hamanager_drivers.redis.writer import RedisWriter
+
+HAND_OVER_SECONDS = 5.0
+
+
+class RedisDriver:
+    """Redis 6.2 and later, Valkey."""
+
+    engine = "redis"
+    capabilities = Capabilities(
+        allowed_instances=(1, 2, 3, 4, 5),
+        elects_itself=False,
+        restart_keeps_writes=False,
+        minimum_memory_bytes=32 * 1024**2,
+        url_names_all=False,
+    )
+
+    def __init__(self) -> None:
+        self._connections = Connections()
+        self._histories: dict[str, OffsetHistory] = defaultdict(OffsetHistory)
+        self._lock = threading.Lock()
+
+    def new_secrets(self) -> dict[str, str]:
+        """Three passwords: the application's, the manager's, the standbys'."""
+        names = ("password", "manager_password", "replication_password")
+        return {name: secrets.token_hex(24) for name in names}
+
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        """A server that follows nobody and refuses writes."""
+        return config.launch_spec(service, target)
+
+    def url(
+        self,
+        service: ServiceContext,
+        primary: Target | None,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> str | None:
+        """`redis://:PASSWORD@HOST:PORT/0` of the primary."""
+        if primary is None:
+            return None
+        return f"redis://:{service.secrets['password']}@{primary.address}/0"
+
+    def relate(
+        self,
+        target: Target,  # noqa: ARG002
+        standby: ServerStatus,
+        primary_target: Target,
+        primary: ServerStatus,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> Relation:
+        """By replication id and offset."""
+        return relate(standby, primary_target, primary)
+
+    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
+        """By offset within one history; the offset counts before anything else, as a standby
+        that is preferred for another reason would lose acknowledged writes."""
+        return rank_by(standbys, covers)
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        """One INFO."""
+        with told_apart(target):
+            answer = info(self._connections.manager(service, target))
+        history = self._history(service)
+        now = time.monotonic()
+        replid, offset = str(answer["master_replid"]), int(answer["master_repl_offset"])
+        if answer["role"] == "master":
+            history.note(replid, offset, now)
+            history.dataset_bytes = int(answer.get("used_memory_dataset", 0)) or None
+        lag = history.lag_seconds(replid, offset, now)
+        return server_status(answer, lag, history.dataset_bytes)
+
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:  # noqa: ARG002
+        """A bare connection: the server closes no idle ones (`timeout 0`)."""
+        try:
+            return socket.create_connection((target.host, target.port), TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            raise SilentError(f"{target.name} at {target.address} did not answer") from error
+        except OSError as error:
+            raise RefusedError(f"nothing listens for {target.name} at {target.address}") from error
+
+    def initialize(self, service: ServiceContext, target: Target) -> None:
+        """An empty server needs nothing but the word that it may take writes."""
+        self._take_writes(service, target)
+
+    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """A standby copies everything by itself once it follows."""
+        self.attach(service, target, primary, ())
+
+    def attach(
+        self,
+        service: ServiceContext,
+        target: Target,
+        primary: Target,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> None:
+        """REPLICAOF, unless it follows that primary already."""
+        with told_apart(target):
+            client = self._connections.manager(service, target)
+            seen = info(client)
+            followed = (str(seen.get("master_host")), int(seen.get("master_port", 0)))
+            if seen["role"] == "master" or followed != (primary.host, primary.port):
+                client.replicaof(primary.host, primary.port)
+
+    def drain(self, service: ServiceContext, target: Target) -> str:
+        """Nothing to wait for: a standby applies what it receives as it receives it."""
+        with told_apart(target):
+            offset = info(self._connections.manager(service, target))["master_repl_offset"]
+        return f"it has applied all it received, up to offset {offset}"
+
+    def promote(
+        self,
+        service: ServiceContext,
+        target: Target,
+        others: Sequence[Target],  # noqa: ARG002
+    ) -> str:
+        """REPLICAOF NO ONE; clients that read from it are cut off and look again."""
+        self._take_writes(service, target)
+        with told_apart(target):
+            seen = info(self._connections.manager(service, target))
+        return self._loss(service, str(seen["master_replid2"]), int(seen["second_repl_offset"]))
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        """Let it follow nobody, which makes it refuse writes, and cut its clients off."""
+        with told_apart(target):
+            pipe = self._connections.manager(service, target).pipeline(transaction=True)
+            pipe.replicaof(*config.NOWHERE)
+            _cut_clients(pipe)
+            pipe.execute()
+
+    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """FAILOVER TO, watched to its end; it answers at once and works in the background."""
+        with told_apart(primary):
+            client = self._connections.manager(service, primary)
+            client.execute_command(  # type: ignore[no-untyped-call]
+                "FAILOVER", "TO", target.host, target.port, "TIMEOUT", int(HAND_OVER_SECONDS * 1000)
+            )
+            deadline = time.monotonic() + HAND_OVER_SECONDS + 1
+            while info(client).get("master_failover_state") != "no-failover":
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{primary.name} is still handing over to {target.name}")
+                time.sleep(0.005)
+            if info(client)["role"] == "master":
+                raise ServerError(
+                    f"{target.name} did not catch up with {primary.name} in {HAND_OVER_SECONDS:g} s:"
+                    " nothing was changed"
+                )
+            pipe = client.pipeline(transaction=True)
+            _cut_clients(pipe)
+            pipe.execute()
+        return "handed over without loss"
+
+    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002
+        """The primary keeps no list of standbys: it is enough that this one stops following."""
+        with contextlib.suppress(RefusedError, SilentError):
+            self.demote(service, target)
+
+    def forget(self, target: Target) -> None:
+        """Close the connections to that server."""
+        self._connections.forget(target)
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> RedisWriter:
+        """A client with the application's password."""
+        return RedisWriter(service, target, timeout_seconds)
+
+    def _history(self, service: ServiceContext) -> OffsetHistory:
+        with self._lock:
+            return self._histories[service.name]
+
+    def _take_writes(self, service: ServiceContext, target: Target) -> None:
+        with told_apart(target):
+            client = self._connections.manager(service, target)
+            if info(client)["role"] == "master":
+                return
+            pipe = client.pipeline(transaction=True)
+            pipe.replicaof("NO", "ONE")
+            _cut_clients(pipe)
+            pipe.execute()
+            if info(client)["role"] != "master":
+                raise ServerError(f"{target.name} did not become primary")
+
+    def _loss(self, service: ServiceContext, old_replid: str, second_offset: int) -> str:
+        """What the former primary is known to have written beyond the promotion's offset."""
+        seen = self._history(service).last_offset(old_replid)
+        if seen is None or second_offset < 0:
+            return "unknown: replication is asynchronous"
+        missing = max(0, seen - (second_offset - 1))
+        return (
+            f"at least {missing} bytes of its replication stream"
+            if missing
+            else "nothing known; replication is asynchronous, so what was written in the last moment"
+        )
+
+
+def _cut_clients(pipe: redis.client.Pipeline) -> None:
+    """Applications reconnect and ask again who is primary; the manager's own stay."""
+    for kind in ("normal", "pubsub"):
+        pipe.execute_command(  # type: ignore[no-untyped-call]
+            "CLIENT", "KILL", "TYPE", kind, "USER", "default", "SKIPME", "yes"
+        )

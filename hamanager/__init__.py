@@ -1,0 +1,1 @@
+"""hamanager: high availability for MySQL, Redis and MongoDB."""

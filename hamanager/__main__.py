@@ -1,0 +1,5 @@
+"""`python -m hamanager`."""
+
+from hamanager.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The contracts between the manager's core and the outside: small, typed Protocols."""

@@ -1,0 +1,194 @@
+"""The driver contract: everything an engine does differently.
+
+Rules for every method that talks to a server:
+
+- It is bounded: no answer within the driver's time-outs raises `SilentError`. The defaults
+  are about 1 s to connect and to probe and some seconds for a change.
+- It raises only `ServerError` and its children, with one sentence that holds no secret;
+  `RefusedError` when nothing listens (refused, reset, closed before an answer),
+  `BusyError` when the server answered that it cannot serve now (loading, starting up, out of
+  connections): that is a sign of life.
+- It is idempotent: repeating it after it succeeded, or after it died half-way, is safe.
+- It may be called from several threads. Connections may be cached inside the driver; a cached
+  connection found broken is replaced once, silently, before an error is raised.
+
+Methods marked *pure* do no I/O and read no clock.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hamanager.values.capabilities import Capabilities as Capabilities
+from hamanager.values.service import ServiceContext, Target
+from hamanager.values.snapshot import Relation, ServerStatus
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """A file to be put into a container before its server starts."""
+
+    text: str = field(repr=False)
+    mode: int = 0o400
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """How a server process is started inside a container.
+
+    The container runs `/bin/sh -c SCRIPT` as an unprivileged numeric user that owns
+    `DATA_DIRECTORY` and `FILES_DIRECTORY`; only the server's binary on the PATH and a POSIX
+    shell may be relied upon. The script ends with `exec SERVER ...`, so that the server is the
+    container's process 1. Neither the script nor the environment holds a secret: secrets go
+    into files.
+    """
+
+    script: str
+    port: int
+    """The TCP port that the server listens on inside the container (on all addresses)."""
+    files: Mapping[str, FileContent] = field(default_factory=dict, repr=False)
+    """By name relative to `FILES_DIRECTORY`; written anew before every start."""
+    stop_seconds: float = 30.0
+    """How long a clean shutdown may take before it is ended by force."""
+
+
+DATA_DIRECTORY = "/hamanager/data"
+"""Mount point of the instance's data volume inside its container; survives everything."""
+FILES_DIRECTORY = "/hamanager/etc"
+"""Where `LaunchSpec.files` lie inside the container; not on the data volume."""
+
+
+class Writer(Protocol):
+    """A client that writes numbered rows to one server: for demo, benchmarks and tests.
+
+    Every method raises `ServerError` (or a child) when it fails; a failed `write` may or may
+    not have reached the data.
+    """
+
+    def prepare(self) -> None:
+        """Make the table (collection, key) that the rows go to, unless it is there."""
+        ...
+
+    def write(self, number: int) -> None:
+        """Write one row; returns when the engine has acknowledged it as the docs recommend."""
+        ...
+
+    def numbers(self) -> set[int]:
+        """Every number that the server holds."""
+        ...
+
+    def fill(self, total_bytes: int) -> None:
+        """Add about that many bytes of incompressible ballast, in acknowledged batches."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        ...
+
+
+class Driver(Protocol):
+    """One engine."""
+
+    engine: str
+    """Its name in commands: `mysql`."""
+    capabilities: Capabilities
+
+    def new_secrets(self) -> dict[str, str]:
+        """Fresh random passwords and keys for a new service, by names of the driver's own."""
+        ...
+
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        """Pure: how to start this instance. It must start unable to take client writes."""
+        ...
+
+    def url(
+        self, service: ServiceContext, primary: Target | None, members: Sequence[Target]
+    ) -> str | None:
+        """Pure: the connection URL for applications, with credentials; None without a primary
+        for engines whose URL names it."""
+        ...
+
+    def relate(
+        self,
+        target: Target,
+        standby: ServerStatus,
+        primary_target: Target,
+        primary: ServerStatus,
+        members: Sequence[Target],
+    ) -> Relation:
+        """Pure: how that standby stands towards the primary on record, `members` being all
+        instances on record."""
+        ...
+
+    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
+        """Pure: those that could be promoted without losing more than necessary, best first.
+
+        A partial order: when two hold writes that the other lacks, neither stands behind the
+        other and both are left out, together with all that are worse.
+        """
+        ...
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        """Ask one server what it is. About 1 s at the most; a few ms when it is well."""
+        ...
+
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
+        """An idle connection that the server keeps open as long as it lives: its end is the
+        first sign of death. The caller only watches it for readability and closes it."""
+        ...
+
+    def initialize(self, service: ServiceContext, target: Target) -> None:
+        """First-time set-up of a service's first server; afterwards it is the primary."""
+        ...
+
+    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Start the first full copy in the background and return; `probe` shows its progress.
+        Does nothing while one is under way. The server may end its process when it is done."""
+        ...
+
+    def attach(
+        self,
+        service: ServiceContext,
+        target: Target,
+        primary: Target,
+        members: Sequence[Target],
+    ) -> None:
+        """Do the next thing that makes it a full standby of that primary, short of discarding
+        data that is not proven to be elsewhere."""
+        ...
+
+    def drain(self, service: ServiceContext, target: Target) -> str:
+        """Stop receiving and apply everything received; returns a short note for the history.
+        Bounded; raises when not everything could be applied."""
+        ...
+
+    def promote(self, service: ServiceContext, target: Target, others: Sequence[Target]) -> str:
+        """Make it accept writes, as the last step of a fail-over; returns when it does, with a
+        short note on what was or may have been lost ('' when the engine cannot tell)."""
+        ...
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        """Make it refuse client writes at once and cut its clients off."""
+        ...
+
+    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """Planned: the primary stops taking writes, `target` catches up with all of them and
+        takes over. Undone when it fails half-way. Returns a short note."""
+        ...
+
+    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
+        """Make the service forget that standby before its container is removed."""
+        ...
+
+    def forget(self, target: Target) -> None:
+        """Close whatever connections are cached for that server."""
+        ...
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> Writer:
+        """Connect a `Writer` to that server as an application would."""
+        ...

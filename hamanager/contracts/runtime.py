@@ -1,0 +1,123 @@
+"""The runtime contract: where instances live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hamanager.contracts.driver import LaunchSpec
+from hamanager.values.snapshot import Process
+
+
+@dataclass(frozen=True)
+class Place:
+    """Names one instance towards the runtime."""
+
+    service: str
+    instance: str
+    """`db.0`."""
+    generation: int = 1
+    """Of its data volume; a new one starts empty."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """What to run at a place."""
+
+    image: str
+    host: str
+    port: int
+    """Where the server's own port is published."""
+    spec: LaunchSpec
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class RuntimeEvent:
+    """Something that happened to an instance's process."""
+
+    service: str
+    instance: str
+    what: str
+    """`started`, `exited`, `removed`, `stalled` ..."""
+
+
+class Runtime(Protocol):
+    """Starts, stops and watches server processes.
+
+    Every call is bounded in time and raises `RuntimeFailedError` (one sentence) when the
+    runtime does not do it; all are idempotent.
+    """
+
+    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
+        """A host address that clients and servers can both use, and a free port on it that is
+        not among `taken`."""
+        ...
+
+    def start(self, place: Place, container: Container) -> None:
+        """Make the container (anew when the image, the generation, the port or the script
+        changed), write its files, start its process; does nothing when it runs already.
+
+        Raises:
+            AddressTakenError: the port is used by somebody else.
+        """
+        ...
+
+    def process(self, place: Place) -> Process:
+        """Whether its process runs. Never raises: UNKNOWN when the runtime does not answer."""
+        ...
+
+    def request_stop(self, place: Place) -> None:
+        """Ask the process to end cleanly and return at once; does nothing when it has ended."""
+        ...
+
+    def kill(self, place: Place) -> None:
+        """End the process by force; returns only when it is proven gone."""
+        ...
+
+    def remove(self, place: Place, *, discard_data: bool) -> None:
+        """Remove the container; its data volume of this generation too when asked to."""
+        ...
+
+    def volume_name(self, place: Place) -> str:
+        """The name of the data volume, for people."""
+        ...
+
+    def destroy_service(self, service: str) -> None:
+        """Remove every container, volume (kept ones too) and network of the service."""
+        ...
+
+    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+        """Change the memory limit of the running container."""
+        ...
+
+    def memory_used(self, place: Place) -> int | None:
+        """Bytes in use; None when that cannot be known. Never raises."""
+        ...
+
+    def logs(self, place: Place, lines: int) -> str:
+        """The last lines that the server wrote."""
+        ...
+
+    def exit_descriptor(self, place: Place) -> int | None:
+        """A file descriptor that becomes readable the moment the process ends, where the
+        platform has one (the caller closes it); None otherwise."""
+        ...
+
+    def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
+        """Events of all instances as they happen, until `stopped()`; reconnects by itself and
+        ends within a second of `stopped()` turning true."""
+        ...
+
+    def resolve_image(self, engine: str, configured: str | None) -> str:
+        """The name of an image that is present for that engine, fetching it when needed.
+
+        Raises:
+            RuntimeFailedError: it is neither there nor can it be had.
+        """
+        ...
+
+    def labels(self, place: Place) -> Mapping[str, str]:
+        """The labels that its container carries."""
+        ...

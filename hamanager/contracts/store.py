@@ -1,0 +1,63 @@
+"""The store contract: versioned keys, compare-and-swap, an append-only history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hamanager.values.history import HistoryEntry
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A value together with the version that a compare-and-swap needs."""
+
+    value: str
+    version: int
+    """Grows with each change of the key, starting at 1; never reused, not even after a
+    deletion."""
+
+
+class Store(Protocol):
+    """Where wishes, records, secrets and history live.
+
+    Raises `StoreError` (one sentence) when it cannot be read or written within some seconds.
+    """
+
+    def get(self, key: str) -> Versioned | None:
+        """The value of a key, or None."""
+        ...
+
+    def put(self, key: str, value: str, expected: int) -> int:
+        """Set a key whose version still is `expected` (0: it does not exist); durable when it
+        returns. Returns the new version.
+
+        Raises:
+            StaleVersionError: the version is another.
+        """
+        ...
+
+    def delete(self, key: str, expected: int) -> None:
+        """Remove a key whose version still is `expected`.
+
+        Raises:
+            StaleVersionError: the version is another.
+        """
+        ...
+
+    def keys(self, prefix: str) -> Sequence[str]:
+        """All keys that begin so, sorted."""
+        ...
+
+    def append(self, entry: HistoryEntry) -> None:
+        """Add to the history."""
+        ...
+
+    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """The newest `limit` entries of that service (all when None), oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open."""
+        ...

@@ -1,0 +1,230 @@
+"""The daemon: one worker per service, and everything that wakes them.
+
+APScheduler once a second, a tripwire that ends, the runtime's events, a person's command: each
+only wakes a worker; what is done about it is decided in a pass, always in the same way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import stat
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import uvicorn
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from hamanager import paths
+from hamanager.api import ManagerPort, make_app
+from hamanager.commands import Commands
+from hamanager.contracts.clock import Clock, SystemClock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.store import Store
+from hamanager.errors import HamanagerError, NotFoundError
+from hamanager.keeping import load_context, load_record, load_wish, service_names
+from hamanager.loop import Pass, ServiceLoop
+from hamanager.observe import Observer
+from hamanager.runtimes.docker import DockerRuntime
+from hamanager.stores.sqlite import SqliteStore
+from hamanager.tripwire import Tripwires
+from hamanager.values.history import HistoryEntry
+from hamanager.values.service import Target
+from hamanager.values.snapshot import Contact, Process, Snapshot
+from hamanager.views import ServiceView, service_view
+from hamanager.worker import Worker
+from hamanager_drivers.registry import load_drivers
+from hamanager_playbooks.book import PLAYBOOKS
+
+log = logging.getLogger("hamanager")
+
+PROBE_THREADS = 32
+CONNECTION, PROCESS = "connection", "process"
+
+
+class Daemon:
+    """Watches over every service in the store; also what the API talks to."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: dict[str, Driver],
+        runtime: Runtime,
+        clock: Clock,
+        manager_id: str,
+    ) -> None:
+        self.commands = Commands(store, drivers, runtime, clock)
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._clock = clock
+        self._manager_id = manager_id
+        self._workers: dict[str, Worker] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._executor = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._tripwires = Tripwires(self._tripped)
+        self._scheduler = BackgroundScheduler(
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+
+    def start(self) -> None:
+        """Begin to watch; returns at once."""
+        self._scheduler.add_job(self._tick, "interval", seconds=1, id="tick")
+        self._scheduler.start()
+        threading.Thread(target=self._follow_events, name="runtime-events", daemon=True).start()
+        self._tick()
+
+    def stop(self) -> None:
+        """Stop watching. The databases go on as they are."""
+        self._stopping.set()
+        self._scheduler.shutdown(wait=False)
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join(timeout=10)
+        self._tripwires.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    # --- What wakes a worker ---------------------------------------------------------------
+
+    def wake(self, name: str) -> None:
+        """Let that service's worker look now."""
+        with self._lock:
+            worker = self._workers.get(name)
+            if worker is None and not self._stopping.is_set():
+                worker = self._hire(name)
+        if worker is not None:
+            worker.wake()
+
+    def _tick(self) -> None:
+        try:
+            names = service_names(self._store)
+        except HamanagerError as error:
+            log.warning("%s", error)
+            with self._lock:
+                names = list(self._workers)
+        for name in names:
+            self.wake(name)
+
+    def _hire(self, name: str) -> Worker | None:
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            return None
+        loop = ServiceLoop(
+            name,
+            self._store,
+            self._drivers[loaded[0].engine],
+            self._runtime,
+            self._clock,
+            self._executor,
+            self._manager_id,
+            PLAYBOOKS,
+        )
+        worker = self._workers[name] = Worker(loop, self._after_pass, self._after_end)
+        worker.start()
+        return worker
+
+    def _follow_events(self) -> None:
+        for event in self._runtime.events(self._stopping.is_set):
+            log.debug("runtime: %s %s", event.instance, event.what)
+            self.wake(event.service)
+
+    def _tripped(self, service: str, instance: str, kind: str) -> None:
+        log.info("%s: the %s of %s ended", service, kind, instance)
+        with self._lock:
+            worker = self._workers.get(service)
+        if worker is not None:
+            worker.loop.observer.note_trip(instance)
+            worker.wake()
+
+    def _after_pass(self, loop: ServiceLoop, done: Pass) -> None:
+        """Have a connection and a process handle open to every instance that is well."""
+        record, _ = load_record(self._store, loop.name)
+        for instance in record.instances:
+            seen = done.snapshot.of(instance.name)
+            if seen is None or seen.contact is not Contact.ANSWERS:
+                continue
+            if not self._tripwires.has(loop.name, instance.name, CONNECTION):
+                self._executor.submit(self._open_tripwire, loop, Target.of(instance))
+            place = Place(loop.name, instance.name, instance.generation)
+            if seen.process is Process.RUNNING and not self._tripwires.has(
+                loop.name, instance.name, PROCESS
+            ):
+                descriptor = self._runtime.exit_descriptor(place)
+                if descriptor is not None:
+                    self._tripwires.watch(loop.name, instance.name, PROCESS, descriptor)
+
+    def _open_tripwire(self, loop: ServiceLoop, target: Target) -> None:
+        service = loop.context()
+        if service is None:
+            return
+        try:
+            wire = loop.driver.open_tripwire(service, target)
+        except HamanagerError as error:
+            log.debug("no tripwire to %s: %s", target.name, error)
+            return
+        self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
+
+    def _after_end(self, loop: ServiceLoop) -> None:
+        with self._lock:
+            self._workers.pop(loop.name, None)
+
+    # --- What the API asks -----------------------------------------------------------------
+
+    def view(self, name: str) -> ServiceView:
+        """What `info` shows of one service.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._lock:
+            worker = self._workers.get(name)
+        last = worker.loop.last if worker else None
+        return self._view(name, last.snapshot if last else None, last.message if last else "")
+
+    def views(self) -> Sequence[ServiceView]:
+        """What `info` shows of every service."""
+        return [self.view(name) for name in service_names(self._store)]
+
+    def probe(self, name: str) -> ServiceView:
+        """The same as `view`, from a look taken now."""
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        driver = self._drivers[loaded[0].engine]
+        observer = Observer(driver, self._runtime, self._clock, self._executor)
+        record, _ = load_record(self._store, name)
+        return self._view(name, observer.look(load_context(self._store, loaded[0]), record), "")
+
+    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """What happened to a service, oldest first; also to one that is no more."""
+        return self._store.history(name, limit)
+
+    def _view(self, name: str, snapshot: Snapshot | None, message: str) -> ServiceView:
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        wish, _ = loaded
+        record, _ = load_record(self._store, name)
+        driver = self._drivers[wish.engine]
+        context = load_context(self._store, wish)
+        primary = record.instance(record.primary)
+        url = None
+        if record.initialized:
+            url = driver.url(
+                context,
+                Target.of(primary) if primary else None,
+                [Target.of(instance) for instance in record.instances],
+            )
+        return service_view(
+            wish, record, snapshot, url, driver.capabilities, self._clock.now(), message
+        )

@@ -1,0 +1,144 @@
+"""The demo: the main job on real engines, told to somebody who has never seen it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from hamanager.errors import HamanagerError
+from hamanager.stage import Stage, wait_for
+from hamanager.workload import LoadWriter
+from hamanager_drivers.registry import load_drivers
+
+BALLAST_BYTES = 64 * 1024**2
+RECOVERY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one engine's run measured."""
+
+    engine: str
+    failover_seconds: float
+    whole_again_seconds: float
+    acknowledged: int
+    lost: int
+
+
+class Narrator:
+    """Prints what happens, with the time since the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line of the story."""
+        print(f"[{time.monotonic() - self._began:6.1f} s] {text}", flush=True)
+
+    def show(self, line: str) -> None:
+        """One line that a command printed."""
+        print(f"           | {line}", flush=True)
+
+
+def run_demo(engines: Sequence[str]) -> int:
+    """Run it for these engines (all when empty); the exit code."""
+    known = load_drivers()
+    unknown = [engine for engine in engines if engine not in known]
+    if unknown:
+        print(f"unknown engine '{unknown[0]}': choose from {', '.join(known)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)
+    narrator = Narrator()
+    results: list[Result] = []
+    try:
+        narrator.say("the daemon starts: hamanager serve (in a state directory of its own)")
+        with Stage(narrator.show) as stage:
+            for engine in engines or list(known):
+                results.append(play(stage, narrator, engine))
+            narrator.say("done; whatever the demo started is removed now")
+    except KeyboardInterrupt:
+        print("\ninterrupted; whatever the demo started has been removed")
+        return 130
+    except HamanagerError as error:
+        print(f"the demo failed: {error}", file=sys.stderr)
+        return 1
+    _summarize(results)
+    return 0
+
+
+def play(stage: Stage, narrator: Narrator, engine: str) -> Result:
+    """The main job with one engine: create, scale up, kill, fail over, recover."""
+    size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
+
+    def command(*words: str) -> None:
+        narrator.say(f"$ hamanager {' '.join(words)}")
+        stage.command(*words)
+
+    print(f"\n=== {engine} " + "=" * (86 - len(engine)))
+    command("create", "db", "--engine", engine)
+    narrator.say(f"{BALLAST_BYTES >> 20} MB of random data are written, so that a copy takes a while")
+    stage.fill("db", BALLAST_BYTES)
+    writer = stage.start_writer("db")
+    narrator.say("a writer writes numbered rows from now on and counts what is acknowledged")
+    try:
+        command("scale", f"db:instances={size}")
+        narrator.say("before the failure:")
+        command("info", "db")
+        killed, failover_seconds = kill_primary(stage, narrator, writer)
+        command("info", "db")
+        wait_for("the failed instance to be back", RECOVERY_SECONDS, lambda: whole(stage, size))
+        whole_again_seconds = time.monotonic() - killed
+        narrator.say(f"all {size} instances are up again {whole_again_seconds:.1f} s after the kill:")
+        command("info", "db")
+    finally:
+        writer.stop()
+    acknowledged, lost = len(writer.acknowledged()), stage.lost("db", writer)
+    narrator.say(f"{acknowledged} writes were acknowledged in all; {lost} of them were lost")
+    command("history", "db")
+    command("destroy", "db", "--yes")
+    return Result(engine, failover_seconds, whole_again_seconds, acknowledged, lost)
+
+
+def kill_primary(stage: Stage, narrator: Narrator, writer: LoadWriter) -> tuple[float, float]:
+    """Kill the primary's container; the (monotonic) time of that, and the seconds until another
+    instance accepted a write."""
+    old = stage.primary("db").name
+    container = stage.container(old)
+    narrator.say(f"now the primary is killed: docker kill {container.name}")
+    killed = time.monotonic()
+    container.kill()
+    accepted = writer.wait_for_write(after=killed, not_on=old, timeout_seconds=30)
+    if accepted is None:
+        raise HamanagerError(f"no instance but {old} accepted a write within 30 s of its end")
+    seconds = accepted.at - killed
+    narrator.say(f"{accepted.instance} accepted a write {seconds * 1000:.0f} ms after the kill:")
+    return killed, seconds
+
+
+def whole(stage: Stage, size: int) -> bool:
+    """Whether `info` shows all instances up and following."""
+    view = stage.ask("info", "db")
+    return view is not None and view["state"] == "running" and len(view["instances"]) == size
+
+
+def _summarize(results: Sequence[Result]) -> None:
+    print("\n=== what was measured " + "=" * 69)
+    print(f"{'':<10}{'kill to first write':>20}{'whole again':>13}{'acknowledged':>14}{'lost':>6}")
+    for result in results:
+        print(
+            f"{result.engine:<10}{result.failover_seconds * 1000:>17.0f} ms"
+            f"{result.whole_again_seconds:>11.1f} s{result.acknowledged:>14}{result.lost:>6}"
+        )
+    print(
+        "\nMongoDB acknowledges a write when a majority of its members has it. MySQL and Redis\n"
+        "replicate asynchronously: there an acknowledged write that no standby had received yet\n"
+        "can be lost, and the numbers above say how many were."
+    )
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,171 @@
+"""The loop of one service: observe, decide, act, record; one pass at a time.
+
+A pass may be started by the scheduler, a tripwire, the runtime's events or a person's command;
+all take the same path, and nothing else changes a service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.playbook import Playbook, PlaybookContext
+from hamanager.contracts.runtime import Runtime
+from hamanager.contracts.store import Store
+from hamanager.decide import decide
+from hamanager.errors import NotFoundError
+from hamanager.keeping import (
+    load_context,
+    load_record,
+    load_wish,
+    lock_key,
+    record_key,
+    save_record,
+    secrets_key,
+    service_names,
+    wish_key,
+)
+from hamanager.observe import Observer
+from hamanager.runner import Runner
+from hamanager.values.decision import Action, Decision
+from hamanager.values.history import HistoryEntry
+from hamanager.values.service import ServiceContext, ServiceRecord
+from hamanager.values.snapshot import Snapshot
+
+IDLE = (Action.NOTHING, Action.WAIT)
+UNTOLD = ("set-up", "planned-restart", "primary-not-ready")
+"""Waits that the steps around them tell already."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the last pass saw and decided."""
+
+    snapshot: Snapshot
+    decision: Decision
+    message: str
+    """One sentence for people: what is being done, or why nothing is."""
+    acted: bool
+    """A playbook was carried out: another pass should follow at once."""
+
+
+class KeptRecords:
+    """The service's record in the store, as one playbook run sees it."""
+
+    def __init__(self, store: Store, name: str, record: ServiceRecord, version: int) -> None:
+        self._store, self._name = store, name
+        self._record, self._version = record, version
+
+    def read(self) -> ServiceRecord:
+        """As this run last saw or wrote it."""
+        return self._record
+
+    def change(self, change: Callable[[ServiceRecord], ServiceRecord]) -> ServiceRecord:
+        """Compare-and-swap what the function makes of the present record."""
+        changed = change(self._record)
+        if changed != self._record:
+            self._version = save_record(self._store, self._name, changed, self._version)
+            self._record = changed
+        return changed
+
+    def forget_service(self) -> None:
+        """Delete the record, the secrets and the lock, and the wish last: while it is there, a
+        manager that died half-way finishes the job."""
+        for key in (record_key, secrets_key, lock_key, wish_key):
+            kept = self._store.get(key(self._name))
+            if kept is not None:
+                self._store.delete(key(self._name), kept.version)
+
+    def taken_ports(self) -> frozenset[int]:
+        """The ports of all instances of all services."""
+        return frozenset(
+            instance.port
+            for name in service_names(self._store)
+            for instance in load_record(self._store, name)[0].instances
+        )
+
+
+class ServiceLoop:
+    """Runs the passes of one service."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        driver: Driver,
+        runtime: Runtime,
+        clock: Clock,
+        executor: Executor,
+        owner: str,
+        playbooks: Mapping[Action, Playbook],
+    ) -> None:
+        self.name = name
+        self.driver = driver
+        self.observer = Observer(driver, runtime, clock, executor)
+        self.last: Pass | None = None
+        self._store = store
+        self._runtime = runtime
+        self._clock = clock
+        self._runner = Runner(name, store, clock, owner, playbooks)
+        self._noted = ""
+
+    def run_pass(self) -> Pass | None:
+        """Observe, decide, act, record once; None when the service is no more."""
+        ctx = self._look()
+        if ctx is None:
+            return None
+        decision = ctx.decision
+        if decision.action in IDLE:
+            self._note_waiting(decision)
+            self.last = Pass(ctx.snapshot, decision, decision.reason, acted=False)
+            return self.last
+        intent = f"{decision.action.value} {decision.instance or self.name}: {decision.reason}"
+        self.last = Pass(ctx.snapshot, decision, intent, acted=False)
+        outcome = self._runner.run(decision, self._look_again)
+        self._noted = ""
+        self.last = Pass(self.last.snapshot, decision, outcome.text, acted=outcome.done)
+        return self.last
+
+    def _look_again(self) -> PlaybookContext:
+        ctx = self._look()
+        if ctx is None:
+            raise NotFoundError(f"service '{self.name}' is no more")
+        return ctx
+
+    def _note_waiting(self, decision: Decision) -> None:
+        """A wait that begins belongs in the history; that it goes on does not."""
+        waiting = decision.rule if decision.action is Action.WAIT else ""
+        if waiting and waiting != self._noted and waiting not in UNTOLD:
+            self._store.append(
+                HistoryEntry(
+                    at=self._clock.now(), service=self.name, kind="note", text=decision.reason
+                )
+            )
+        self._noted = waiting
+
+    def context(self) -> ServiceContext | None:
+        """The service as drivers need it; None when it is no more."""
+        loaded = load_wish(self._store, self.name)
+        return load_context(self._store, loaded[0]) if loaded else None
+
+    def _look(self) -> PlaybookContext | None:
+        loaded = load_wish(self._store, self.name)
+        if loaded is None:
+            return None
+        wish, _ = loaded
+        service = load_context(self._store, wish)
+        record, version = load_record(self._store, self.name)
+        snapshot = self.observer.look(service, record)
+        return PlaybookContext(
+            wish=wish,
+            service=service,
+            decision=decide(wish, record, snapshot, self.driver.capabilities),
+            snapshot=snapshot,
+            records=KeptRecords(self._store, self.name, record, version),
+            driver=self.driver,
+            runtime=self._runtime,
+            clock=self._clock,
+        )

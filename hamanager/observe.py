@@ -1,0 +1,215 @@
+"""The observer: one look at a service, everything in parallel, everything bounded.
+
+The only part of the core that reads the clock for a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
+
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Place, Runtime
+from hamanager.errors import BusyError, HamanagerError, RefusedError
+from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.values.snapshot import (
+    Contact,
+    Observation,
+    Process,
+    Relation,
+    Role,
+    ServerStatus,
+    Snapshot,
+)
+
+LOOK_SECONDS = 2.5
+"""The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
+HUNG_LOOK_SECONDS = 0.05
+"""How long a look waits for an instance that did not answer the last one."""
+LONGEST_GAP_SECONDS = 5.0
+"""After a longer pause between two looks (a suspended machine, a stopped manager) silence is
+counted anew: what was not looked at was not silent."""
+MEMORY_SAMPLE_SECONDS = 5.0
+
+
+@dataclass
+class _Look:
+    """What one instance gave away: filled by a worker thread, read by the observer."""
+
+    process: Process = Process.UNKNOWN
+    contact: Contact = Contact.SILENT
+    status: ServerStatus | None = None
+    memory_used_bytes: int | None = None
+    detail: str = "no answer in time"
+
+
+class Observer:
+    """Looks at one service. Not thread-safe: one pass at a time uses it."""
+
+    def __init__(self, driver: Driver, runtime: Runtime, clock: Clock, executor: Executor) -> None:
+        self._driver = driver
+        self._runtime = runtime
+        self._clock = clock
+        self._executor = executor
+        self._under_way: dict[str, Future[_Look]] = {}
+        self._silent_since: dict[str, float] = {}
+        self._last_look: float | None = None
+        self._rates = _Rates()
+        self._memory: dict[str, tuple[float, int | None]] = {}
+
+    def note_trip(self, instance: str) -> None:
+        """A tripwire of that instance ended just now: its silence is counted from here."""
+        self._silent_since.setdefault(instance, self._clock.monotonic())
+
+    def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
+        """Ask every instance and the runtime."""
+        looks = self._look_at_all(service, record)
+        now = self._clock.monotonic()
+        if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
+            self._silent_since.clear()
+        self._last_look = now
+        seen = {
+            name: self._observation(name, look, now)
+            for name, look in looks.items()
+        }
+        related = self._relate(record, seen)
+        candidates, primary_has_all = self._rank(record, related)
+        return Snapshot(self._clock.now(), related, candidates, primary_has_all)
+
+    def _look_at_all(self, service: ServiceContext, record: ServiceRecord) -> dict[str, _Look]:
+        names = {instance.name for instance in record.instances}
+        for gone in set(self._under_way) - names:
+            del self._under_way[gone]
+        hung = set(self._under_way)
+        for instance in record.instances:
+            if instance.name not in self._under_way:
+                self._under_way[instance.name] = self._executor.submit(
+                    self._look_at, service, instance
+                )
+        # One that hung last time must not slow down what is seen of the others.
+        wait([f for name, f in self._under_way.items() if name not in hung], LOOK_SECONDS)
+        wait([f for name, f in self._under_way.items() if name in hung], HUNG_LOOK_SECONDS)
+        looks = {}
+        for name in names:
+            future = self._under_way[name]
+            looks[name] = future.result() if future.done() else _Look()
+            if future.done():
+                del self._under_way[name]
+            else:
+                place = _place(service, record, name)
+                looks[name].process = self._runtime.process(place)
+        return looks
+
+    def _look_at(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
+        look = _Look()
+        place = Place(service.name, instance.name, instance.generation)
+        look.process = self._runtime.process(place)
+        if look.process in (Process.EXITED, Process.MISSING):
+            look.contact = Contact.REFUSED
+            look.detail = "its process has ended"
+            return look
+        try:
+            look.status = self._driver.probe(service, Target.of(instance))
+            look.contact = Contact.ANSWERS
+            look.detail = ""
+        except BusyError as error:
+            look.contact, look.detail = Contact.BUSY, str(error)
+        except RefusedError as error:
+            look.contact, look.detail = Contact.REFUSED, str(error)
+            # It may have ended between the two questions.
+            look.process = self._runtime.process(place)
+        except HamanagerError as error:
+            look.detail = str(error)
+        look.memory_used_bytes = self._memory_used(place)
+        return look
+
+    def _memory_used(self, place: Place) -> int | None:
+        """For people only, so not asked anew in every look."""
+        now = self._clock.monotonic()
+        sampled = self._memory.get(place.instance)
+        if sampled is None or now - sampled[0] > MEMORY_SAMPLE_SECONDS:
+            sampled = self._memory[place.instance] = (now, self._runtime.memory_used(place))
+        return sampled[1]
+
+    def _observation(self, name: str, look: _Look, now: float) -> Observation:
+        alive = look.contact in (Contact.ANSWERS, Contact.BUSY)
+        if alive:
+            self._silent_since.pop(name, None)
+        else:
+            self._silent_since.setdefault(name, now)
+        return Observation(
+            process=look.process,
+            contact=look.contact,
+            status=self._rates.with_rate(name, look.status, now),
+            silent_seconds=now - self._silent_since.get(name, now),
+            detail=look.detail,
+            memory_used_bytes=look.memory_used_bytes,
+        )
+
+    def _relate(
+        self, record: ServiceRecord, seen: Mapping[str, Observation]
+    ) -> dict[str, Observation]:
+        primary = record.instance(record.primary)
+        primary_status = seen[primary.name].status if primary else None
+        members = [Target.of(instance) for instance in record.instances]
+        related = dict(seen)
+        if primary is None or primary_status is None or primary_status.role is not Role.PRIMARY:
+            return related
+        for instance in record.instances:
+            status = seen[instance.name].status
+            if status is None or instance.name == primary.name:
+                continue
+            relation = self._driver.relate(
+                Target.of(instance), status, Target.of(primary), primary_status, members
+            )
+            related[instance.name] = replace(seen[instance.name], relation=relation)
+        return related
+
+    def _rank(
+        self, record: ServiceRecord, seen: Mapping[str, Observation]
+    ) -> tuple[tuple[str, ...], bool]:
+        """The candidates, and whether the primary on record has all that they have."""
+        synchronized: dict[str, ServerStatus] = {}
+        for instance in record.instances:
+            status = seen[instance.name].status
+            if instance.synchronized and status is not None and instance.name != record.primary:
+                synchronized[instance.name] = status
+        candidates = self._driver.rank(synchronized)
+        primary = seen.get(record.primary or "")
+        if primary is None or primary.status is None or record.primary is None:
+            return candidates, False
+        with_primary = self._driver.rank({record.primary: primary.status, **synchronized})
+        return candidates, with_primary[:1] == (record.primary,)
+
+
+class _Rates:
+    """Fills in the speed and the remaining time of copies whose engine does not tell them."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, tuple[str, float, int]] = {}
+
+    def with_rate(
+        self, name: str, status: ServerStatus | None, now: float
+    ) -> ServerStatus | None:
+        """The status with the mean speed since the present stage was first seen."""
+        sync = status.sync if status else None
+        if status is None or sync is None or sync.bytes_done is None:
+            self._began.pop(name, None)
+            return status
+        stage, began, bytes_then = self._began.setdefault(name, (sync.stage, now, sync.bytes_done))
+        if stage != sync.stage or sync.bytes_done < bytes_then:
+            stage, began, bytes_then = self._began[name] = (sync.stage, now, sync.bytes_done)
+        if sync.bytes_per_second is None and now > began:
+            speed = (sync.bytes_done - bytes_then) / (now - began)
+            sync = replace(sync, bytes_per_second=speed)
+        if sync.eta_seconds is None and sync.bytes_total is not None and sync.bytes_per_second:
+            left = max(0, sync.bytes_total - (sync.bytes_done or 0))
+            sync = replace(sync, eta_seconds=left / sync.bytes_per_second)
+        return replace(status, sync=sync)
+
+
+def _place(service: ServiceContext, record: ServiceRecord, name: str) -> Place:
+    instance = record.instance(name)
+    return Place(service.name, name, instance.generation if instance else 1)

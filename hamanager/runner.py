@@ -1,0 +1,156 @@
+"""The runner: the only place where playbooks are carried out.
+
+Before the first step it takes the service's lock, looks again and confirms that the decision
+still holds. It numbers, times and journals every step. It needs no recovery of its own: after
+a crash the loop looks and decides again, and every step is idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
+from hamanager.contracts.store import Store
+from hamanager.errors import HamanagerError, StaleVersionError
+from hamanager.keeping import lock_key
+from hamanager.values.decision import Action, Decision
+from hamanager.values.history import HistoryEntry
+
+LEASE_SECONDS = 30.0
+"""Longer than any step may take."""
+
+
+class ServiceLock:
+    """One manager at a time acts on a service. Kept while its owner lives, so that a fail-over
+    does not wait for it; another manager may take it when the lease has run out. The term is
+    what makes a mistake here harmless: its compare-and-swap has one winner."""
+
+    def __init__(self, store: Store, service: str, owner: str, clock: Clock) -> None:
+        self._store, self._key, self._owner, self._clock = store, lock_key(service), owner, clock
+
+    def take(self) -> bool:
+        """Whether this manager holds it now, with at least half of the lease left."""
+        held = self._store.get(self._key)
+        now = self._clock.now()
+        if held is not None:
+            lease = json.loads(held.value)
+            remaining = lease["expires_at"] - now
+            if lease["owner"] != self._owner and 0 < remaining <= LEASE_SECONDS:
+                return False
+            if lease["owner"] == self._owner and LEASE_SECONDS / 2 < remaining <= LEASE_SECONDS:
+                return True
+        lease = {"owner": self._owner, "expires_at": now + LEASE_SECONDS}
+        try:
+            self._store.put(self._key, json.dumps(lease), held.version if held else 0)
+        except StaleVersionError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a decision."""
+
+    done: bool
+    text: str
+
+
+class Runner:
+    """Carries out playbooks for one service."""
+
+    def __init__(
+        self,
+        service: str,
+        store: Store,
+        clock: Clock,
+        owner: str,
+        playbooks: Mapping[Action, Playbook],
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._clock = clock
+        self._playbooks = playbooks
+        self._lock = ServiceLock(store, service, owner, clock)
+
+    def run(
+        self, decision: Decision, look_again: Callable[[], PlaybookContext]
+    ) -> Outcome:
+        """Carry out the decision's playbook, if after another look it still is the decision."""
+        if not self._lock.take():
+            return Outcome(False, "another manager is acting on this service")
+        ctx = look_again()
+        if not ctx.decision.same_as(decision):
+            return Outcome(False, f"not needed any more: {ctx.decision.reason}")
+        return self._carry_out(ctx)
+
+    def _carry_out(self, ctx: PlaybookContext) -> Outcome:
+        decision = ctx.decision
+        run = secrets.token_hex(4)
+        playbook = decision.action.value
+        title = f"{playbook} {decision.instance or self._service}"
+        self._journal(run, playbook, "decision", f"{title}: {decision.reason}")
+        began = self._clock.monotonic()
+        try:
+            for number, step in enumerate(self._playbooks[decision.action](ctx), 1):
+                self._carry_out_step(run, playbook, number, step)
+        except HamanagerError as error:
+            seconds = self._clock.monotonic() - began
+            self._journal(
+                run, playbook, "outcome", f"{title}: failed", seconds=seconds, ok=False
+            )
+            return Outcome(False, f"{title} failed: {error}")
+        self._journal(
+            run, playbook, "outcome", f"{title}: done", seconds=self._clock.monotonic() - began
+        )
+        return Outcome(True, f"{title}: done")
+
+    def _carry_out_step(self, run: str, playbook: str, number: int, step: Step) -> None:
+        if not self._lock.take():
+            raise StaleVersionError("another manager has taken over this service: nothing more done")
+        began = self._clock.monotonic()
+        ok, text = False, step.name
+        try:
+            note = step.run()
+            ok, text = True, f"{step.name}: {note}" if note else step.name
+        except HamanagerError as error:
+            text = f"{step.name}: {error}"
+            raise
+        finally:
+            self._journal(
+                run,
+                playbook,
+                "step",
+                text,
+                number=number,
+                seconds=self._clock.monotonic() - began,
+                ok=ok,
+            )
+
+    def _journal(
+        self,
+        run: str,
+        playbook: str,
+        kind: str,
+        text: str,
+        *,
+        number: int | None = None,
+        seconds: float | None = None,
+        ok: bool = True,
+    ) -> None:
+        self._store.append(
+            HistoryEntry(
+                at=self._clock.now(),
+                service=self._service,
+                kind=kind,
+                text=text,
+                run=run,
+                playbook=playbook,
+                number=number,
+                seconds=None if seconds is None else round(seconds, 4),
+                ok=ok,
+            )
+        )

@@ -1,0 +1,93 @@
+"""What a rule looks at: the facts of one service, and what follows from them directly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from hamanager.evidence import Evidence, Verdict, weigh
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.values.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
+
+RESTART_BOUND_SECONDS = 60.0
+"""A planned restart that takes longer is treated as a failure."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything a rule may look at."""
+
+    wish: Wish
+    record: ServiceRecord
+    snapshot: Snapshot
+    capabilities: Capabilities
+
+    @cached_property
+    def primary(self) -> InstanceRecord | None:
+        """The primary on record."""
+        return self.record.instance(self.record.primary)
+
+    @cached_property
+    def primary_seen(self) -> Observation | None:
+        """What was seen of it."""
+        return self.snapshot.of(self.record.primary)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Whether the primary on record is dead."""
+        if self.primary is None or self.primary_seen is None:
+            return Evidence(Verdict.DEAD, "there is none on record")
+        return weigh(
+            self.primary_seen,
+            self.primary.address,
+            [seen for _, seen in self.standbys],
+            self.wish.down_after_seconds,
+        )
+
+    @cached_property
+    def standbys(self) -> list[tuple[InstanceRecord, Observation]]:
+        """Every instance except the primary on record, with what was seen of it."""
+        return [pair for pair in self.all if pair[0].name != self.record.primary]
+
+    @cached_property
+    def all(self) -> list[tuple[InstanceRecord, Observation]]:
+        """Every instance with what was seen of it, in order of names."""
+        unseen = Observation(Process.UNKNOWN, Contact.SILENT)
+        return [(i, self.snapshot.of(i.name) or unseen) for i in self.record.instances]
+
+    @cached_property
+    def primary_works(self) -> bool:
+        """The primary on record answers and takes itself for the primary."""
+        return has_role(self.primary_seen, Role.PRIMARY)
+
+    @cached_property
+    def majority_is_up(self) -> bool:
+        """More than half of the instances give signs of life."""
+        return 2 * sum(seen.alive for _, seen in self.all) > len(self.record.instances)
+
+    def restart_runs(self, instance: InstanceRecord | None) -> bool:
+        """Whether a planned restart of it is under way and not overdue."""
+        since = instance.restarting_since if instance else None
+        return since is not None and self.snapshot.at - since < RESTART_BOUND_SECONDS
+
+
+def has_role(seen: Observation | None, role: Role) -> bool:
+    """It answers and takes itself for that."""
+    return seen is not None and seen.status is not None and seen.status.role is role
+
+
+def follows(seen: Observation) -> bool:
+    """It holds a full copy and replicates from the primary on record."""
+    return (
+        seen.relation is Relation.ATTACHED and seen.status is not None and seen.status.synchronized
+    )
+
+
+def restarted(instance: InstanceRecord) -> bool:
+    """It has been started since its planned restart began (and not merely not stopped yet)."""
+    return (
+        instance.started_at is not None
+        and instance.restarting_since is not None
+        and instance.started_at >= instance.restarting_since
+    )

@@ -1,0 +1,63 @@
+"""The store contract in memory: for tests and simulations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from hamanager.contracts.store import Versioned
+from hamanager.errors import StaleVersionError
+from hamanager.values.history import HistoryEntry
+
+
+class MemoryStore:
+    """Keeps everything in dictionaries."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, Versioned] = {}
+        self._history: list[HistoryEntry] = []
+        self._last_version = 0
+
+    def get(self, key: str) -> Versioned | None:
+        """The value of a key, or None."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: str, value: str, expected: int) -> int:
+        """Set a key whose version still is `expected`."""
+        with self._lock:
+            self._check(key, expected)
+            self._last_version += 1
+            self._values[key] = Versioned(value, self._last_version)
+            return self._last_version
+
+    def delete(self, key: str, expected: int) -> None:
+        """Remove a key whose version still is `expected`."""
+        with self._lock:
+            self._check(key, expected)
+            self._values.pop(key, None)
+
+    def keys(self, prefix: str) -> Sequence[str]:
+        """All keys that begin so, sorted."""
+        with self._lock:
+            return sorted(key for key in self._values if key.startswith(prefix))
+
+    def append(self, entry: HistoryEntry) -> None:
+        """Add to the history."""
+        with self._lock:
+            self._history.append(entry)
+
+    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """The newest `limit` entries of that service, oldest first."""
+        with self._lock:
+            found = [entry for entry in self._history if entry.service == service]
+        return found if limit is None else found[len(found) - min(limit, len(found)) :]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _check(self, key: str, expected: int) -> None:
+        kept = self._values.get(key)
+        if (kept.version if kept else 0) != expected:
+            raise StaleVersionError(f"'{key}' was changed by somebody else: nothing was written")

@@ -1,0 +1,49 @@
+"""What to do next, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What the loop can do. Each has a playbook, except the two that do nothing."""
+
+    NOTHING = "nothing"
+    WAIT = "wait"
+    """Something is wrong, and waiting is what it takes for now."""
+    ADD_INSTANCE = "add instance"
+    START_INSTANCE = "start instance"
+    INITIALIZE = "initialize"
+    SEED = "seed"
+    ATTACH = "attach"
+    MARK_SYNCHRONIZED = "mark synchronized"
+    REBUILD = "rebuild"
+    FAIL_OVER = "fail over"
+    RESUME = "resume"
+    """Let the primary on record take writes again after its restart."""
+    ADOPT = "adopt"
+    """The engine elected a primary by itself: write it down."""
+    DEMOTE = "demote"
+    RESTART = "restart"
+    FINISH_RESTART = "finish restart"
+    REMOVE_INSTANCE = "remove instance"
+    SET_MEMORY = "set memory"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One action with its reason."""
+
+    rule: str
+    """The name of the row in the rule table that matched."""
+    action: Action
+    reason: str
+    """One sentence for people, without a final stop."""
+    instance: str | None = None
+    """Whom the action is for: the one to promote, start, attach ..."""
+
+    def same_as(self, other: Decision) -> bool:
+        """Whether both want the same done to the same instance."""
+        return (self.action, self.instance) == (other.action, other.instance)

@@ -1,0 +1,29 @@
+"""The append-only story of a service."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class HistoryEntry(BaseModel):
+    """One thing that happened.
+
+    `kind` is one of `command` (a person asked), `decision` (the loop chose a playbook, with
+    the reason), `step` (one step of it ended), `outcome` (the playbook ended), `note`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: float
+    """Seconds since the epoch."""
+    service: str
+    kind: str
+    text: str
+    run: str = ""
+    """Identifies the playbook run that the entry belongs to."""
+    playbook: str = ""
+    number: int | None = None
+    """Of the step, from 1."""
+    seconds: float | None = None
+    """How long the step or the whole run took."""
+    ok: bool = True

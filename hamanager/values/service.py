@@ -1,0 +1,160 @@
+"""What is kept in the store about a service: the wish, the record, the secrets.
+
+The *wish* is written by people's commands and never by the loop; the *record* is
+written by the loop and never by commands. That split is why every command survives
+a crash of the manager half-way: the loop compares the two and acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Wish(_Frozen):
+    """What the user wants of one service."""
+
+    name: str
+    engine: str
+    instances: int
+    memory_bytes: int | None = None
+    """Limit of each instance; None is no limit."""
+    image: str
+    down_after_seconds: float = 3.0
+    """How long a primary must be silent, unproven dead, before it is given up."""
+    created_at: float
+    """Seconds since the epoch."""
+    destroy: bool = False
+    restarts: Mapping[str, int] = {}
+    """Per instance the number of restarts asked for so far (a person's `restart db.0`)."""
+
+
+class InstanceRecord(_Frozen):
+    """One server of a service, as the loop knows it."""
+
+    name: str
+    """`db.0`: the service and a number; the lowest free number is reused."""
+    serial: int
+    """Never reused within a service; engines that need a unique server number use it."""
+    host: str
+    port: int
+    """Address for clients on the host and for the other servers; survives restarts."""
+    generation: int = 1
+    """Number of its data volume; grows when the instance is rebuilt from nothing."""
+    memory_bytes: int | None = None
+    """The limit it was last given."""
+    joined: bool = False
+    """It has been a full copy (or the primary) since this generation was made."""
+    synchronized: bool = False
+    """It is known to hold a full copy and to follow: only such a standby is promoted.
+    Cleared whenever it is started, set again when it has been seen attached."""
+    has_led: bool = False
+    """It was primary with this generation: it may hold writes that nobody else has."""
+    restarts_done: int = 0
+    """How many of the wish's restarts have been carried out or begun."""
+    restarting_since: float | None = None
+    """Seconds since the epoch when a planned restart began; None when none is under way."""
+    starts: int = 0
+    """Starts since it was last seen healthy: bounds how often a broken server is retried."""
+    started_at: float | None = None
+    """When it was last started (seconds since the epoch)."""
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{self.host}:{self.port}"
+
+
+class Failover(_Frozen):
+    """The last change of primary that nobody asked for."""
+
+    at: float
+    from_instance: str | None
+    to_instance: str
+    seconds: float
+    """From the first evidence of death in this manager to the new primary accepting writes."""
+    lost: str
+    """What may have been lost, in words; an honest 'unknown' where it cannot be known."""
+
+
+class KeptData(_Frozen):
+    """Data set aside when an instance was rebuilt: nothing is discarded unproven."""
+
+    instance: str
+    volume: str
+    at: float
+    reason: str
+
+
+class ServiceRecord(_Frozen):
+    """What the loop has done so far for one service."""
+
+    term: int = 0
+    """Grows by one at every promotion."""
+    primary: str | None = None
+    promoting: str | None = None
+    """The instance a promotion of this term began for and has not finished."""
+    initialized: bool = False
+    """The first primary has been set up; from here on the service holds data."""
+    instances: tuple[InstanceRecord, ...] = ()
+    next_serial: int = 0
+    last_failover: Failover | None = None
+    kept: tuple[KeptData, ...] = ()
+
+    def instance(self, name: str | None) -> InstanceRecord | None:
+        """The record of that instance, or None."""
+        return next((i for i in self.instances if i.name == name), None)
+
+    def with_instance(self, changed: InstanceRecord) -> ServiceRecord:
+        """A copy in which the instance of that name is replaced, or added."""
+        others = tuple(i for i in self.instances if i.name != changed.name)
+        ordered = sorted((*others, changed), key=lambda i: index_of(i.name))
+        return self.model_copy(update={"instances": tuple(ordered)})
+
+    def without_instance(self, name: str) -> ServiceRecord:
+        """A copy that no longer has the instance of that name."""
+        return self.model_copy(
+            update={"instances": tuple(i for i in self.instances if i.name != name)}
+        )
+
+
+def index_of(instance_name: str) -> int:
+    """The number in an instance's name: 1 for `db.1`."""
+    return int(instance_name.rpartition(".")[2])
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one server is, as a driver needs it."""
+
+    name: str
+    host: str
+    port: int
+    serial: int
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def of(cls, record: InstanceRecord) -> Target:
+        """The target that a record describes."""
+        return cls(record.name, record.host, record.port, record.serial)
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """What a driver needs to know about the service whose servers it handles."""
+
+    name: str
+    engine: str
+    memory_bytes: int | None
+    secrets: Mapping[str, str] = field(repr=False)
+    """Made by the driver's `new_secrets`; never printed, logged or put in an error."""

@@ -1,0 +1,140 @@
+"""What was seen of a service in one look: the input of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Process(StrEnum):
+    """The runtime's word on an instance's server process."""
+
+    RUNNING = "running"
+    EXITED = "exited"
+    MISSING = "missing"
+    """There is no container for it (any more)."""
+    UNKNOWN = "unknown"
+    """The runtime itself did not answer."""
+
+
+class Contact(StrEnum):
+    """What came of asking the server itself."""
+
+    ANSWERS = "answers"
+    BUSY = "busy"
+    """It answered that it cannot serve now; a sign of life."""
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+class Role(StrEnum):
+    """What a server takes itself for."""
+
+    PRIMARY = "primary"
+    """It accepts writes from clients."""
+    STANDBY = "standby"
+    """It refuses writes; it may or may not be replicating."""
+
+
+class Relation(StrEnum):
+    """How a standby's data and replication stand towards the primary on record."""
+
+    UNKNOWN = "unknown"
+    """One of the two could not be asked, or this instance is the primary itself."""
+    ATTACHED = "attached"
+    """It replicates from the primary: nothing to do."""
+    SEEDING = "seeding"
+    """Its first full copy is under way."""
+    DETACHED = "detached"
+    """`attach` is the next step: its data is a part of the primary's, or it has none."""
+    EMPTY = "empty"
+    """It has no data and needs `seed` before it can be attached."""
+    UNPROVEN = "unproven"
+    """`attach` works but replaces its data, whose presence elsewhere cannot be proven."""
+    DIVERGED = "diverged"
+    """It holds what the primary does not have, or lacks what the primary cannot send any more."""
+
+
+@dataclass(frozen=True)
+class SyncProgress:
+    """How far a standby's copy has come. Numbers that the engine does not tell are None."""
+
+    stage: str
+    """The engine's own word, in lower case: `file copy`, `receiving`, `loading`."""
+    percent: float | None = None
+    """0 to 100."""
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    bytes_per_second: float | None = None
+    eta_seconds: float | None = None
+    approximate: bool = False
+    """The total is an estimate (some engines do not know it beforehand)."""
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server's answer to a probe."""
+
+    role: Role
+    version: str = ""
+    position: Mapping[str, str] = field(default_factory=dict)
+    """How far its data goes, in the driver's own terms; only `relate` and `rank` read it."""
+    source: str | None = None
+    """`host:port` it is told to replicate from."""
+    link_up: bool | None = None
+    """Its replication link is established and has carried something lately."""
+    link_age_seconds: float | None = None
+    """Since the source was last heard on the link."""
+    lag_seconds: float | None = None
+    """How far its data is behind the primary's; None when that cannot be known."""
+    synchronized: bool = False
+    """It holds a full copy and follows."""
+    sync: SyncProgress | None = None
+    """Present while a full copy is being made or loaded."""
+    believes_in: str | None = None
+    """`host:port` of the primary this server knows of (engines that elect by themselves)."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Short engine-specific lines for `status`; never decided upon."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that is known of one instance at the time of a snapshot."""
+
+    process: Process
+    contact: Contact
+    status: ServerStatus | None = None
+    relation: Relation = Relation.UNKNOWN
+    silent_seconds: float = 0.0
+    """For how long it has given no sign of life, as counted by an awake manager."""
+    detail: str = ""
+    """The error's sentence when it did not answer."""
+    memory_used_bytes: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """It gave a sign of life."""
+        return self.contact in (Contact.ANSWERS, Contact.BUSY)
+
+    @property
+    def gone(self) -> bool:
+        """The runtime says that there is no process."""
+        return self.process in (Process.EXITED, Process.MISSING)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One look at a whole service. Made in one place, the observer, which reads the clock."""
+
+    at: float
+    """Seconds since the epoch."""
+    observations: Mapping[str, Observation]
+    candidates: tuple[str, ...] = ()
+    """Standbys that could be promoted, the one with the most data first."""
+    primary_has_all: bool = False
+    """The primary on record answers, and no synchronized standby has data that it lacks."""
+
+    def of(self, name: str | None) -> Observation | None:
+        """The observation of that instance, or None."""
+        return self.observations.get(name) if name else None

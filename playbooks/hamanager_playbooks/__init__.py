@@ -1,0 +1,1 @@
+"""What is done about each decision: short lists of idempotent, named steps."""

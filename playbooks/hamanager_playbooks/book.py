@@ -1,0 +1,28 @@
+"""Which playbook carries out which action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hamanager.contracts.playbook import Playbook
+from hamanager.values.decision import Action
+from hamanager_playbooks import create, destroy, failover, rejoin, restart, scale
+
+PLAYBOOKS: Mapping[Action, Playbook] = {
+    Action.ADD_INSTANCE: create.add_instance,
+    Action.START_INSTANCE: create.start_instance,
+    Action.INITIALIZE: create.initialize,
+    Action.SEED: rejoin.seed,
+    Action.ATTACH: rejoin.attach,
+    Action.MARK_SYNCHRONIZED: rejoin.mark_synchronized,
+    Action.REBUILD: rejoin.rebuild,
+    Action.FAIL_OVER: failover.fail_over,
+    Action.RESUME: failover.resume,
+    Action.ADOPT: failover.adopt,
+    Action.DEMOTE: failover.demote,
+    Action.RESTART: restart.restart,
+    Action.FINISH_RESTART: restart.finish_restart,
+    Action.REMOVE_INSTANCE: scale.remove_instance,
+    Action.SET_MEMORY: scale.set_memory,
+    Action.DESTROY: destroy.destroy,
+}

@@ -1,0 +1,89 @@
+"""The beginning of a service, and of each instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import AddressTakenError
+from hamanager.values.service import InstanceRecord, ServiceRecord
+
+
+def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
+    """A new instance: on record first, so that a crash leaves nothing unknown behind."""
+
+    def put_on_record() -> str:
+        host, port = ctx.runtime.reserve_address(ctx.records.taken_ports())
+
+        def add(record: ServiceRecord) -> ServiceRecord:
+            added = InstanceRecord(
+                name=ctx.name,
+                serial=record.next_serial,
+                host=host,
+                port=port,
+                memory_bytes=ctx.wish.memory_bytes,
+            )
+            return record.model_copy(
+                update={"next_serial": record.next_serial + 1}
+            ).with_instance(added)
+
+        ctx.records.change(add)
+        return f"at {host}:{port}"
+
+    return [Step(f"put {ctx.name} on record", put_on_record), *start_instance(ctx)]
+
+
+def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
+    """Start the process of an instance, making its container where there is none. It starts
+    unable to take writes, whatever it was before."""
+
+    def note_start() -> None:
+        def started(instance: InstanceRecord) -> InstanceRecord:
+            is_primary = instance.name == ctx.records.read().primary
+            return instance.model_copy(
+                update={
+                    "starts": instance.starts + 1,
+                    "started_at": ctx.clock.now(),
+                    "synchronized": instance.synchronized and is_primary,
+                    "memory_bytes": ctx.wish.memory_bytes,
+                }
+            )
+
+        ctx.change_instance(started)
+
+    def start() -> str | None:
+        ctx.driver.forget(ctx.target())
+        try:
+            ctx.runtime.start(ctx.place(), ctx.container())
+        except AddressTakenError:
+            if ctx.instance().joined:
+                raise
+            host, port = ctx.runtime.reserve_address(ctx.records.taken_ports())
+            ctx.change_instance(lambda i: i.model_copy(update={"host": host, "port": port}))
+            ctx.runtime.start(ctx.place(), ctx.container())
+            return f"its port was taken, it is now at {host}:{port}"
+        return None
+
+    return [Step(f"note the start of {ctx.name}", note_start), Step(f"start {ctx.name}", start)]
+
+
+def initialize(ctx: PlaybookContext) -> Sequence[Step]:
+    """First-time set-up: the first instance becomes the primary of term 1."""
+
+    def set_up() -> None:
+        ctx.driver.initialize(ctx.service, ctx.target())
+
+    def record() -> None:
+        primary = ctx.instance().model_copy(
+            update={"joined": True, "synchronized": True, "has_led": True, "starts": 0}
+        )
+        ctx.records.change(
+            lambda r: r.model_copy(
+                update={"term": r.term + 1, "primary": ctx.name, "initialized": True}
+            ).with_instance(primary)
+        )
+
+    return [
+        Step(f"set up {ctx.name} as the first server", set_up),
+        Step(f"record {ctx.name} as primary", record),
+    ]

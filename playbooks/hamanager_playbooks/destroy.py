@@ -1,0 +1,21 @@
+"""The end of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+
+
+def destroy(ctx: PlaybookContext) -> Sequence[Step]:
+    """Remove every container, volume and network of it, then what is kept about it."""
+
+    def remove() -> None:
+        for target in ctx.members():
+            ctx.driver.forget(target)
+        ctx.runtime.destroy_service(ctx.wish.name)
+
+    return [
+        Step("remove its containers, volumes and network", remove),
+        Step("forget it", ctx.records.forget_service),
+    ]

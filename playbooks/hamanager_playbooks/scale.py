@@ -1,0 +1,55 @@
+"""Fewer instances, or other limits. (More instances: `create.add_instance`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.values.snapshot import Relation
+
+
+def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
+    """Let a standby go: the others forget it first, then its container ends."""
+    primary = ctx.records.read().primary
+    seen = ctx.snapshot.of(ctx.name)
+    instance = ctx.instance()
+    proven = seen is not None and seen.relation is Relation.ATTACHED
+    discard = proven or not instance.joined
+
+    def detach() -> None:
+        leads = ctx.target(primary) if primary else None
+        ctx.driver.detach(ctx.service, ctx.target(), leads)
+
+    def remove() -> str | None:
+        place = ctx.place()
+        ctx.driver.forget(ctx.target())
+        ctx.runtime.kill(place)
+        ctx.runtime.remove(place, discard_data=discard)
+        if discard:
+            return None
+        return f"its data is kept as volume {ctx.runtime.volume_name(place)}"
+
+    def forget() -> None:
+        ctx.records.change(lambda record: record.without_instance(ctx.name))
+
+    return [
+        Step(f"detach {ctx.name}", detach),
+        Step(f"remove the container of {ctx.name}", remove),
+        Step(f"take {ctx.name} off the record", forget),
+    ]
+
+
+def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
+    """Change the memory limit of a running instance."""
+    wanted = ctx.wish.memory_bytes
+
+    def limit() -> None:
+        ctx.runtime.set_memory(ctx.place(), wanted)
+
+    def record() -> None:
+        ctx.change_instance(lambda i: i.model_copy(update={"memory_bytes": wanted}))
+
+    return [
+        Step(f"set the memory limit of {ctx.name}", limit),
+        Step("record the limit", record),
+    ]

@@ -1,0 +1,249 @@
+"""The rule table: the golden list of its rows, and what each row decides."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hamanager.decide import decide, describe_rules
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.values.snapshot import (
+    Contact,
+    Observation,
+    Process,
+    Relation,
+    Role,
+    ServerStatus,
+    Snapshot,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
+PROMOTED = Capabilities((1, 2, 3), False, True, 1, False)
+ELECTING = replace(PROMOTED, elects_itself=True, allowed_instances=(1, 3, 5))
+NOW = 10_000.0
+
+
+def test_the_table_is_what_the_golden_file_says() -> None:
+    """Set HAMANAGER_GOLDEN=write to accept an intended change."""
+    table = "".join(f"{name}\n    {comment}\n" for name, comment in describe_rules())
+    if os.environ.get("HAMANAGER_GOLDEN") == "write":
+        GOLDEN.write_text(table)
+    assert table == GOLDEN.read_text()
+
+
+def instance(name: str, **changes: Any) -> InstanceRecord:
+    number = int(name[-1])
+    settled = {"joined": True, "synchronized": True, "has_led": number == 0}
+    return InstanceRecord(
+        name=name, serial=number, host="h", port=number, **{**settled, **changes}
+    )
+
+
+def up(role: Role = Role.STANDBY, **changes: Any) -> Observation:
+    status = ServerStatus(role, source=None if role is Role.PRIMARY else "h:0", link_up=True,
+                          synchronized=True)
+    relation = Relation.UNKNOWN if role is Role.PRIMARY else Relation.ATTACHED
+    status_changes = {k: v for k, v in changes.items() if hasattr(status, k)}
+    rest = {k: v for k, v in changes.items() if not hasattr(status, k)}
+    seen = Observation(Process.RUNNING, Contact.ANSWERS, replace(status, **status_changes), relation)
+    return replace(seen, **rest)
+
+
+GONE = Observation(Process.EXITED, Contact.REFUSED)
+REFUSED = Observation(Process.RUNNING, Contact.REFUSED)
+SILENT = Observation(Process.RUNNING, Contact.SILENT, silent_seconds=1.0)
+LONG_SILENT = replace(SILENT, silent_seconds=3.5)
+BLIND = Observation(Process.UNKNOWN, Contact.SILENT, silent_seconds=60)
+LINK_DOWN = up(link_up=False)
+
+
+def table(
+    seen: dict[str, Observation],
+    candidates: tuple[str, ...] = (),
+    *,
+    capabilities: Capabilities = PROMOTED,
+    wish: dict[str, Any] | None = None,
+    record: dict[str, Any] | None = None,
+    instances: tuple[InstanceRecord, ...] | None = None,
+    primary_has_all: bool = False,
+) -> Decision:
+    wanted = {"name": "db", "engine": "e", "instances": len(seen), "image": "i", "created_at": 0}
+    kept = {"term": 3, "primary": "db.0", "initialized": True}
+    return decide(
+        Wish(**{**wanted, **(wish or {})}),
+        ServiceRecord(
+            **{**kept, **(record or {})},
+            instances=instances or tuple(instance(name) for name in seen),
+        ),
+        Snapshot(NOW, seen, candidates, primary_has_all),
+        capabilities,
+    )
+
+
+WELL = {"db.0": up(Role.PRIMARY), "db.1": up()}
+
+
+def test_all_is_well() -> None:
+    decision = table(WELL)
+    assert (decision.rule, decision.action) == ("well", Action.NOTHING)
+    assert decision.reason == "db.0 is primary, 1 of 1 standbys follow"
+
+
+@pytest.mark.parametrize(
+    ("primary", "standby", "expected"),
+    [
+        pytest.param(GONE, up(), Action.FAIL_OVER, id="the runtime's word is proof"),
+        pytest.param(REFUSED, LINK_DOWN, Action.FAIL_OVER, id="two sides agree: proof"),
+        pytest.param(REFUSED, up(), Action.WAIT, id="refused, but a standby replicates: veto"),
+        pytest.param(SILENT, LINK_DOWN, Action.WAIT, id="a short silence"),
+        pytest.param(LONG_SILENT, LINK_DOWN, Action.FAIL_OVER, id="a long silence"),
+        pytest.param(LONG_SILENT, up(), Action.WAIT, id="a long silence, but replicating: veto"),
+        pytest.param(
+            replace(SILENT, contact=Contact.BUSY), LINK_DOWN, Action.WAIT, id="busy is alive"
+        ),
+        pytest.param(BLIND, BLIND, Action.WAIT, id="blind"),
+    ],
+)
+def test_evidence_of_death(primary: Observation, standby: Observation, expected: Action) -> None:
+    decision = table({"db.0": primary, "db.1": standby}, ("db.1",))
+    assert decision.action is expected
+    if expected is Action.FAIL_OVER:
+        assert decision.instance == "db.1"
+
+
+def test_without_a_candidate_the_dead_primary_is_started_again() -> None:
+    decision = table({"db.0": GONE, "db.1": up()})
+    assert (decision.action, decision.instance) == (Action.START_INSTANCE, "db.0")
+    alone = table({"db.0": GONE})
+    assert (alone.action, alone.instance) == (Action.START_INSTANCE, "db.0")
+
+
+def test_a_restarted_primary_resumes_only_when_it_has_everything() -> None:
+    seen = {"db.0": up(Role.STANDBY, relation=Relation.UNKNOWN), "db.1": LINK_DOWN}
+    assert table(seen, ("db.1",), primary_has_all=True).action is Action.RESUME
+    assert table(seen, ("db.1",)).action is Action.FAIL_OVER
+    assert table(seen).action is Action.WAIT
+
+
+def test_an_old_primary_that_woke_up_is_demoted_before_anything_else() -> None:
+    decision = table(
+        {"db.0": GONE, "db.1": up(Role.PRIMARY), "db.2": up()}, ("db.2",)
+    )
+    assert (decision.action, decision.instance) == (Action.DEMOTE, "db.1")
+
+
+def test_a_begun_promotion_is_finished() -> None:
+    seen = {"db.0": GONE, "db.1": up(), "db.2": up()}
+    decision = table(seen, ("db.2", "db.1"), record={"promoting": "db.1"})
+    assert (decision.action, decision.instance) == (Action.FAIL_OVER, "db.1")
+    gone = table({**seen, "db.1": GONE}, ("db.2",), record={"promoting": "db.1"})
+    assert (gone.action, gone.instance) == (Action.START_INSTANCE, "db.1")
+
+
+def test_a_planned_restart_is_no_failure_until_it_is_overdue() -> None:
+    def with_restart(seconds_ago: float) -> Decision:
+        restarting = instance("db.0", restarting_since=NOW - seconds_ago)
+        return table(
+            {"db.0": GONE, "db.1": LINK_DOWN}, ("db.1",), instances=(restarting, instance("db.1"))
+        )
+
+    assert (with_restart(5).action, with_restart(5).instance) == (Action.START_INSTANCE, "db.0")
+    assert with_restart(61).action is Action.FAIL_OVER
+
+
+def test_engines_that_elect_are_followed_and_helped() -> None:
+    seen = {"db.0": GONE, "db.1": up(believes_in="h:0"), "db.2": up(believes_in=None)}
+    helped = table(seen, ("db.1", "db.2"), capabilities=ELECTING)
+    assert (helped.action, helped.instance) == (Action.FAIL_OVER, "db.1")
+    elected = table({**seen, "db.2": up(Role.PRIMARY)}, ("db.1",), capabilities=ELECTING)
+    assert (elected.action, elected.instance) == (Action.ADOPT, "db.2")
+
+
+def test_a_lost_majority_is_said_and_nothing_is_forced() -> None:
+    seen = {"db.0": up(), "db.1": SILENT, "db.2": SILENT}
+    record = {"primary": "db.1"}
+    lost = table(
+        {**seen, "db.1": LONG_SILENT, "db.0": up(source=None)},
+        ("db.0",),
+        capabilities=ELECTING,
+        record=record,
+    )
+    assert (lost.rule, lost.action) == ("majority-lost", Action.WAIT)
+    assert "1 of 3 members are up" in lost.reason
+    ended = table(
+        {**seen, "db.1": GONE, "db.2": GONE}, ("db.0",), capabilities=ELECTING, record=record
+    )
+    assert ended.action is Action.START_INSTANCE
+
+
+@pytest.mark.parametrize(
+    ("relation", "has_led", "expected"),
+    [
+        (Relation.EMPTY, False, Action.SEED),
+        (Relation.DETACHED, True, Action.ATTACH),
+        (Relation.UNPROVEN, False, Action.ATTACH),
+        (Relation.UNPROVEN, True, Action.REBUILD),
+        (Relation.DIVERGED, False, Action.REBUILD),
+        (Relation.SEEDING, False, Action.NOTHING),
+        (Relation.UNKNOWN, False, Action.NOTHING),
+    ],
+)
+def test_what_a_standby_needs(relation: Relation, has_led: bool, expected: Action) -> None:
+    instances = (instance("db.0"), instance("db.1", has_led=has_led))
+    seen = {**WELL, "db.1": up(relation=relation)}
+    assert table(seen, instances=instances).action is expected
+
+
+def test_scaling() -> None:
+    more = table(WELL, wish={"instances": 3})
+    assert (more.action, more.instance) == (Action.ADD_INSTANCE, "db.2")
+    fewer = table(WELL, wish={"instances": 1})
+    assert (fewer.action, fewer.instance) == (Action.REMOVE_INSTANCE, "db.1")
+    # The primary stays, whatever its number; a broken standby goes before a good one.
+    seen = {"db.0": up(), "db.1": up(Role.PRIMARY), "db.2": up(relation=Relation.DIVERGED)}
+    led = table(seen, wish={"instances": 2}, record={"primary": "db.1"})
+    assert (led.action, led.instance) == (Action.REMOVE_INSTANCE, "db.2")
+
+
+def test_a_free_number_is_reused() -> None:
+    seen = {"db.1": up(Role.PRIMARY)}
+    decision = table(seen, wish={"instances": 2}, record={"primary": "db.1"})
+    assert (decision.action, decision.instance) == (Action.ADD_INSTANCE, "db.0")
+
+
+def test_a_standby_that_never_comes_up_is_rebuilt_and_tried_ever_more_slowly() -> None:
+    seen = {**WELL, "db.1": GONE}
+
+    def after(starts: int, seconds_ago: float) -> Decision:
+        ended = instance("db.1", starts=starts, started_at=NOW - seconds_ago)
+        return table(seen, instances=(instance("db.0"), ended))
+
+    assert after(0, 0).action is Action.START_INSTANCE
+    assert after(3, 0.5).action is not Action.START_INSTANCE
+    assert after(3, 2.5).action is Action.START_INSTANCE
+    assert after(5, 0.5).action is Action.REBUILD
+
+
+def test_a_restart_a_person_asked_for_and_a_new_limit() -> None:
+    assert table(WELL, wish={"restarts": {"db.1": 1}}).action is Action.RESTART
+    done = (instance("db.0"), instance("db.1", restarts_done=1))
+    assert table(WELL, wish={"restarts": {"db.1": 1}}, instances=done).action is Action.NOTHING
+    assert table(WELL, wish={"memory_bytes": 2**28}).action is Action.SET_MEMORY
+
+
+def test_a_new_service() -> None:
+    fresh = {"term": 0, "primary": None, "initialized": False}
+    first = table({}, wish={"instances": 2}, record=fresh)
+    assert (first.action, first.instance) == (Action.ADD_INSTANCE, "db.0")
+    started = table({"db.0": up()}, wish={"instances": 2}, record=fresh)
+    assert (started.action, started.instance) == (Action.INITIALIZE, "db.0")
+
+
+def test_destroy_comes_before_everything() -> None:
+    assert table({"db.0": BLIND}, wish={"destroy": True}).action is Action.DESTROY

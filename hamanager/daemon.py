@@ -6,24 +6,15 @@ only wakes a worker; what is done about it is decided in a pass, always in the s
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import secrets
-import socket
-import stat
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from hamanager import paths
-from hamanager.api import ManagerPort, make_app
 from hamanager.commands import Commands
-from hamanager.contracts.clock import Clock, SystemClock
+from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Place, Runtime
 from hamanager.contracts.store import Store
@@ -31,15 +22,12 @@ from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.keeping import load_context, load_record, load_wish, service_names
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.stores.sqlite import SqliteStore
 from hamanager.tripwire import Tripwires
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import Target
 from hamanager.values.snapshot import Contact, Process, Snapshot
 from hamanager.views import ServiceView, service_view
 from hamanager.worker import Worker
-from hamanager_drivers.registry import load_drivers
 from hamanager_playbooks.book import PLAYBOOKS
 
 log = logging.getLogger("hamanager")

@@ -68,7 +68,9 @@ def _blind(s: Situation) -> Decision | None:
     """A manager that sees nothing at all distrusts itself, not the servers."""
     if s.all and all(seen.process is Process.UNKNOWN and not seen.alive for _, seen in s.all):
         return _do(
-            Action.WAIT, None, "neither the runtime nor any server answers: the manager may be cut off"
+            Action.WAIT,
+            None,
+            "neither the runtime nor any server answers: the manager may be cut off",
         )
     return None
 
@@ -319,15 +321,21 @@ def _rejoin(s: Situation) -> Decision | None:
                 return _do(Action.ATTACH, name, f"it does not follow {s.record.primary} yet")
             case Relation.UNPROVEN if not instance.has_led:
                 return _do(
-                    Action.ATTACH, name, "its data came from a primary and is replaced by a new copy"
+                    Action.ATTACH,
+                    name,
+                    "its data came from a primary and is replaced by a new copy",
                 )
             case Relation.UNPROVEN:
                 return _do(
-                    Action.REBUILD, name, "it was primary, and its data cannot be proven to be elsewhere"
+                    Action.REBUILD,
+                    name,
+                    "it was primary, and its data cannot be proven to be elsewhere",
                 )
             case Relation.DIVERGED:
                 return _do(
-                    Action.REBUILD, name, f"its data is not a part of what {s.record.primary} can send"
+                    Action.REBUILD,
+                    name,
+                    f"its data is not a part of what {s.record.primary} can send",
                 )
             case _:
                 continue

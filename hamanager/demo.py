@@ -80,7 +80,9 @@ def play(stage: Stage, narrator: Narrator, engine: str) -> Result:
 
     print(f"\n=== {engine} " + "=" * (86 - len(engine)))
     command("create", "db", "--engine", engine)
-    narrator.say(f"{BALLAST_BYTES >> 20} MB of random data are written, so that a copy takes a while")
+    narrator.say(
+        f"{BALLAST_BYTES >> 20} MB of random data are written, so that a copy takes a while"
+    )
     stage.fill("db", BALLAST_BYTES)
     writer = stage.start_writer("db")
     narrator.say("a writer writes numbered rows from now on and counts what is acknowledged")
@@ -92,7 +94,9 @@ def play(stage: Stage, narrator: Narrator, engine: str) -> Result:
         command("info", "db")
         wait_for("the failed instance to be back", RECOVERY_SECONDS, lambda: whole(stage, size))
         whole_again_seconds = time.monotonic() - killed
-        narrator.say(f"all {size} instances are up again {whole_again_seconds:.1f} s after the kill:")
+        narrator.say(
+            f"all {size} instances are up again {whole_again_seconds:.1f} s after the kill:"
+        )
         command("info", "db")
     finally:
         writer.stop()

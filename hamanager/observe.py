@@ -18,7 +18,6 @@ from hamanager.values.snapshot import (
     Contact,
     Observation,
     Process,
-    Relation,
     Role,
     ServerStatus,
     Snapshot,
@@ -70,10 +69,7 @@ class Observer:
         if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
             self._silent_since.clear()
         self._last_look = now
-        seen = {
-            name: self._observation(name, look, now)
-            for name, look in looks.items()
-        }
+        seen = {name: self._observation(name, look, now) for name, look in looks.items()}
         related = self._relate(record, seen)
         candidates, primary_has_all = self._rank(record, related)
         return Snapshot(self._clock.now(), related, candidates, primary_has_all)
@@ -190,9 +186,7 @@ class _Rates:
     def __init__(self) -> None:
         self._began: dict[str, tuple[str, float, int]] = {}
 
-    def with_rate(
-        self, name: str, status: ServerStatus | None, now: float
-    ) -> ServerStatus | None:
+    def with_rate(self, name: str, status: ServerStatus | None, now: float) -> ServerStatus | None:
         """The status with the mean speed since the present stage was first seen."""
         sync = status.sync if status else None
         if status is None or sync is None or sync.bytes_done is None:

@@ -76,9 +76,7 @@ class Runner:
         self._playbooks = playbooks
         self._lock = ServiceLock(store, service, owner, clock)
 
-    def run(
-        self, decision: Decision, look_again: Callable[[], PlaybookContext]
-    ) -> Outcome:
+    def run(self, decision: Decision, look_again: Callable[[], PlaybookContext]) -> Outcome:
         """Carry out the decision's playbook, if after another look it still is the decision."""
         if not self._lock.take():
             return Outcome(False, "another manager is acting on this service")
@@ -99,9 +97,7 @@ class Runner:
                 self._carry_out_step(run, playbook, number, step)
         except HamanagerError as error:
             seconds = self._clock.monotonic() - began
-            self._journal(
-                run, playbook, "outcome", f"{title}: failed", seconds=seconds, ok=False
-            )
+            self._journal(run, playbook, "outcome", f"{title}: failed", seconds=seconds, ok=False)
             return Outcome(False, f"{title} failed: {error}")
         self._journal(
             run, playbook, "outcome", f"{title}: done", seconds=self._clock.monotonic() - began
@@ -110,7 +106,9 @@ class Runner:
 
     def _carry_out_step(self, run: str, playbook: str, number: int, step: Step) -> None:
         if not self._lock.take():
-            raise StaleVersionError("another manager has taken over this service: nothing more done")
+            raise StaleVersionError(
+                "another manager has taken over this service: nothing more done"
+            )
         began = self._clock.monotonic()
         ok, text = False, step.name
         try:

@@ -65,6 +65,11 @@ class Stage:
     ) -> None:
         self.close()
 
+    @property
+    def manager_id(self) -> str:
+        """What the names and labels of this manager's containers carry."""
+        return paths.manager_id(self.home)
+
     # --- The daemon ----------------------------------------------------------------------------
 
     def start_daemon(self) -> None:
@@ -106,7 +111,7 @@ class Stage:
         self._directory.cleanup()
 
     def _remove_everything(self) -> None:
-        mine = {"label": f"hamanager.manager={paths.manager_id(self.home)}"}
+        mine = {"label": f"hamanager.manager={self.manager_id}"}
         for container in self.docker.containers.list(all=True, filters=mine):
             with suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)
@@ -209,7 +214,7 @@ class Stage:
     def container(self, instance: str) -> Container:
         """The container of an instance, found by its labels as a chaos test would."""
         labels = [
-            f"hamanager.manager={paths.manager_id(self.home)}",
+            f"hamanager.manager={self.manager_id}",
             f"hamanager.instance={instance}",
         ]
         found = self.docker.containers.list(all=True, filters={"label": labels})

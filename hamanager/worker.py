@@ -87,5 +87,7 @@ class Worker(threading.Thread):
     def _pause(done: Pass) -> float | None:
         if done.decision.action is Action.WAIT:
             return WAITING_SECONDS
-        copying = any(seen.status and seen.status.sync for seen in done.snapshot.observations.values())
+        copying = any(
+            seen.status and seen.status.sync for seen in done.snapshot.observations.values()
+        )
         return COPYING_SECONDS if copying else None

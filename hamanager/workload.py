@@ -108,9 +108,7 @@ class LoadWriter(threading.Thread):
         return number
 
 
-def count_lost(
-    writer: LoadWriter, driver: Driver, service: ServiceContext, primary: Target
-) -> int:
+def count_lost(writer: LoadWriter, driver: Driver, service: ServiceContext, primary: Target) -> int:
     """How many acknowledged writes the primary does not hold."""
     reader = driver.open_writer(service, primary, timeout_seconds=10)
     try:

@@ -23,9 +23,9 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 port=port,
                 memory_bytes=ctx.wish.memory_bytes,
             )
-            return record.model_copy(
-                update={"next_serial": record.next_serial + 1}
-            ).with_instance(added)
+            return record.model_copy(update={"next_serial": record.next_serial + 1}).with_instance(
+                added
+            )
 
         ctx.records.change(add)
         return f"at {host}:{port}"

@@ -86,9 +86,7 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
                 lost="nothing that a majority acknowledged",
             )
         ctx.records.change(
-            lambda r: with_primary(
-                r.model_copy(update={"term": r.term + 1}), ctx.name, failover
-            )
+            lambda r: with_primary(r.model_copy(update={"term": r.term + 1}), ctx.name, failover)
         )
         return None
 
@@ -176,5 +174,3 @@ def _note_led(ctx: PlaybookContext) -> None:
 
 def _ignore(_: ServiceRecord) -> None:
     return None
-
-

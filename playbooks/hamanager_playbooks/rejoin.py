@@ -36,9 +36,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
             update={"joined": True, "synchronized": True, "has_led": False, "starts": 0}
         )
 
-    return [
-        Step(f"record {ctx.name} as a synchronized standby", lambda: ctx.change_instance(mark))
-    ]
+    return [Step(f"record {ctx.name} as a synchronized standby", lambda: ctx.change_instance(mark))]
 
 
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:

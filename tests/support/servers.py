@@ -99,8 +99,10 @@ class Server:
                     return status
                 last = repr(status)
             time.sleep(0.05)
-        pytest.fail(f"{self.target.name} did not get there in {seconds:.0f} s; last: {last}\n"
-                    f"{self.container.logs(tail=30).decode(errors='replace')}")
+        pytest.fail(
+            f"{self.target.name} did not get there in {seconds:.0f} s; last: {last}\n"
+            f"{self.container.logs(tail=30).decode(errors='replace')}"
+        )
 
     def kill(self) -> None:
         """SIGKILL its process; returns when the container has exited."""

@@ -40,18 +40,19 @@ def test_the_table_is_what_the_golden_file_says() -> None:
 def instance(name: str, **changes: Any) -> InstanceRecord:
     number = int(name[-1])
     settled = {"joined": True, "synchronized": True, "has_led": number == 0}
-    return InstanceRecord(
-        name=name, serial=number, host="h", port=number, **{**settled, **changes}
-    )
+    return InstanceRecord(name=name, serial=number, host="h", port=number, **{**settled, **changes})
 
 
 def up(role: Role = Role.STANDBY, **changes: Any) -> Observation:
-    status = ServerStatus(role, source=None if role is Role.PRIMARY else "h:0", link_up=True,
-                          synchronized=True)
+    status = ServerStatus(
+        role, source=None if role is Role.PRIMARY else "h:0", link_up=True, synchronized=True
+    )
     relation = Relation.UNKNOWN if role is Role.PRIMARY else Relation.ATTACHED
     status_changes = {k: v for k, v in changes.items() if hasattr(status, k)}
     rest = {k: v for k, v in changes.items() if not hasattr(status, k)}
-    seen = Observation(Process.RUNNING, Contact.ANSWERS, replace(status, **status_changes), relation)
+    seen = Observation(
+        Process.RUNNING, Contact.ANSWERS, replace(status, **status_changes), relation
+    )
     return replace(seen, **rest)
 
 
@@ -132,9 +133,7 @@ def test_a_restarted_primary_resumes_only_when_it_has_everything() -> None:
 
 
 def test_an_old_primary_that_woke_up_is_demoted_before_anything_else() -> None:
-    decision = table(
-        {"db.0": GONE, "db.1": up(Role.PRIMARY), "db.2": up()}, ("db.2",)
-    )
+    decision = table({"db.0": GONE, "db.1": up(Role.PRIMARY), "db.2": up()}, ("db.2",))
     assert (decision.action, decision.instance) == (Action.DEMOTE, "db.1")
 
 

@@ -51,8 +51,7 @@ def _configuration(service: ServiceContext, target: Target) -> str:
         "tcp-keepalive 10",
         f"user default on {_hashed(secrets['password'])} ~* &* +@all -@admin",
         f"user {MANAGER} on {_hashed(secrets['manager_password'])} ~* &* +@all",
-        f"user {REPLICATOR} on {_hashed(secrets['replication_password'])}"
-        " +psync +replconf +ping",
+        f"user {REPLICATOR} on {_hashed(secrets['replication_password'])} +psync +replconf +ping",
     ]
     if service.memory_bytes is not None:
         lines.append(f"maxmemory {int(service.memory_bytes * MEMORY_SHARE)}")

@@ -1,0 +1,86 @@
+"""`hamanager serve`: puts the daemon together and answers the API until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from hamanager import paths
+from hamanager.api import make_app
+from hamanager.contracts.clock import SystemClock
+from hamanager.daemon import Daemon
+from hamanager.errors import ConflictError
+from hamanager.runtimes.docker import DockerRuntime
+from hamanager.stores.sqlite import SqliteStore
+from hamanager_drivers.registry import load_drivers
+
+log = logging.getLogger("hamanager")
+
+
+def serve(home: Path, advertise_host: str | None = None) -> None:
+    """Run the daemon with that state directory until SIGINT or SIGTERM.
+
+    Raises:
+        ConflictError: another daemon uses the directory.
+        RuntimeFailedError: the Docker engine does not answer.
+    """
+    logging.basicConfig(
+        level=os.environ.get("HAMANAGER_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)-7s %(message)s",
+    )
+    for chatty in ("apscheduler", "httpx", "pymongo", "urllib3", "docker"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
+        store = SqliteStore(paths.database_path(home))
+        manager_id = paths.manager_id(home)
+        runtime = DockerRuntime(manager_id, advertise_host)
+        daemon = Daemon(store, load_drivers(), runtime, SystemClock(), manager_id)
+        daemon.start()
+        log.info("hamanager %s is watching; state in %s", manager_id, home)
+        try:
+            config = uvicorn.Config(
+                make_app(daemon), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+            )
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            daemon.stop()
+            store.close()
+
+
+@contextmanager
+def _only_daemon(home: Path) -> Iterator[None]:
+    """One daemon at a time on a state directory; the lock ends with the process."""
+    with (home / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"another daemon is running with the state directory {home}: nothing was started"
+            ) from None
+        yield
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """A Unix socket that only its owner may use."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        previous = os.umask(stat.S_IRWXG | stat.S_IRWXO)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        listener.listen(128)
+        yield listener
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""A running daemon for each engine's scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hamanager.stage import Stage
+
+ENGINES = ("mysql", "redis", "mongodb")
+SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stage]:
+    """A daemon with real containers, shared by the tests of a module."""
+    with Stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(running: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The daemon, without services before and after; its log is shown when the test failed."""
+    yield running
+    for service in running.ask("info") or []:
+        running.command("destroy", service["name"], "--yes")
+    print(f"--- daemon log of {request.node.name}\n{running.daemon_log()[-20_000:]}")

@@ -1,0 +1,80 @@
+"""Failures of servers and of the manager itself, on real engines."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hamanager.stage import Stage, wait_for
+from tests.scenarios.conftest import ENGINES, SIZES
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES)
+
+
+def test_the_daemon_is_killed_in_the_middle_of_scaling_up(stage: Stage, engine: str) -> None:
+    size = SIZES[engine]
+    stage.command("create", "db", "--engine", engine)
+    stage.fill("db", 60_000_000)
+    stage.command("scale", f"db:instances={size}", "--no-wait")
+    wait_for("the standby to be on record", 20, lambda: len(stage.members("db")) == 2)
+    stage.kill_daemon()
+    time.sleep(0.5)  # the engines go on meanwhile, as they would until somebody notices
+    stage.start_daemon()
+    stage.wait_for_state("db", "running", 120, size)
+
+
+def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(stage: Stage, engine: str) -> None:
+    size = SIZES[engine]
+    stage.command("create", "db", "--engine", engine, "--instances", str(size))
+    stage.wait_for_state("db", "running", 120, size)
+    writer = stage.start_writer("db")
+    wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
+    killed = time.monotonic()
+    stage.container("db.0").kill()
+    stage.kill_daemon()
+    stage.start_daemon()
+    accepted = writer.wait_for_write(after=killed, not_on="db.0", timeout_seconds=30)
+    assert accepted is not None
+    stage.wait_for_state("db", "running", 60, size)
+    writer.stop()
+    if engine == "mongodb":
+        assert stage.lost("db", writer) == 0
+
+
+def test_a_primary_that_hangs_is_replaced_and_taken_back(stage: Stage, engine: str) -> None:
+    size = SIZES[engine]
+    stage.command("create", "db", "--engine", engine, "--instances", str(size))
+    stage.wait_for_state("db", "running", 120, size)
+    writer = stage.start_writer("db", pause_seconds=0.005)
+    wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
+    hung = time.monotonic()
+    container = stage.container("db.0")
+    container.pause()
+    accepted = writer.wait_for_write(after=hung, not_on="db.0", timeout_seconds=40)
+    assert accepted is not None
+    if stage.drivers[engine].capabilities.elects_itself:
+        container.unpause()
+    else:
+        assert accepted.at - hung > 3, "a silence was taken for death before down_after had passed"
+    stage.wait_for_state("db", "running", 90, size)
+    writer.stop()
+    if engine == "mongodb":
+        assert stage.lost("db", writer) == 0
+
+
+def test_a_killed_standby_comes_back_and_writes_go_on(stage: Stage, engine: str) -> None:
+    size = SIZES[engine]
+    stage.command("create", "db", "--engine", engine, "--instances", str(size))
+    view = stage.wait_for_state("db", "running", 120, size)
+    writer = stage.start_writer("db")
+    standby = next(i["name"] for i in view["instances"] if i["role"] == "standby")
+    stage.container(standby).kill()
+    wait_for(
+        "the loss to be noticed", 10, lambda: stage.ask("info", "db")["state"] == "degraded"
+    )
+    after = stage.wait_for_state("db", "running", 60, size)
+    assert after["primary"] == view["primary"]
+    assert after["last_failover"] is None
+    writer.stop()
+    assert stage.lost("db", writer) == 0

@@ -70,9 +70,7 @@ def test_a_killed_standby_comes_back_and_writes_go_on(stage: Stage, engine: str)
     writer = stage.start_writer("db")
     standby = next(i["name"] for i in view["instances"] if i["role"] == "standby")
     stage.container(standby).kill()
-    wait_for(
-        "the loss to be noticed", 10, lambda: stage.ask("info", "db")["state"] == "degraded"
-    )
+    wait_for("the loss to be noticed", 10, lambda: stage.ask("info", "db")["state"] == "degraded")
     after = stage.wait_for_state("db", "running", 60, size)
     assert after["primary"] == view["primary"]
     assert after["last_failover"] is None

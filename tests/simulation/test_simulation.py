@@ -44,6 +44,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("time"), st.sampled_from([0.5, 2.0, 4.0, 120.0])),
     st.tuples(st.just("write"), st.just(0)),
     st.tuples(st.just("replicate"), st.just(0)),
+    st.tuples(st.just("elect"), st.just(0)),
     st.tuples(st.just("kill"), NAMES),
     st.tuples(st.just("hang"), NAMES),
     st.tuples(st.just("wake"), NAMES),
@@ -107,8 +108,8 @@ class Manager:
 class Simulation:
     """Two managers on one store, one service, and the invariants."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, elects: bool = False) -> None:
+        self.world = World(elects)
         self.store = MemoryStore()
         self.managers = [Manager(self.world, self.store, owner) for owner in ("a", "b")]
         self.term = 0
@@ -131,6 +132,9 @@ class Simulation:
                 world.write()
             case "replicate", _:
                 world.replicate()
+            case "elect", _:
+                world.elect()
+                world.rejoin()
             case "runtime down", bool(down):
                 world.runtime_down = down
             case "scale", int(instances):
@@ -150,6 +154,7 @@ class Simulation:
                 server.cut_off = True
             case "reach again", _ if server:
                 server.cut_off = False
+        world.rejoin()
         self.check(f"{kind} {argument}")
 
     def run_pass(self, which: int) -> None:
@@ -167,10 +172,20 @@ class Simulation:
         save_wish(self.store, loaded[0].model_copy(update=changes), loaded[1])
 
     def check(self, after: str) -> None:
-        primaries = [server.place.instance for server in self.world.primaries()]
+        # An electing engine's old primary may hang and wake up, but acknowledges nothing then.
+        primaries = [
+            server.place.instance
+            for server in self.world.primaries()
+            if not (self.world.elects and server.hung)
+        ]
         assert len(primaries) <= 1, f"after {after}: {primaries} would all take writes"
         missing = self.world.acknowledged - self.world.safe_somewhere()
         assert not missing, f"after {after}: writes {missing} are on no disk any more"
+        if self.world.elects and primaries:
+            leader = self.world.named(primaries[0])
+            assert leader is not None
+            lost = self.world.acknowledged - set(self.world.data(leader).log)
+            assert not lost, f"after {after}: a majority had {lost}, and the primary has not"
         term = load_record(self.store, "db")[0].term
         assert term >= self.term, f"after {after}: term went from {self.term} back to {term}"
         self.term = term
@@ -183,6 +198,7 @@ class Simulation:
         for _ in range(150):
             self.world.clock.seconds += 1
             self.event("pass", 0)
+            self.event("elect", 0)
             self.event("replicate", 0)
             if self.healthy():
                 return
@@ -209,8 +225,11 @@ class Simulation:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(EVENTS, max_size=60))
-def test_whatever_breaks_nothing_is_lost_and_it_heals(events: list[tuple[str, object]]) -> None:
-    simulation = Simulation()
+@pytest.mark.parametrize("elects", [False, True], ids=["promoted", "electing"])
+def test_whatever_breaks_nothing_is_lost_and_it_heals(
+    elects: bool, events: list[tuple[str, object]]
+) -> None:
+    simulation = Simulation(elects)
     simulation.settle()
     simulation.event("write", 0)
     for kind, argument in events:

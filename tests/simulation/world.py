@@ -1,4 +1,4 @@
-"""An in-memory engine, its runtime and its clock: one world that a simulation can break.
+"""In-memory engines (one promoted by the manager, one that elects by itself), their runtime and its clock: one world that a simulation can break.
 
 Servers are logs of numbered writes. Replication is asynchronous and happens only when the
 simulation says so. A dead manager can do nothing: every effect passes `Power`, which may be cut
@@ -98,7 +98,8 @@ class SimServer:
 class World:
     """All servers and volumes, and what clients were promised."""
 
-    def __init__(self) -> None:
+    def __init__(self, elects: bool = False) -> None:
+        self.elects = elects
         self.clock = SimClock()
         self.servers: dict[tuple[str, str], SimServer] = {}
         self.volumes: dict[str, Volume] = {}
@@ -121,12 +122,69 @@ class World:
         return [s for s in self.servers.values() if s.running and s.role is Role.PRIMARY]
 
     def write(self) -> None:
-        """A client writes to whoever takes it."""
+        """A client writes to whoever takes it. An engine that elects acknowledges only what a
+        majority has."""
         for server in self.primaries():
-            if not server.hung:
-                self.data(server).log.append(self.next_write)
+            if server.hung:
+                continue
+            log = self.data(server).log
+            log.append(self.next_write)
+            if not self.elects:
                 self.acknowledged.add(self.next_write)
-                self.next_write += 1
+            elif len(followers := self.followers(server)) + 1 > self.voters / 2:
+                for follower in followers:
+                    self.data(follower).log[:] = log
+                self.acknowledged.add(self.next_write)
+            self.next_write += 1
+
+    @property
+    def voters(self) -> int:
+        """How many members vote in elections: those that once had a full copy."""
+        return sum(self.data(server).seeded for server in self.servers.values())
+
+    def followers(self, primary: SimServer) -> list[SimServer]:
+        """The members that have a full copy and replicate from that primary now."""
+        return [
+            server
+            for server in self.servers.values()
+            if server.source == primary.address and self.linked(server) and self.data(server).seeded
+        ]
+
+    def elect(self, wanted: SimServer | None = None) -> None:
+        """Members that elect by themselves: without a working primary, a majority chooses the one
+        with the most data (or the one that asks, if none of them has more)."""
+        if not self.elects or any(not server.hung for server in self.primaries()):
+            return
+        awake = [s for s in self.servers.values() if s.running and not s.hung]
+        electorate = [s for s in awake if self.data(s).seeded]
+        if not electorate or len(electorate) <= self.voters / 2:
+            return
+        best = max(electorate, key=lambda s: len(self.data(s).log))
+        if wanted in electorate and len(self.data(wanted).log) >= len(self.data(best).log):
+            best = wanted
+        for server in self.primaries():
+            server.role = Role.STANDBY  # a newer term: it steps down before it can acknowledge
+        best.role, best.source = Role.PRIMARY, None
+        for server in awake:
+            if server is not best:
+                server.source = best.address
+                self._roll_back(server, best)
+
+    def _roll_back(self, server: SimServer, primary: SimServer) -> None:
+        mine, theirs = self.data(server).log, self.data(primary).log
+        if mine != theirs[: len(mine)]:
+            mine[:] = theirs
+
+    def rejoin(self) -> None:
+        """Members of an engine that elects find the primary by themselves."""
+        if not self.elects:
+            return
+        leaders = [server for server in self.primaries() if not server.hung]
+        for server in self.servers.values():
+            if leaders and server.running and not server.hung and server is not leaders[0]:
+                if self.data(server).seeded:
+                    server.source = leaders[0].address
+                    self._roll_back(server, leaders[0])
 
     def replicate(self) -> None:
         """Every standby receives everything from its source."""
@@ -246,10 +304,10 @@ class SimDriver:
     """The driver contract on the world: an engine promoted by the manager, like MySQL."""
 
     engine = "sim"
-    capabilities = Capabilities((1, 2, 3, 4, 5), False, True, 1, False)
 
     def __init__(self, world: World, power: Power) -> None:
         self.world, self.power = world, power
+        self.capabilities = Capabilities((1, 2, 3, 4, 5), world.elects, True, 1, world.elects)
 
     def new_secrets(self) -> dict[str, str]:
         return {}
@@ -325,6 +383,11 @@ class SimDriver:
     def promote(self, service: ServiceContext, target: Target, others: Sequence[Target]) -> str:
         self.power.effect()
         server = self._reach(target)
+        if self.world.elects:
+            self.world.elect(server)
+            if server.role is not Role.PRIMARY:
+                raise ServerError("it was not elected")
+            return ""
         server.source, server.role = None, Role.PRIMARY
         return ""
 

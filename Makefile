@@ -9,7 +9,7 @@
 BIN := .venv/bin
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | column -t -s '|' 2>/dev/null || cat Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: images ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE))
@@ -21,7 +21,7 @@ check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: images ## Measure failovers
 	@exec $(BIN)/python -m benchmarks.failover

@@ -28,10 +28,10 @@ def main() -> int:
     parser.add_argument("--engine", choices=sorted(load_drivers()), action="append")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    rows = []
+    rows: list[tuple[str, list[float], int, int]] = []
     with Stage() as stage:
-        for engine in arguments.engine or sorted(stage.drivers):
-            rows.append((engine, *measure(stage, engine, arguments.rounds)))
+        engines = arguments.engine or sorted(stage.drivers)
+        rows.extend((engine, *measure(stage, engine, arguments.rounds)) for engine in engines)
     print("\nSIGKILL of the primary's process to the first write accepted elsewhere, in ms")
     print(f"{'engine':<10}{'rounds':>8}{'minimum':>10}{'median':>10}{'maximum':>10}{'lost':>12}")
     for engine, gaps, lost, acknowledged in rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -42,7 +42,7 @@ class Daemon:
     def __init__(
         self,
         store: Store,
-        drivers: dict[str, Driver],
+        drivers: Mapping[str, Driver],
         runtime: Runtime,
         clock: Clock,
         manager_id: str,

@@ -164,9 +164,8 @@ def _majority_lost(s: Situation) -> Decision | None:
     """Without a majority no election is possible, and none is forced: only processes that
     ended are started again (by the rule `start`, further down)."""
     if s.capabilities.elects_itself and s.evidence.given_up and not s.majority_is_up:
-        for instance, seen in s.all:
-            if seen.gone and (decision := _start(s, instance, seen)).action is not Action.WAIT:
-                return decision
+        if start := _start_one_that_ended(s):
+            return start
         up = sum(seen.alive for _, seen in s.all)
         return _do(
             Action.WAIT,
@@ -182,6 +181,9 @@ def _primary_dead(s: Situation) -> Decision | None:
     playbook makes sure first that a silent one can take no more writes.)"""
     if not s.evidence.given_up or not s.snapshot.candidates:
         return None
+    stood_in_vain = s.capabilities.elects_itself and s.record.promoting is not None
+    if stood_in_vain and (start := _start_one_that_ended(s)):
+        return start  # it may take the ended ones to reach a majority
     return _do(
         Action.FAIL_OVER, s.snapshot.candidates[0], f"{s.record.primary}: {s.evidence.reason}"
     )
@@ -413,6 +415,13 @@ def _start(s: Situation, instance: InstanceRecord, seen: Observation) -> Decisio
         instance.name,
         "it has no container" if missing else "its process has ended",
     )
+
+
+def _start_one_that_ended(s: Situation) -> Decision | None:
+    for instance, seen in s.all:
+        if seen.gone and (start := _start(s, instance, seen)).action is Action.START_INSTANCE:
+            return start
+    return None
 
 
 def describe_rules() -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from hamanager.errors import HamanagerError
 from hamanager.stage import Stage, wait_for
@@ -51,14 +50,13 @@ def run_demo(engines: Sequence[str]) -> int:
     if unknown:
         print(f"unknown engine '{unknown[0]}': choose from {', '.join(known)}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     narrator = Narrator()
     results: list[Result] = []
     try:
         narrator.say("the daemon starts: hamanager serve (in a state directory of its own)")
         with Stage(narrator.show) as stage:
-            for engine in engines or list(known):
-                results.append(play(stage, narrator, engine))
+            results.extend(play(stage, narrator, engine) for engine in engines or known)
             narrator.say("done; whatever the demo started is removed now")
     except KeyboardInterrupt:
         print("\ninterrupted; whatever the demo started has been removed")
@@ -142,7 +140,3 @@ def _summarize(results: Sequence[Result]) -> None:
         "replicate asynchronously: there an acknowledged write that no standby had received yet\n"
         "can be lost, and the numbers above say how many were."
     )
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -33,6 +33,7 @@ from hamanager_drivers.registry import load_drivers
 PROGRAM = [sys.executable, "-m", "hamanager"]
 COMMAND_SECONDS = 300
 START_SECONDS = 30
+Filters = dict[str, str | list[str] | bool]
 
 
 class Stage:
@@ -111,7 +112,7 @@ class Stage:
         self._directory.cleanup()
 
     def _remove_everything(self) -> None:
-        mine = {"label": f"hamanager.manager={self.manager_id}"}
+        mine: Filters = {"label": f"hamanager.manager={self.manager_id}"}
         for container in self.docker.containers.list(all=True, filters=mine):
             with suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)

@@ -101,15 +101,19 @@ apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     say "installing $purpose with apt-get"
     for attempt in 1 2 3; do
+        if [ "$attempt" -gt 1 ]; then
+            # The first attempt fails where package lists are missing or old, or an earlier
+            # installation was cut off. An update fails as a whole when any one list can't be had,
+            # so what counts is the installation after it.
+            sleep $((attempt * 2 - 4))
+            quietly 300 "$scratch/dpkg.log" dpkg --configure --pending || true
+            quietly 300 "$scratch/update.log" apt-get update "${options[@]}" || true
+        fi
         if quietly 900 "$log" apt-get install --yes --no-install-recommends "${options[@]}" "$@"; then
             return 0
         fi
-        # The first attempt fails where package lists are missing or old. An update fails as a
-        # whole when any one list can't be had, so what counts is the installation after it.
-        sleep $((attempt * 2 - 2))
-        quietly 300 "$scratch/dpkg.log" dpkg --configure --pending || true
-        quietly 300 "$scratch/update.log" apt-get update "${options[@]}" || true
     done
-    tail -n 15 "$log" | sed 's/^/    /' >&2
-    die "could not install $purpose: apt-get failed with the output above, as it does when Debian's package mirror is out of reach."
+    { grep -hE '^(Err|E):|dpkg: error' "$scratch/update.log" "$log" || cat "$log"; } |
+        tail -n 15 | sed 's/^/    /' >&2
+    die "could not install $purpose: apt-get failed as above, as it does when Debian's package mirror is out of reach."
 }

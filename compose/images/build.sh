@@ -71,7 +71,8 @@ if [ -x "$root/usr/sbin/mysqld" ]; then
     echo 'mysql:x:999:999:MySQL Server:/nonexistent:/bin/false' >>"$root/etc/passwd"
     echo 'mysql:x:999:' >>"$root/etc/group"
     install -d -o 999 -g 999 -m 750 "$root/var/lib/mysql-files"
-    install -d -o 999 -g 999 -m 1777 "$root/var/run/mysqld"
+    # Not var/run: that is an absolute link, which seen from here is the host's own /run.
+    install -d -o 999 -g 999 -m 1777 "$root/run/mysqld"
 fi
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/cache/debconf/*-old \
     "$root"/var/log/*.log "$root"/var/log/apt/* "$root"/usr/share/mysql-test
@@ -93,6 +94,7 @@ TMPDIR=$scratch step 900 "$scratch/mmdebstrap.log" "could not build $tag from De
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/lib/debug/*' \
+    --skip=cleanup/run \
     --customize-hook="$scratch/hook" \
     "$suite" "$scratch/root.tar" "${mirror[@]}"
 

@@ -45,8 +45,9 @@ class InstanceRecord(_Frozen):
     host: str
     port: int
     """Address for clients on the host and for the other servers; survives restarts."""
-    generation: int = 1
-    """Number of its data volume; grows when the instance is rebuilt from nothing."""
+    generation: int
+    """Number of its data volume; another one when it is rebuilt from nothing. Never reused
+    within a service, so that a new instance never finds a former one's kept data."""
     memory_bytes: int | None = None
     """The limit it was last given."""
     joined: bool = False
@@ -104,8 +105,13 @@ class ServiceRecord(_Frozen):
     """The first primary has been set up; from here on the service holds data."""
     instances: tuple[InstanceRecord, ...] = ()
     next_serial: int = 0
+    next_generation: int = 1
     last_failover: Failover | None = None
     kept: tuple[KeptData, ...] = ()
+
+    def keeping(self, kept: KeptData) -> ServiceRecord:
+        """A copy that names that data as set aside."""
+        return self.model_copy(update={"kept": (*self.kept, kept)})
 
     def instance(self, name: str | None) -> InstanceRecord | None:
         """The record of that instance, or None."""

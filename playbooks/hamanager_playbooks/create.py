@@ -19,13 +19,16 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
             added = InstanceRecord(
                 name=ctx.name,
                 serial=record.next_serial,
+                generation=record.next_generation,
                 host=host,
                 port=port,
                 memory_bytes=ctx.wish.memory_bytes,
             )
-            return record.model_copy(update={"next_serial": record.next_serial + 1}).with_instance(
-                added
-            )
+            counters = {
+                "next_serial": record.next_serial + 1,
+                "next_generation": record.next_generation + 1,
+            }
+            return record.model_copy(update=counters).with_instance(added)
 
         ctx.records.change(add)
         return f"at {host}:{port}"

@@ -57,7 +57,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
         def change(record: ServiceRecord) -> ServiceRecord:
             renewed = ctx.instance().model_copy(
                 update={
-                    "generation": instance.generation + 1,
+                    "generation": record.next_generation,
                     "joined": False,
                     "synchronized": False,
                     "has_led": False,
@@ -70,9 +70,10 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                 at=ctx.clock.now(),
                 reason=ctx.decision.reason,
             )
-            return record.with_instance(renewed).model_copy(
-                update={"kept": (*record.kept, kept) if keep else record.kept}
+            changed = record.with_instance(renewed).model_copy(
+                update={"next_generation": record.next_generation + 1}
             )
+            return changed.keeping(kept) if keep else changed
 
         ctx.records.change(change)
 

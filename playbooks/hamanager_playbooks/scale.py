@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.values.service import KeptData, ServiceRecord
 from hamanager.values.snapshot import Relation
 
 
@@ -15,6 +16,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
     instance = ctx.instance()
     proven = seen is not None and seen.relation is Relation.ATTACHED
     discard = proven or not instance.joined
+    volume = ctx.runtime.volume_name(ctx.place())
 
     def detach() -> None:
         leads = ctx.target(primary) if primary else None
@@ -25,12 +27,21 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.driver.forget(ctx.target())
         ctx.runtime.kill(place)
         ctx.runtime.remove(place, discard_data=discard)
-        if discard:
-            return None
-        return f"its data is kept as volume {ctx.runtime.volume_name(place)}"
+        return None if discard else f"its data is kept as volume {volume}"
 
     def forget() -> None:
-        ctx.records.change(lambda record: record.without_instance(ctx.name))
+        kept = KeptData(
+            instance=ctx.name,
+            volume=volume,
+            at=ctx.clock.now(),
+            reason="it was removed before its data was proven to be elsewhere",
+        )
+
+        def change(record: ServiceRecord) -> ServiceRecord:
+            left = record.without_instance(ctx.name)
+            return left if discard else left.keeping(kept)
+
+        ctx.records.change(change)
 
     return [
         Step(f"detach {ctx.name}", detach),

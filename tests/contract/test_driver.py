@@ -48,7 +48,8 @@ def test_life_of_a_service(driver: Driver) -> None:
             joined.append(server)
             seen = make_full_standby(server, first, joined)
             assert seen.role is Role.STANDBY
-            assert seen.lag_seconds is not None and seen.lag_seconds < 2
+            assert seen.lag_seconds is not None
+            assert seen.lag_seconds < 2
             assert_refuses_writes(server)
 
         for number in range(50, 60):

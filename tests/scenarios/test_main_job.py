@@ -1,4 +1,4 @@
-"""The main job on real engines: create, scale up, kill the primary, recover, scale down, destroy."""
+"""The main job on real engines: create, scale, kill the primary, recover, scale down, destroy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_the_main_job(stage: Stage, engine: str) -> None:
 
     stage.command("destroy", "db", "--yes")
     assert stage.ask("info") == []
-    mine = {"label": ["hamanager.service=db", f"hamanager.manager={stage.manager_id}"]}
+    mine: dict[str, str | list[str] | bool] = {
+        "label": ["hamanager.service=db", f"hamanager.manager={stage.manager_id}"]
+    }
     assert stage.docker.containers.list(all=True, filters=mine) == []
     assert stage.docker.volumes.list(filters=mine) == []
     assert stage.docker.networks.list(filters=mine) == []

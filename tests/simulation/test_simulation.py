@@ -258,6 +258,20 @@ def test_a_killed_primary_is_replaced_in_one_pass_and_comes_back() -> None:
     assert simulation.world.data(server).log == [0, 1]
 
 
+def test_an_instance_added_again_does_not_find_the_data_kept_of_its_namesake() -> None:
+    simulation = Simulation()
+    simulation.settle()
+    simulation.event("write", 0)
+    simulation.event("kill", "db.0")
+    simulation.event("pass", 0)
+    simulation.event("scale", 1)
+    simulation.event("pass", 0)
+    simulation.event("scale", 2)
+    simulation.settle()
+    assert load_record(simulation.store, "db")[0].kept[0].volume == "db.0-g1"
+    assert simulation.world.volumes["db.0-g1"].log == [0]
+
+
 def test_a_manager_killed_at_every_point_of_a_fail_over_finishes_it() -> None:
     for effects in range(12):
         simulation = Simulation()

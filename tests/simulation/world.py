@@ -1,4 +1,6 @@
-"""In-memory engines (one promoted by the manager, one that elects by itself), their runtime and its clock: one world that a simulation can break.
+"""In-memory engines, their runtime and their clock: one world that a simulation can break.
+
+One engine is promoted by the manager, the other elects by itself.
 
 Servers are logs of numbered writes. Replication is asynchronous and happens only when the
 simulation says so. A dead manager can do nothing: every effect passes `Power`, which may be cut
@@ -181,10 +183,10 @@ class World:
             return
         leaders = [server for server in self.primaries() if not server.hung]
         for server in self.servers.values():
-            if leaders and server.running and not server.hung and server is not leaders[0]:
-                if self.data(server).seeded:
-                    server.source = leaders[0].address
-                    self._roll_back(server, leaders[0])
+            awake = server.running and not server.hung and self.data(server).seeded
+            if leaders and awake and server is not leaders[0]:
+                server.source = leaders[0].address
+                self._roll_back(server, leaders[0])
 
     def replicate(self) -> None:
         """Every standby receives everything from its source."""

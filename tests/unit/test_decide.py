@@ -40,7 +40,9 @@ def test_the_table_is_what_the_golden_file_says() -> None:
 def instance(name: str, **changes: Any) -> InstanceRecord:
     number = int(name[-1])
     settled = {"joined": True, "synchronized": True, "has_led": number == 0}
-    return InstanceRecord(name=name, serial=number, host="h", port=number, **{**settled, **changes})
+    return InstanceRecord(
+        name=name, serial=number, generation=1, host="h", port=number, **{**settled, **changes}
+    )
 
 
 def up(role: Role = Role.STANDBY, **changes: Any) -> Observation:

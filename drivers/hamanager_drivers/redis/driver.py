@@ -165,8 +165,8 @@ class RedisDriver:
                 time.sleep(0.005)
             if info(client)["role"] == "master":
                 raise ServerError(
-                    f"{target.name} did not catch up with {primary.name} in {HAND_OVER_SECONDS:g} s:"
-                    " nothing was changed"
+                    f"{target.name} did not catch up with {primary.name} within"
+                    f" {HAND_OVER_SECONDS:g} s: nothing was changed"
                 )
             pipe = client.pipeline(transaction=True)
             _cut_clients(pipe)
@@ -213,7 +213,7 @@ class RedisDriver:
         return (
             f"at least {missing} bytes of its replication stream"
             if missing
-            else "nothing known; replication is asynchronous, so what was written in the last moment"
+            else "nothing known, but replication is asynchronous: the last moment's writes may be"
         )
 
 

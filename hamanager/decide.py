@@ -320,7 +320,9 @@ def _rejoin(s: Situation) -> Decision | None:
             case Relation.EMPTY:
                 return _do(Action.SEED, name, "it has no data yet")
             case Relation.DETACHED:
-                return _do(Action.ATTACH, name, f"it does not follow {s.record.primary} yet")
+                return _do(
+                    Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}"
+                )
             case Relation.UNPROVEN if not instance.has_led:
                 return _do(
                     Action.ATTACH,

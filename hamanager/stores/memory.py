@@ -52,7 +52,7 @@ class MemoryStore:
         """The newest `limit` entries of that service, oldest first."""
         with self._lock:
             found = [entry for entry in self._history if entry.service == service]
-        return found if limit is None else found[len(found) - min(limit, len(found)) :]
+        return found if limit is None else found[len(found) - min(max(0, limit), len(found)) :]
 
     def close(self) -> None:
         """Nothing is held open."""

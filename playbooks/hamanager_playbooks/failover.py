@@ -54,17 +54,17 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
 def resume(ctx: PlaybookContext) -> Sequence[Step]:
     """The primary on record was restarted and takes writes again."""
 
-    def promote() -> str:
+    def promote() -> None:
         others = [t for t in ctx.members() if t.name != ctx.name]
-        return ctx.driver.promote(ctx.service, ctx.target(), others)
+        ctx.driver.promote(ctx.service, ctx.target(), others)
+
+    def record() -> None:
+        ctx.records.change(lambda r: with_primary(r, ctx.name, None))
 
     return [
         Step("begin a new term", lambda: begin_term(ctx)),
         Step(f"let {ctx.name} take writes", promote),
-        Step(
-            f"record {ctx.name} as primary",
-            lambda: _ignore(ctx.records.change(lambda r: with_primary(r, ctx.name, None))),
-        ),
+        Step(f"record {ctx.name} as primary", record),
     ]
 
 
@@ -170,7 +170,3 @@ def _note_led(ctx: PlaybookContext) -> None:
         return instance.model_copy(update={"has_led": True, "synchronized": False})
 
     ctx.change_instance(led)
-
-
-def _ignore(_: ServiceRecord) -> None:
-    return None

@@ -25,7 +25,7 @@ def attach(ctx: PlaybookContext) -> Sequence[Step]:
     def link() -> None:
         ctx.driver.attach(ctx.service, ctx.target(), ctx.target(primary), ctx.members())
 
-    return [Step(f"let {ctx.name} follow {primary}", link)]
+    return [Step(f"make {ctx.name} a standby of {primary}", link)]
 
 
 def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:

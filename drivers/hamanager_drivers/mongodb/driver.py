@@ -1,0 +1,234 @@
+"""The MongoDB driver."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from hamanager.contracts.driver import LaunchSpec
+from hamanager.errors import ServerError
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.service import ServiceContext, Target
+from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager_drivers.mongodb import config, membership, status
+from hamanager_drivers.mongodb.connections import AnsweredError, Connections, knock, told_apart
+from hamanager_drivers.mongodb.election import Election
+from hamanager_drivers.mongodb.membership import Standing
+from hamanager_drivers.mongodb.writer import APPLICATION, MongoDBWriter
+
+CHANGE_SECONDS = 10.0
+"""A new configuration is done when a majority has it, which takes a heartbeat or two."""
+HAND_OVER_LAG_SECONDS = 10.0
+
+# Error codes of the server.
+ALREADY_INITIALIZED = 23
+NOT_YET_INITIALIZED = 94
+NO_MEMBER_OF_ITS_SET = 93
+USER_EXISTS = 51003
+
+NO_ACKNOWLEDGED_WRITE = "nothing that a majority acknowledged"
+
+
+class MongoDBDriver:
+    """MongoDB 6.0 to 8.x."""
+
+    engine = "mongodb"
+    capabilities = Capabilities(
+        allowed_instances=(1, 3, 5),
+        elects_itself=True,
+        restart_keeps_writes=True,
+        # Filled with data 6.0 was killed at 320 MiB and lived at 384 (the cache alone is 256).
+        minimum_memory_bytes=448 * 1024**2,
+        url_names_all=True,
+    )
+
+    def __init__(self) -> None:
+        self._connections = Connections()
+        self._election = Election(self._connections)
+        self._last_primary: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def new_secrets(self) -> dict[str, str]:
+        """The application's password, and the key that the members share with the manager."""
+        key = base64.b64encode(secrets.token_bytes(96)).decode()
+        return {"root_password": secrets.token_hex(24), "key": key}
+
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        """A member of no set yet, or of the one it was in."""
+        return config.launch_spec(service, target)
+
+    def url(
+        self,
+        service: ServiceContext,
+        primary: Target | None,  # noqa: ARG002
+        members: Sequence[Target],
+    ) -> str | None:
+        """All members: clients find the primary by themselves, and again after an election."""
+        if not members:
+            return None
+        hosts = ",".join(member.address for member in members)
+        user = f"{APPLICATION}:{service.secrets['root_password']}"
+        options = f"replicaSet={service.name}&w=majority&retryWrites=true"
+        return f"mongodb://{user}@{hosts}/?{options}"
+
+    def relate(
+        self,
+        target: Target,
+        standby: ServerStatus,
+        primary_target: Target,  # noqa: ARG002
+        primary: ServerStatus,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> Relation:
+        """By the primary's list of members, then by the standby's state."""
+        return status.relate(target, standby, primary)
+
+    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
+        """By the last operation applied, among members that may be elected."""
+        return status.rank(standbys)
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        """`hello` and `replSetGetStatus`, both read from memory by the server."""
+        hello = self._election.hello(service, target)
+        try:
+            answer = self._election.status(service, target)
+        except AnsweredError as error:
+            if error.code not in (NOT_YET_INITIALIZED, NO_MEMBER_OF_ITS_SET):
+                raise
+            fresh = error.code == NOT_YET_INITIALIZED
+            answer = {"state": status.NOT_INITIATED if fresh else status.REMOVED}
+        version = self._connections.version(service, target)
+        with self._lock:
+            if hello.get("primary"):
+                self._last_primary[target.address] = str(hello["primary"])
+            last_primary = self._last_primary.get(target.address)
+        return status.server_status(hello, answer, version, last_primary)
+
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:  # noqa: ARG002
+        """A connection that nobody logged in on: the server closes no idle ones."""
+        with told_apart(target):
+            return knock(target)
+
+    def initialize(self, service: ServiceContext, target: Target) -> None:
+        """A set with one member, and in it the application's user."""
+        first = membership.first_config(service.name, target)
+        try:
+            self._connections.command(service, target, {"replSetInitiate": first}, CHANGE_SECONDS)
+        except AnsweredError as error:
+            if error.code != ALREADY_INITIALIZED:
+                raise
+        deadline = time.monotonic() + CHANGE_SECONDS
+        while not self._election.leads(service, target):
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"{target.name} did not become primary within {CHANGE_SECONDS:g} s"
+                )
+            time.sleep(0.01)
+        user = {
+            "createUser": APPLICATION,
+            "pwd": service.secrets["root_password"],
+            "roles": ["root"],
+        }
+        try:
+            self._connections.command(service, target, user, CHANGE_SECONDS)
+        except AnsweredError as error:
+            if error.code != USER_EXISTS:
+                raise
+
+    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """A new member copies everything by itself."""
+        self.attach(service, target, primary, ())
+
+    def attach(
+        self,
+        service: ServiceContext,
+        target: Target,
+        primary: Target,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> None:
+        """One change of the set: enter it without a vote, get the vote once caught up, or lose
+        it when the data is gone."""
+        seen = self.probe(service, target)
+        if seen.sync is not None:
+            standing = Standing.EMPTY
+        else:
+            standing = Standing.READY if status.has_caught_up(seen) else Standing.FOLLOWING
+        present = self._config(service, primary)
+        self._reconfigure(service, primary, membership.next_config(present, target, standing))
+
+    def drain(self, service: ServiceContext, target: Target) -> str:
+        """Nothing to wait for: an elected member applies all it has before it takes writes."""
+        applied = self.probe(service, target).position.get("timestamp", "nothing")
+        return f"it applies all it has when it is elected; so far {applied}"
+
+    def promote(self, service: ServiceContext, target: Target, others: Sequence[Target]) -> str:
+        """Start its election at once, without waiting for the election time-out.
+
+        Raises:
+            ServerError: another member has been elected meanwhile, or none could be.
+        """
+        self._election.step_up(service, target, others)
+        return NO_ACKNOWLEDGED_WRITE
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        """Step down by force; its clients' writes end with an error at once."""
+        self._election.step_down(service, target, catch_up_seconds=0)
+
+    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """Step down when a majority has everything, with the others kept from being elected."""
+        if self._election.leads(service, target):
+            return f"{target.name} was primary already"
+        seen = self.probe(service, target)
+        lag = seen.lag_seconds
+        if "eligible" not in seen.position or lag is None or lag > HAND_OVER_LAG_SECONDS:
+            raise ServerError(
+                f"{target.name} is no full member less than {HAND_OVER_LAG_SECONDS:g} s behind"
+                f" {primary.name}: nothing was changed"
+            )
+        present = self._config(service, primary)
+        self._election.hand_over(service, target, primary, present)
+        return "handed over without loss"
+
+    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
+        """Take its vote first and then the member out, which only the primary can do."""
+        if primary is None:
+            raise ServerError(
+                f"{target.name} can only leave the set through a primary, and there is none:"
+                " nothing was changed"
+            )
+        if target.address == primary.address:
+            raise ServerError(
+                f"{target.name} is the primary: another one has to be elected before it leaves"
+            )
+        for step in (membership.config_without_vote, membership.config_without_member):
+            present = self._config(service, primary)
+            self._reconfigure(service, primary, step(present, target))
+
+    def forget(self, target: Target) -> None:
+        """Close the connections to that server."""
+        self._connections.forget(target)
+        with self._lock:
+            self._last_primary.pop(target.address, None)
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> MongoDBWriter:
+        """A client of this one server with the application's password."""
+        return MongoDBWriter(service, target, timeout_seconds)
+
+    def _config(self, service: ServiceContext, primary: Target) -> membership.Config:
+        answer = self._connections.command(service, primary, {"replSetGetConfig": 1})
+        found: membership.Config = answer["config"]
+        return found
+
+    def _reconfigure(
+        self, service: ServiceContext, primary: Target, changed: membership.Config | None
+    ) -> None:
+        """The engine refuses a configuration that was made from an outdated one, and one that
+        comes before the last is known to a majority: then the loop looks and tries again."""
+        if changed is not None:
+            command = {"replSetReconfig": changed}
+            self._connections.command(service, primary, command, CHANGE_SECONDS)

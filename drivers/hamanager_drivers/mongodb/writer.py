@@ -1,0 +1,87 @@
+"""An application's view of a MongoDB server: numbered rows as documents of a collection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pymongo
+from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+
+from hamanager.errors import ServerError
+from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.mongodb.connections import connect, knock, told_apart
+
+DATABASE = "hamanager_workload"
+BLOCK_BYTES = 256 * 1024
+BLOCKS_PER_BATCH = 16
+BATCH_SECONDS = 30.0
+NAMESPACE_EXISTS = 48
+APPLICATION = "root"
+
+
+class MongoDBWriter:
+    """Writes as the application's user to this one server; a write is acknowledged when a
+    majority of the set has it on disk."""
+
+    def __init__(self, service: ServiceContext, target: Target, timeout_seconds: float) -> None:
+        self._target = target
+        with told_apart(target):
+            knock(target, timeout_seconds).close()
+            password = service.secrets["root_password"]
+            self._client = connect(target, APPLICATION, password, "admin", timeout_seconds)
+        try:
+            with self._asking():
+                self._client.admin.command("ping")
+        except ServerError:
+            self.close()
+            raise
+        self._database = self._client[DATABASE]
+        self._rows = self._database["rows"]
+
+    def prepare(self) -> None:
+        """Create the collection."""
+        with self._asking():
+            try:
+                self._database.create_collection("rows", check_exists=False)
+            except CollectionInvalid:
+                return
+            except OperationFailure as error:
+                if error.code != NAMESPACE_EXISTS:
+                    raise
+
+    def write(self, number: int) -> None:
+        """Insert the document unless it is there: a retried number is acknowledged only when
+        the first try has reached a majority, too."""
+        with self._asking():
+            self._rows.update_one({"_id": number}, {"$setOnInsert": {"_id": number}}, upsert=True)
+
+    def numbers(self) -> set[int]:
+        """All numbers that this server holds."""
+        with self._asking():
+            return {int(row["_id"]) for row in self._rows.find({}, {"_id": 1})}
+
+    def fill(self, total_bytes: int) -> None:
+        """Random blocks in a collection of their own."""
+        batch_bytes = BLOCK_BYTES * BLOCKS_PER_BATCH
+        for begin in range(0, total_bytes, batch_bytes):
+            sizes = _split(min(batch_bytes, total_bytes - begin))
+            with self._asking(), pymongo.timeout(BATCH_SECONDS):
+                self._database["ballast"].insert_many(
+                    [{"block": os.urandom(size)} for size in sizes]
+                )
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(PyMongoError):
+            self._client.close()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        with told_apart(self._target):
+            yield
+
+
+def _split(total_bytes: int) -> list[int]:
+    return [min(BLOCK_BYTES, total_bytes - at) for at in range(0, total_bytes, BLOCK_BYTES)]

@@ -1,0 +1,202 @@
+"""The HTTP API of the daemon, served over its Unix socket: the same that the commands use.
+
+Errors are `{"error": "one sentence", "exit_code": 1 or 2}`, never a traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from hamanager.commands import Commands
+from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
+from hamanager.grammar import ScaleRequest
+from hamanager.values.history import HistoryEntry
+from hamanager.version import program_version
+from hamanager.views import ServiceView
+
+log = logging.getLogger("hamanager")
+
+STATUS_CODES: tuple[tuple[type[HamanagerError], int], ...] = (
+    (UsageError, 400),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (HamanagerError, 500),
+)
+
+
+class ManagerPort(Protocol):
+    """What the API needs of the daemon."""
+
+    commands: Commands
+
+    def view(self, name: str) -> ServiceView:
+        """One service as last seen.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        ...
+
+    def views(self) -> Sequence[ServiceView]:
+        """Every service as last seen."""
+        ...
+
+    def probe(self, name: str) -> ServiceView:
+        """One service from a look taken now.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        ...
+
+    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """The newest entries, oldest first; also of a service that is no more."""
+        ...
+
+    def wake(self, name: str) -> None:
+        """Let the loop look at that service now."""
+        ...
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CreateBody(_Body):
+    """A new service."""
+
+    name: str
+    engine: str
+    instances: int = 1
+    memory_bytes: int | None = None
+    image: str | None = None
+    down_after_seconds: float = 3.0
+
+
+class ScaleTarget(_Body):
+    """One target; what is null stays as it is."""
+
+    service: str
+    instances: int | None = None
+    memory_bytes: int | None = None
+
+
+class ScaleBody(_Body):
+    """All targets of one command: carried out together or not at all."""
+
+    targets: list[ScaleTarget]
+
+
+class RestartBody(_Body):
+    """Which instance to restart."""
+
+    instance: str
+
+
+class Health(BaseModel):
+    """The daemon answers."""
+
+    status: str = "ok"
+    version: str
+
+
+def make_app(manager: ManagerPort) -> FastAPI:
+    """The application for that manager."""
+    app = FastAPI(title="hamanager", version=program_version(), docs_url=None, redoc_url=None)
+    _add_error_handlers(app)
+    _add_queries(app, manager)
+    _add_commands(app, manager)
+    return app
+
+
+def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
+    @app.get("/health")
+    def health() -> Health:
+        return Health(version=app.version)
+
+    @app.get("/services")
+    def services() -> list[ServiceView]:
+        return list(manager.views())
+
+    @app.get("/services/{name}")
+    def service(name: str) -> ServiceView:
+        return manager.view(name)
+
+    @app.get("/services/{name}/status")
+    def status(name: str) -> ServiceView:
+        return manager.probe(name)
+
+    @app.get("/services/{name}/history")
+    def history(
+        name: str, limit: Annotated[int | None, Query(ge=1, le=1_000_000)] = None
+    ) -> list[HistoryEntry]:
+        entries = list(manager.history(name, limit))
+        if not entries:
+            manager.view(name)  # tells a service without a history from none
+        return entries
+
+
+def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
+    @app.post("/services", status_code=201)
+    def create(body: CreateBody) -> ServiceView:
+        manager.commands.create(**body.model_dump())
+        manager.wake(body.name)
+        return manager.view(body.name)
+
+    @app.post("/scale")
+    def scale(body: ScaleBody) -> list[ServiceView]:
+        names = manager.commands.scale([ScaleRequest(**t.model_dump()) for t in body.targets])
+        for name in names:
+            manager.wake(name)
+        return [manager.view(name) for name in names]
+
+    @app.post("/services/{name}/restart")
+    def restart(name: str, body: RestartBody) -> ServiceView:
+        if not body.instance.startswith(f"{name}."):
+            raise UsageError(f"'{body.instance}' is not an instance of '{name}'")
+        manager.commands.restart(body.instance)
+        manager.wake(name)
+        return manager.view(name)
+
+    @app.delete("/services/{name}", status_code=202)
+    def destroy(name: str) -> dict[str, str]:
+        manager.commands.destroy(name)
+        manager.wake(name)
+        return {"destroying": name}
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(HamanagerError)
+    def expected(request: Request, error: HamanagerError) -> JSONResponse:  # noqa: ARG001
+        code = next(code for kind, code in STATUS_CODES if isinstance(error, kind))
+        return _answer(code, str(error), error.exit_code)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
+        problem = str(first["msg"])
+        problem = problem[:1].lower() + problem[1:]
+        return _answer(400, f"the request's {where or 'body'} is wrong: {problem}", 2)
+
+    @app.exception_handler(HTTPException)
+    def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        wanted = f"{request.method} {request.url.path}"
+        return _answer(error.status_code, f"there is no {wanted}: {error.detail}", 2)
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _answer(500, "the daemon met an unexpected error; its log says which", 1)
+
+
+def _answer(status_code: int, sentence: str, exit_code: int) -> JSONResponse:
+    return JSONResponse({"error": sentence, "exit_code": exit_code}, status_code)

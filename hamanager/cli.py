@@ -1,0 +1,338 @@
+"""The commands of a person at a shell. Exit codes: 0 done, 1 it failed, 2 wrong usage.
+
+Most of the program is imported by the command that needs it, so that each starts quickly.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hamanager.errors import HamanagerError, UsageError
+from hamanager.grammar import check_service_name, parse_memory, parse_scale, service_of
+
+if TYPE_CHECKING:
+    from hamanager.client import Client
+    from hamanager.views import ServiceView
+    from hamanager.waiting import Goal
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Print errors as the one sentence that they are."""
+        try:
+            return super().invoke(ctx)
+        except HamanagerError as error:
+            typer.echo(f"hamanager: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="High availability for databases: MySQL, Redis and MongoDB.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds to wait at the most.", min=0)
+]
+NameArgument = Annotated[str, typer.Argument(help="The service, such as db.", metavar="NAME")]
+
+
+def main() -> None:
+    """The program."""
+    app(prog_name="hamanager")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from hamanager.version import program_version
+
+        typer.echo(f"hamanager {program_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# --- Commands that change something -------------------------------------------------------------
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    engine: Annotated[str, typer.Option(help="mysql, redis or mongodb.")],
+    instances: Annotated[int, typer.Option(help="How many servers.")] = 1,
+    memory: Annotated[str | None, typer.Option(help="Limit of each server, e.g. 512M.")] = None,
+    image: Annotated[str | None, typer.Option(help="Container image to run.")] = None,
+    down_after: Annotated[
+        float, typer.Option(help="Seconds of silence after which a primary is given up.")
+    ] = 3.0,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Make a new service.
+
+    \b
+    Example: hamanager create db --engine mysql --instances 2
+    """
+    from hamanager import terminal
+    from hamanager.waiting import complete
+
+    check_service_name(name)
+    memory_bytes = parse_memory(memory) if memory is not None else None
+    with _client() as client:
+        view = client.create(name, engine, instances, memory_bytes, image, down_after)
+        goals: dict[str, Goal] = {name: complete} if wait else {}
+        done = _finish(client, [view], goals, timeout, output)
+        if output is Output.JSON:
+            typer.echo(terminal.as_json(done[0]), nl=False)
+
+
+@app.command()
+def scale(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="NAME[:ACTION]=VALUE...", help="What to change.")
+    ],
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Change the number of instances, or their memory.
+
+    \b
+    Example: hamanager scale db:instances=2 cache:memory=128M
+    """
+    from hamanager import terminal
+    from hamanager.waiting import complete, limited
+
+    requests = parse_scale(targets)
+    with _client() as client:
+        views = client.scale(requests)
+        resized = {r.service for r in requests if r.instances is not None}
+        goals: dict[str, Goal] = {v.name: complete if v.name in resized else limited for v in views}
+        done = _finish(client, views, goals if wait else {}, timeout, output)
+        if output is Output.JSON:
+            texts = [v.model_dump_json(by_alias=True) for v in done]
+            typer.echo(terminal.as_json_list(texts), nl=False)
+
+
+@app.command()
+def restart(
+    instance: Annotated[str, typer.Argument(help="The instance, such as db.0.")],
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Restart one instance; its role stays where it is.
+
+    \b
+    Example: hamanager restart db.0
+    """
+    from hamanager import terminal
+    from hamanager.waiting import restarted
+
+    name = service_of(instance)
+    with _client() as client:
+        view = client.restart(name, instance)
+        goals: dict[str, Goal] = {name: restarted(instance)} if wait else {}
+        done = _finish(client, [view], goals, timeout, output)
+        if output is Output.JSON:
+            typer.echo(terminal.as_json(done[0]), nl=False)
+
+
+@app.command()
+def destroy(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Remove a service and all its data.
+
+    \b
+    Example: hamanager destroy db --yes
+    """
+    check_service_name(name)
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(f"destroying '{name}' removes all its data: confirm that with --yes")
+    with _client() as client:
+        client.view(name)
+        if not yes and not typer.confirm(f"Destroy '{name}' and all its data?"):
+            typer.echo("nothing was changed")
+            raise typer.Exit(1)
+        client.destroy(name)
+        if wait:
+            from hamanager.terminal import wait_for_end
+
+            wait_for_end(client, name, timeout)
+        typer.echo(f"{name}: destroyed" if wait else f"{name}: being destroyed")
+
+
+# --- Commands that show something ---------------------------------------------------------------
+
+
+@app.command()
+def info(
+    name: Annotated[str | None, typer.Argument(help="The service; all when left out.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again each second.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show a service, or list all.
+
+    \b
+    Example: hamanager info db --watch
+    """
+    if name is not None:
+        check_service_name(name)
+    from hamanager import terminal
+
+    with _client() as client:
+        if watch:
+            documents = output is Output.TEXT and name is not None
+            terminal.watch(lambda: _info(client, name, output), documents=documents)
+        else:
+            terminal.emit(_info(client, name, output))
+
+
+@app.command()
+def status(name: NameArgument, output: OutputOption = Output.TEXT) -> None:
+    """Ask each instance of a service how it is, now.
+
+    \b
+    Example: hamanager status db
+    """
+    check_service_name(name)
+    with _client() as client:
+        view = client.status(name)
+    from hamanager import terminal
+    from hamanager.output import status_text
+
+    terminal.emit(terminal.as_json(view) if output is Output.JSON else status_text(view))
+
+
+@app.command()
+def history(
+    name: NameArgument,
+    limit: Annotated[int | None, typer.Option(help="The newest entries only.", min=1)] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Tell what happened to a service, and why.
+
+    \b
+    Example: hamanager history db --limit 20
+    """
+    check_service_name(name)
+    with _client() as client:
+        entries = client.history(name, limit)
+    from hamanager import terminal
+    from hamanager.output import history_text
+
+    if output is Output.JSON:
+        typer.echo(terminal.as_json_list(e.model_dump_json() for e in entries), nl=False)
+    else:
+        terminal.emit(history_text(entries))
+
+
+# --- Commands that run something ----------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    advertise_host: Annotated[
+        str | None, typer.Option(help="Address at which clients reach the databases.")
+    ] = None,
+) -> None:
+    """Run the daemon that watches over the services.
+
+    \b
+    Example: hamanager serve
+    The state directory is $HAMANAGER_HOME.
+    """
+    from hamanager import paths
+    from hamanager.serve import serve as run
+
+    run(paths.make_private(paths.home()), advertise_host)
+
+
+@app.command()
+def demo(
+    engine: Annotated[
+        list[str] | None, typer.Option(help="mysql, redis or mongodb; all when left out.")
+    ] = None,
+) -> None:
+    """Show a fail-over on real databases, from nothing to nothing.
+
+    \b
+    Example: hamanager demo --engine redis
+    """
+    from hamanager.demo import run_demo
+
+    raise typer.Exit(run_demo(engine or []))
+
+
+# --- Helpers ------------------------------------------------------------------------------------
+
+
+def _client() -> Client:
+    from hamanager.client import Client
+
+    return Client.connect()
+
+
+def _info(client: Client, name: str | None, output: Output) -> str:
+    from hamanager import terminal
+    from hamanager.output import info_text, services_text
+
+    if name is not None:
+        view = client.view(name)
+        return terminal.as_json(view) if output is Output.JSON else info_text(view)
+    views = client.views()
+    if output is Output.TEXT:
+        return services_text(views)
+    return terminal.as_json_list(v.model_dump_json(by_alias=True) for v in views)
+
+
+def _finish(
+    client: Client,
+    views: Sequence[ServiceView],
+    goals: Mapping[str, Goal],
+    timeout_seconds: float | None,
+    output: Output,
+) -> Sequence[ServiceView]:
+    """Wait for the goals, if there are any, and say what has become of the services."""
+    from hamanager import terminal
+    from hamanager.output import summary
+
+    if goals:
+        views = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)
+    if output is Output.TEXT:
+        later = "" if goals else "; the manager works on it"
+        for view in views:
+            terminal.emit(f"{summary(view)}{later}\n")
+    return views

@@ -1,0 +1,143 @@
+"""A thin client of the API, over the daemon's Unix socket or `HAMANAGER_URL`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter
+
+from hamanager import paths
+from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
+from hamanager.grammar import ScaleRequest
+from hamanager.values.history import HistoryEntry
+from hamanager.views import ServiceView
+
+ANSWER_SECONDS = 15.0
+"""Live probes and a busy store take seconds at the most."""
+CREATE_SECONDS = 900.0
+"""The daemon may have to pull or build an image first."""
+
+_ERRORS: dict[int, type[HamanagerError]] = {
+    400: UsageError,
+    404: NotFoundError,
+    409: ConflictError,
+}
+_VIEWS = TypeAdapter(list[ServiceView])
+_HISTORY = TypeAdapter(list[HistoryEntry])
+
+
+class NoDaemonError(HamanagerError):
+    """Nothing answers where the daemon should."""
+
+
+class Client:
+    """Asks the daemon. Every method raises the API's errors, and `NoDaemonError`."""
+
+    def __init__(self, http: httpx.Client, place: str) -> None:
+        self._http = http
+        self._place = place
+
+    @classmethod
+    def connect(cls, home: Path | None = None) -> Client:
+        """A client of the daemon with that state directory (the default one's when None)."""
+        url = os.environ.get("HAMANAGER_URL")
+        if url:
+            return cls(httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False), url)
+        socket = str(paths.socket_path(home or paths.home()))
+        http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=socket),
+            base_url="http://hamanager",
+            timeout=ANSWER_SECONDS,
+        )
+        return cls(http, socket)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def views(self) -> list[ServiceView]:
+        """Every service."""
+        return _VIEWS.validate_json(self._ask("GET", "/services"))
+
+    def view(self, name: str) -> ServiceView:
+        """One service."""
+        return ServiceView.model_validate_json(self._ask("GET", _path(name)))
+
+    def status(self, name: str) -> ServiceView:
+        """One service, from a look taken now."""
+        return ServiceView.model_validate_json(self._ask("GET", f"{_path(name)}/status"))
+
+    def history(self, name: str, limit: int | None = None) -> list[HistoryEntry]:
+        """What happened, oldest first."""
+        query = f"?limit={limit}" if limit is not None else ""
+        return _HISTORY.validate_json(self._ask("GET", f"{_path(name)}/history{query}"))
+
+    def create(
+        self,
+        name: str,
+        engine: str,
+        instances: int,
+        memory_bytes: int | None,
+        image: str | None,
+        down_after_seconds: float,
+    ) -> ServiceView:
+        """Ask for a new service."""
+        body = {
+            "name": name,
+            "engine": engine,
+            "instances": instances,
+            "memory_bytes": memory_bytes,
+            "image": image,
+            "down_after_seconds": down_after_seconds,
+        }
+        answer = self._ask("POST", "/services", body, CREATE_SECONDS)
+        return ServiceView.model_validate_json(answer)
+
+    def scale(self, requests: Sequence[ScaleRequest]) -> list[ServiceView]:
+        """Ask for other sizes or limits; the services concerned."""
+        targets = [vars(request) for request in requests]
+        return _VIEWS.validate_json(self._ask("POST", "/scale", {"targets": targets}))
+
+    def restart(self, service: str, instance: str) -> ServiceView:
+        """Ask for a planned restart."""
+        answer = self._ask("POST", f"{_path(service)}/restart", {"instance": instance})
+        return ServiceView.model_validate_json(answer)
+
+    def destroy(self, name: str) -> None:
+        """Ask for the end of a service."""
+        self._ask("DELETE", _path(name))
+
+    def _ask(
+        self, method: str, path: str, body: object = None, timeout_seconds: float = ANSWER_SECONDS
+    ) -> bytes:
+        try:
+            answer = self._http.request(method, path, json=body, timeout=timeout_seconds)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+        if answer.is_success:
+            return answer.content
+        try:
+            sentence = str(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            sentence = f"{self._place} answered {answer.status_code}: is it a hamanager daemon?"
+        raise _ERRORS.get(answer.status_code, HamanagerError)(sentence)
+
+    def _unreachable(self, error: Exception) -> NoDaemonError:
+        if isinstance(error, httpx.ReadTimeout):
+            return NoDaemonError(
+                f"the daemon at {self._place} did not answer in time; what was asked may have been"
+                " accepted: look with `hamanager info`"
+            )
+        return NoDaemonError(
+            f"no hamanager daemon answers at {self._place}; start one with `hamanager serve`"
+        )
+
+
+def _path(name: str) -> str:
+    return f"/services/{quote(name, safe='')}"

@@ -1,0 +1,275 @@
+"""What people can ask for. A command writes a wish and nothing else; the loop makes it true.
+
+Each is checked as a whole before anything changes, and is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Runtime
+from hamanager.contracts.store import Store
+from hamanager.errors import ConflictError, NotFoundError, StaleVersionError, UsageError
+from hamanager.formats import count, size
+from hamanager.grammar import ScaleRequest, check_service_name, round_memory, service_of
+from hamanager.keeping import (
+    load_record,
+    load_wish,
+    save_secrets,
+    save_wish,
+    secrets_key,
+    service_names,
+)
+from hamanager.values.history import HistoryEntry
+from hamanager.values.service import Wish
+
+TRIES = 10
+"""For one compare-and-swap; only other people's commands on the same service compete."""
+LONGEST_DOWN_AFTER_SECONDS = 3600.0
+
+
+class Commands:
+    """The commands of all services."""
+
+    def __init__(
+        self, store: Store, drivers: Mapping[str, Driver], runtime: Runtime, clock: Clock
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._clock = clock
+        # Secrets must not be replaced between another creation's secrets and its wish.
+        self._creating = threading.Lock()
+
+    def create(
+        self,
+        name: str,
+        engine: str,
+        instances: int = 1,
+        memory_bytes: int | None = None,
+        image: str | None = None,
+        down_after_seconds: float = 3.0,
+    ) -> Wish:
+        """Wish for a new service.
+
+        Raises:
+            UsageError: a name, size or limit that cannot be.
+            ConflictError: there is a service of that name.
+            RuntimeFailedError: there is no image to run the engine from.
+        """
+        check_service_name(name)
+        driver = self._driver(engine)
+        _check_instances(driver, instances)
+        if memory_bytes is not None:
+            memory_bytes = _checked_memory(driver, memory_bytes)
+        if not (math.isfinite(down_after_seconds) and down_after_seconds > 0):
+            raise UsageError(f"down-after takes seconds above 0, not {down_after_seconds:g}")
+        if down_after_seconds > LONGEST_DOWN_AFTER_SECONDS:
+            raise UsageError(f"down-after takes at most an hour, not {down_after_seconds:g} s")
+        self._refuse_existing(name)
+        wish = Wish(
+            name=name,
+            engine=engine,
+            instances=instances,
+            memory_bytes=memory_bytes,
+            image=self._runtime.resolve_image(engine, image),
+            down_after_seconds=down_after_seconds,
+            created_at=self._clock.now(),
+        )
+        with self._creating:
+            self._refuse_existing(name)
+            # The secrets first: a wish without them could not be carried out.
+            left_over = self._store.get(secrets_key(name))
+            version = left_over.version if left_over else 0
+            save_secrets(self._store, name, driver.new_secrets(), version)
+            try:
+                save_wish(self._store, wish, 0)
+            except StaleVersionError:
+                self._refuse_existing(name)
+                raise
+        limit = "no memory limit" if memory_bytes is None else f"{size(memory_bytes)} each"
+        self._note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
+        return wish
+
+    def scale(self, requests: Sequence[ScaleRequest]) -> list[str]:
+        """Wish for other sizes or limits; the services concerned, each once.
+
+        Raises:
+            UsageError: a size or limit that cannot be, or a target named twice.
+            NotFoundError: a service that does not exist.
+            ConflictError: a service that is being destroyed.
+        """
+        if not requests:
+            raise UsageError("nothing to scale is named: write for example db:instances=2")
+        checked = [self._checked(request) for request in requests]
+        _refuse_twice(checked)
+        for request in checked:
+            self._change(request.service, partial(_scaled, request))
+        for name in dict.fromkeys(request.service for request in checked):
+            words = [_words(request) for request in checked if request.service == name]
+            self._note(name, "scale " + " ".join(words))
+        return list(dict.fromkeys(request.service for request in checked))
+
+    def restart(self, instance_name: str) -> str:
+        """Wish for the planned restart of one instance; the name of its service.
+
+        Raises:
+            UsageError: that is not the name of an instance.
+            NotFoundError: there is no such instance.
+            ConflictError: its service is being destroyed.
+        """
+        name = service_of(instance_name)
+        self._standing(name)
+        record, _ = load_record(self._store, name)
+        instance = record.instance(instance_name)
+        if instance is None:
+            names = " and ".join(i.name for i in record.instances) or "none yet"
+            raise NotFoundError(f"there is no instance '{instance_name}': '{name}' has {names}")
+
+        def ask(wish: Wish) -> Wish:
+            # One more than were done, so that asking again while one is pending adds none.
+            restarts = {**wish.restarts, instance_name: instance.restarts_done + 1}
+            return wish.model_copy(update={"restarts": restarts})
+
+        self._change(name, ask)
+        self._note(name, f"restart {instance_name}")
+        return name
+
+    def destroy(self, name: str) -> None:
+        """Wish that the service and all its data be gone.
+
+        Raises:
+            NotFoundError: there is no such service.
+        """
+        if self._load(name)[0].destroy:
+            return
+        self._change(name, lambda wish: wish.model_copy(update={"destroy": True}))
+        self._note(name, f"destroy {name}")
+
+    # --- Checks ----------------------------------------------------------------------------
+
+    def _driver(self, engine: str) -> Driver:
+        driver = self._drivers.get(engine)
+        if driver is None:
+            known = ", ".join(sorted(self._drivers))
+            raise UsageError(f"unknown engine '{engine}': choose from {known}")
+        return driver
+
+    def _refuse_existing(self, name: str) -> None:
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            return
+        wish = loaded[0]
+        if wish.destroy:
+            raise ConflictError(
+                f"service '{name}' is still being destroyed; create it again when it is gone"
+            )
+        raise ConflictError(
+            f"service '{name}' exists already (engine {wish.engine}); nothing was changed"
+        )
+
+    def _load(self, name: str) -> tuple[Wish, int]:
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            known = ", ".join(service_names(self._store))
+            raise NotFoundError(
+                f"there is no service '{name}': there "
+                + (f"is {known}" if known else "are none yet")
+            )
+        return loaded
+
+    def _standing(self, name: str) -> tuple[Wish, int]:
+        wish, version = self._load(name)
+        if wish.destroy:
+            raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
+        return wish, version
+
+    def _checked(self, request: ScaleRequest) -> ScaleRequest:
+        driver = self._driver(self._standing(request.service)[0].engine)
+        if request.instances is not None:
+            _check_instances(driver, request.instances)
+        if request.memory_bytes is None:
+            return request
+        rounded = _checked_memory(driver, request.memory_bytes)
+        return ScaleRequest(request.service, request.instances, rounded)
+
+    # --- Writing ---------------------------------------------------------------------------
+
+    def _change(self, name: str, change: Callable[[Wish], Wish]) -> None:
+        for _ in range(TRIES):
+            wish, version = self._standing(name)
+            changed = change(wish)
+            if changed == wish:
+                return
+            try:
+                save_wish(self._store, changed, version)
+            except StaleVersionError:
+                continue
+            return
+        raise StaleVersionError(
+            f"service '{name}' is being changed by others all the time: try again"
+        )
+
+    def _note(self, name: str, text: str) -> None:
+        self._store.append(
+            HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
+        )
+
+
+def _check_instances(driver: Driver, instances: int) -> None:
+    allowed = driver.capabilities.allowed_instances
+    if instances not in allowed:
+        *most, last = (str(number) for number in allowed)
+        sizes = f"{', '.join(most)} or {last}" if most else last
+        raise UsageError(
+            f"a {driver.engine} service can have {sizes} instances, not {instances};"
+            " nothing was changed"
+        )
+
+
+def _checked_memory(driver: Driver, memory_bytes: int) -> int:
+    rounded = round_memory(memory_bytes)
+    minimum = driver.capabilities.minimum_memory_bytes
+    if rounded < minimum:
+        raise UsageError(
+            f"{driver.engine} needs at least {size(minimum)} of memory per instance,"
+            f" not {size(rounded)}; nothing was changed"
+        )
+    return rounded
+
+
+def _refuse_twice(requests: Sequence[ScaleRequest]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for request in requests:
+        for action in ("instances", "memory_bytes"):
+            if getattr(request, action) is None:
+                continue
+            target = (request.service, action.removesuffix("_bytes"))
+            if target in seen:
+                raise UsageError(
+                    f"{target[0]}:{target[1]} is given twice: say it once; nothing was changed"
+                )
+            seen.add(target)
+
+
+def _scaled(request: ScaleRequest, wish: Wish) -> Wish:
+    update: dict[str, int] = {}
+    if request.instances is not None:
+        update["instances"] = request.instances
+    if request.memory_bytes is not None:
+        update["memory_bytes"] = request.memory_bytes
+    return wish.model_copy(update=update)
+
+
+def _words(request: ScaleRequest) -> str:
+    words = []
+    if request.instances is not None:
+        words.append(f"{request.service}:instances={request.instances}")
+    if request.memory_bytes is not None:
+        words.append(f"{request.service}:memory={size(request.memory_bytes)}")
+    return " ".join(words)

@@ -1,0 +1,284 @@
+"""The texts of `info`, `status` and `history`. Pure: values in, text out.
+
+`info` is valid YAML in the shape that dotCloud's command-line client gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from hamanager import formats
+from hamanager.values.history import HistoryEntry
+from hamanager.views import InstanceState, InstanceView, ServiceState, ServiceView, SyncView
+
+_UNWRAPPED = 100_000
+"""Columns: YAML stays on one line per value, tables are never cut."""
+_MEMBER_STATES = {
+    InstanceState.UP: "SECONDARY",
+    InstanceState.SYNCHRONIZING: "RECOVERING",
+    InstanceState.REJOINING: "RECOVERING",
+}
+_REPLICATION_STATES = {ServiceState.RUNNING: "online", ServiceState.DOWN: "offline"}
+
+Document = dict[str, Any]
+
+
+# --- info -------------------------------------------------------------------------------------
+
+
+def info_text(view: ServiceView) -> str:
+    """One service as a YAML document, with a line feed at its end."""
+    return yaml.safe_dump(
+        info_document(view),
+        sort_keys=False,
+        indent=4,
+        width=_UNWRAPPED,
+        default_flow_style=False,
+        allow_unicode=True,
+    )
+
+
+def info_document(view: ServiceView) -> Document:
+    """What `info_text` dumps."""
+    document: Document = {
+        "config": {
+            "instances": view.desired.instances,
+            "memory": _limit(view.desired.memory_bytes),
+        },
+        "created_at": view.created_at,
+        "ports": [{"name": view.engine, "url": view.url}],
+    }
+    if view.topology == "replica-set":
+        document["instances"] = {i.name: _member(i) for i in view.instances}
+    else:
+        document["replication"] = _replication(view)
+    document["memory"] = _memory(view)
+    if view.last_failover is not None:
+        document["last_failover"] = _last_failover(view)
+    if view.kept:
+        document["kept_data"] = [
+            {"volume": k.volume, "of": k.instance, "at": formats.moment(k.at), "reason": k.reason}
+            for k in view.kept
+        ]
+    document["term"] = view.term
+    if view.message:
+        document["message"] = view.message
+    document["state"] = "destroying" if view.destroying else str(view.state)
+    document["type"] = view.engine
+    if view.version:
+        document["version"] = view.version
+    return document
+
+
+def _replication(view: ServiceView) -> list[Document]:
+    primary = next((i for i in view.instances if i.name == view.primary), None)
+    standbys = [i for i in view.instances if i.name != view.primary]
+    status = _REPLICATION_STATES.get(view.state, str(view.state))
+    if view.state is ServiceState.RUNNING and not standbys:
+        status = "no slaves"
+    master: Document = {"name": view.primary, "status": "DOWN"}
+    if primary is not None:
+        master = {"name": primary.name, "status": primary.state.upper(), **_detail(primary)}
+    return [
+        {"status": status},
+        {"master": master},
+        {"slaves": [_slave(i) for i in standbys]},
+    ]
+
+
+def _slave(instance: InstanceView) -> Document:
+    return {
+        "name": instance.name,
+        "replication_lag": lag_words(instance),
+        "status": instance.state.upper(),
+        **_progress(instance.sync),
+        **_detail(instance),
+    }
+
+
+def _member(instance: InstanceView) -> Document:
+    leads = instance.role == "primary" and instance.state is InstanceState.UP
+    state = _MEMBER_STATES.get(instance.state, instance.state.upper())
+    document: Document = {"state": "PRIMARY" if leads else state}
+    if not leads:
+        document["replication_lag"] = lag_words(instance)
+    return {**document, **_progress(instance.sync), **_detail(instance)}
+
+
+def lag_words(instance: InstanceView) -> str:
+    """`0s`; where it cannot be known, why."""
+    if instance.lag_seconds is not None:
+        return formats.lag(instance.lag_seconds)
+    reasons = {
+        InstanceState.DOWN: "unknown: it is down",
+        InstanceState.SYNCHRONIZING: "unknown: it is still synchronizing",
+        InstanceState.REJOINING: "unknown: the replication link is broken",
+    }
+    return reasons.get(instance.state, "unknown")
+
+
+def _progress(sync: SyncView | None) -> Document:
+    if sync is None:
+        return {}
+    document: Document = {"stage": sync.stage}
+    if sync.percent is not None:
+        document["percent"] = f"{sync.percent:.0f}%"
+    if sync.bytes_done is not None:
+        document["bytes"] = bytes_words(sync)
+    if sync.bytes_per_second is not None:
+        document["rate"] = f"{formats.size(sync.bytes_per_second)}/s"
+    if sync.eta_seconds is not None:
+        document["remaining"] = formats.duration(sync.eta_seconds)
+    return document
+
+
+def bytes_words(sync: SyncView) -> str:
+    """`120MB of 235MB`, `120MB of about 235MB`, `120MB`."""
+    done = formats.size(sync.bytes_done or 0)
+    if sync.bytes_total is None:
+        return done
+    return f"{done} of {'about ' if sync.approximate else ''}{formats.size(sync.bytes_total)}"
+
+
+def _detail(instance: InstanceView) -> Document:
+    return {"detail": instance.detail} if instance.detail else {}
+
+
+def _memory(view: ServiceView) -> list[Document]:
+    reserved = _reserved_bytes(view)
+    used = sum(i.memory.used_bytes or 0 for i in view.instances)
+    words = formats.size(used)
+    if reserved:
+        words = f"{words} of {formats.size(reserved)} ({100 * used / reserved:.0f}%)"
+    if all(i.memory.used_bytes is None for i in view.instances):
+        words = "unknown"
+    return [{"total reserved": _limit(reserved)}, {"total used": words}]
+
+
+def _reserved_bytes(view: ServiceView) -> int | None:
+    """Of all instances together; None when one of them has no limit."""
+    limits = [i.memory.reserved_bytes for i in view.instances]
+    known = [limit for limit in limits if limit is not None]
+    return sum(known) if known and len(known) == len(limits) else None
+
+
+def _limit(memory_bytes: int | None) -> str:
+    return "unlimited" if memory_bytes is None else formats.size(memory_bytes)
+
+
+def _last_failover(view: ServiceView) -> Document:
+    assert view.last_failover is not None
+    return {
+        "at": formats.moment(view.last_failover.at),
+        "from": view.last_failover.from_instance,
+        "to": view.last_failover.to_instance,
+        "took": formats.stopwatch(view.last_failover.seconds),
+        "lost": view.last_failover.lost,
+    }
+
+
+# --- info without a name ------------------------------------------------------------------------
+
+
+def services_table(views: Sequence[ServiceView]) -> Table:
+    """All services, one a line."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("NAME", "TYPE", "INSTANCES", "STATE", "MEMORY"):
+        table.add_column(title, no_wrap=True)
+    for view in views:
+        up = sum(i.state is InstanceState.UP for i in view.instances)
+        wanted = view.desired.instances
+        table.add_row(
+            view.name,
+            view.engine,
+            str(wanted) if up == wanted else f"{up} of {wanted} up",
+            "destroying" if view.destroying else str(view.state),
+            _limit(_reserved_bytes(view)),
+        )
+    return table
+
+
+def services_text(views: Sequence[ServiceView]) -> str:
+    """The same without colours, one line for each service whatever the width."""
+    if not views:
+        return "there are no services; `hamanager create db --engine mysql` makes one\n"
+    console = Console(width=_UNWRAPPED, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(services_table(views))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def status_text(view: ServiceView) -> str:
+    """Each instance as just probed, with what its engine says beneath."""
+    lines: list[str] = []
+    for instance in view.instances:
+        lines.append(f"{instance.name}: {instance.state}")
+        about: dict[str, str] = {"role": instance.role, "address": instance.address}
+        if instance.role == "standby":
+            about["replication lag"] = lag_words(instance)
+        about.update({k: str(v) for k, v in _progress(instance.sync).items()})
+        about.update({k.replace("_", " "): v for k, v in instance.facts.items()})
+        if instance.detail:
+            about["detail"] = instance.detail
+        lines += [f"    {key}: {value}" for key, value in about.items()]
+    if not lines:
+        lines = [f"{view.name} has no instances yet"]
+    return "\n".join(lines) + "\n"
+
+
+# --- history ------------------------------------------------------------------------------------
+
+
+def history_text(entries: Sequence[HistoryEntry]) -> str:
+    """Per run: when, what, why, the numbered steps with their durations, the outcome."""
+    runs: dict[str, list[HistoryEntry]] = {}
+    for number, entry in enumerate(entries):
+        runs.setdefault(entry.run or f"alone-{number}", []).append(entry)
+    return "".join(f"{line}\n" for run in runs.values() for line in _run_lines(run))
+
+
+def _run_lines(run: Iterable[HistoryEntry]) -> list[str]:
+    lines = []
+    for entry in run:
+        took = f"  ({formats.stopwatch(entry.seconds)})" if entry.seconds is not None else ""
+        failed = "" if entry.ok else "FAILED: "
+        if entry.kind == "step":
+            lines.append(f"    {entry.number}. {failed}{entry.text}{took}")
+        elif entry.kind == "outcome":
+            lines.append(f"    {'done' if entry.ok else 'failed'}{took}")
+        else:
+            what = "a person asked: " if entry.kind == "command" else ""
+            lines.append(f"{formats.moment(entry.at)}  {failed}{what}{entry.text}{took}")
+    return lines
+
+
+# --- Progress -----------------------------------------------------------------------------------
+
+
+def progress_words(sync: SyncView) -> str:
+    """`51%, 120MB of 235MB, 80MB/s, 2s left`: what is known of it."""
+    shown = _progress(sync)
+    words = [str(shown[key]) for key in ("percent", "bytes", "rate") if key in shown]
+    if "remaining" in shown:
+        words.append(f"{shown['remaining']} left")
+    return ", ".join(words)
+
+
+def summary(view: ServiceView) -> str:
+    """One line: `db: running, 2 of 2 instances up (db.0 primary, db.1 standby)`."""
+    up = sum(i.state is InstanceState.UP for i in view.instances)
+    who = ", ".join(
+        f"{i.name} {i.role if i.state is InstanceState.UP else i.state}" for i in view.instances
+    )
+    limit = view.desired.memory_bytes
+    memory = f", {formats.size(limit)} of memory each" if limit is not None else ""
+    wanted = formats.count(view.desired.instances, "instance")
+    return f"{view.name}: {view.state}, {up} of {wanted} up{memory}" + (f" ({who})" if who else "")

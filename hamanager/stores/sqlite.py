@@ -1,0 +1,222 @@
+"""The store contract in one SQLite file: the default, with nothing else to run.
+
+Several processes may have the file open (the daemon, a command, a second manager): SQLite's lock
+makes each compare-and-swap atomic between them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hamanager.contracts.store import Versioned
+from hamanager.errors import StaleVersionError, StoreError
+from hamanager.values.history import HistoryEntry
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another thread's or process's transaction."""
+SCHEMA_VERSION = 1
+
+_SCHEMA = f"""
+CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE counter (last_version INTEGER NOT NULL);
+CREATE TABLE history (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, entry TEXT NOT NULL
+);
+CREATE INDEX history_by_service ON history (service, number);
+INSERT INTO counter VALUES (0);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+_REASONS: Mapping[str, str] = {
+    "SQLITE_BUSY": f"is locked by another process for more than {BUSY_SECONDS:.0f} s",
+    "SQLITE_LOCKED": "is locked by another process",
+    "SQLITE_FULL": "cannot grow: its disk is full",
+    "SQLITE_READONLY": "cannot be written: the file or its directory is read-only",
+    "SQLITE_PERM": "cannot be used: its permissions deny it",
+    "SQLITE_CANTOPEN": "cannot be opened: look at the permissions of its directory",
+    "SQLITE_CORRUPT": "is damaged: restore it from a copy",
+    "SQLITE_NOTADB": "is not a store of hamanager, or is damaged: restore it or move it away",
+    "SQLITE_IOERR": "cannot be read or written: its disk reports an error",
+}
+
+
+class SqliteStore:
+    """One connection, guarded by a lock; every call is one transaction, durable on return."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Opens the file, making it and its directory (0600 in 0700: it holds secrets).
+
+        Raises:
+            StoreError: it cannot be used.
+        """
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        with self._explained():
+            _make_private(self._path)
+            self._connection = sqlite3.connect(
+                self._path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,  # transactions begin where the code says so
+                check_same_thread=False,
+            )
+        try:
+            with self._explained():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def get(self, key: str) -> Versioned | None:
+        """The value of a key, or None."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT value, version FROM entries WHERE key = ?", (key,)
+            ).fetchone()
+        return Versioned(*row) if row else None
+
+    def put(self, key: str, value: str, expected: int) -> int:
+        """Set a key whose version still is `expected`."""
+        with self._changing(key, expected) as connection:
+            # One counter for all keys, which deletions leave alone: no version comes twice.
+            (version,) = connection.execute(
+                "UPDATE counter SET last_version = last_version + 1 RETURNING last_version"
+            ).fetchone()
+            connection.execute(
+                "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key)"
+                " DO UPDATE SET value = excluded.value, version = excluded.version",
+                (key, value, version),
+            )
+        return int(version)
+
+    def delete(self, key: str, expected: int) -> None:
+        """Remove a key whose version still is `expected`."""
+        with self._changing(key, expected) as connection:
+            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+
+    def keys(self, prefix: str) -> Sequence[str]:
+        """All keys that begin so, sorted."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT key FROM entries WHERE substr(key, 1, ?) = ? ORDER BY key",
+                (len(prefix), prefix),
+            ).fetchall()
+        return [key for (key,) in rows]
+
+    def append(self, entry: HistoryEntry) -> None:
+        """Add to the history."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO history (service, entry) VALUES (?, ?)",
+                (entry.service, entry.model_dump_json()),
+            )
+
+    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """The newest `limit` entries of that service, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT entry FROM history WHERE service = ? ORDER BY number DESC LIMIT ?",
+                (service, -1 if limit is None else max(0, limit)),
+            ).fetchall()
+        try:
+            return [HistoryEntry.model_validate_json(entry) for (entry,) in reversed(rows)]
+        except ValidationError as error:
+            raise StoreError(
+                f"the store {self._path} holds a history entry of '{service}' that is damaged"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is merged into it when nobody else has it open."""
+        with self._reading() as connection:
+            connection.close()
+
+    # --- Transactions ----------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._explained(), self._held():
+            yield self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            # Takes the write lock at once: what is read inside is what is written over.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # some failures have rolled back already
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _changing(self, key: str, expected: int) -> Iterator[sqlite3.Connection]:
+        """A transaction in which the key has the expected version."""
+        with self._transaction() as connection:
+            row = connection.execute("SELECT version FROM entries WHERE key = ?", (key,)).fetchone()
+            if (row[0] if row else 0) != expected:
+                raise StaleVersionError(
+                    f"'{key}' was changed by somebody else: nothing was written"
+                )
+            yield connection
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise StoreError(f"the store {self._path} is busy for more than {BUSY_SECONDS:.0f} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what SQLite and the system raise into one sentence that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # Extended names (SQLITE_IOERR_FSYNC) begin with the plain one.
+            name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+            reason = _REASONS.get(name, f"failed: {error}")
+            raise StoreError(f"the store {self._path} {reason}") from error
+        except OSError as error:
+            raise StoreError(
+                f"the store {self._path} cannot be opened: {error.strerror or error}"
+            ) from error
+
+    # --- The file --------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Set the modes, and make the tables of a new file."""
+        with self._held():
+            # Readers and the writer do not block each other, and every commit is on the disk.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction() as connection:
+            (schema,) = connection.execute("PRAGMA user_version").fetchone()
+            if schema > SCHEMA_VERSION:
+                raise StoreError(
+                    f"the store {self._path} was written by a newer hamanager; use that one"
+                )
+            if schema == 0:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, or narrow the one that is there; SQLite gives its companions (the log and
+    its index) the same permissions. A directory that is there already keeps its own."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,290 @@
+"""What `info` shows, as values: the documented, stable JSON of the API and of `--output json`.
+
+Sizes are in bytes, durations in seconds, times in seconds since the epoch; what is not known is
+null. Fields may be added, none is renamed or removed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hamanager.evidence import Verdict
+from hamanager.situation import Situation, follows, has_role
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.service import Failover, InstanceRecord, ServiceRecord, Wish
+from hamanager.values.snapshot import (
+    Contact,
+    Observation,
+    Relation,
+    Role,
+    Snapshot,
+    SyncProgress,
+)
+
+STARTS_BEFORE_DOWN = 3
+"""A new instance whose process ends is still being set up, until it did so that often."""
+
+
+class ServiceState(StrEnum):
+    """How a service is."""
+
+    RUNNING = "running"
+    SYNCHRONIZING = "synchronizing"
+    """A wanted instance has not been a full copy yet (or the service is being set up)."""
+    DEGRADED = "degraded"
+    """Its primary works, but fewer instances than wanted are up and attached."""
+    FAILING_OVER = "failing-over"
+    DOWN = "down"
+    """No instance takes writes, and none can take over."""
+    UNKNOWN = "unknown"
+    """The manager has just started and has not looked yet."""
+
+
+class InstanceState(StrEnum):
+    """How an instance is."""
+
+    UP = "up"
+    DOWN = "down"
+    """Its process has ended, or it does not answer."""
+    SYNCHRONIZING = "synchronizing"
+    """It has never been a full copy (or the primary)."""
+    REJOINING = "rejoining"
+    """It has been, but does not follow the primary now."""
+    UNKNOWN = "unknown"
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+
+class DesiredView(_View):
+    """What the user asked for."""
+
+    instances: int
+    memory_bytes: int | None
+    """Limit of each instance; null is no limit."""
+
+
+class SyncView(_View):
+    """How far a full copy has come."""
+
+    stage: str
+    percent: float | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    bytes_per_second: float | None = None
+    eta_seconds: float | None = None
+    approximate: bool = False
+    """The total is an estimate."""
+
+
+class MemoryView(_View):
+    """Memory of one instance."""
+
+    reserved_bytes: int | None
+    """Its present limit; null is no limit."""
+    used_bytes: int | None
+
+
+class InstanceView(_View):
+    """One server."""
+
+    name: str
+    role: str
+    """`primary` or `standby`."""
+    state: InstanceState
+    address: str
+    lag_seconds: float | None
+    """Of a standby that follows; null for the primary, and when the link is broken."""
+    sync: SyncView | None
+    memory: MemoryView
+    restarting: bool = False
+    """A planned restart is asked for or under way."""
+    detail: str = ""
+    """Why it does not answer."""
+    facts: dict[str, str] = {}
+    """Engine-specific; names and values may change."""
+
+
+class FailoverView(_View):
+    """The last change of primary that nobody asked for."""
+
+    at: float
+    from_instance: str | None = Field(alias="from")
+    to_instance: str = Field(alias="to")
+    seconds: float
+    """From the first evidence of death to the new primary accepting writes."""
+    lost: str
+
+
+class KeptView(_View):
+    """Data that was set aside instead of being discarded."""
+
+    instance: str
+    volume: str
+    at: float
+    reason: str
+
+
+class ServiceView(_View):
+    """One service."""
+
+    name: str
+    engine: str
+    version: str | None
+    """Of the primary's server; null while that is not known."""
+    state: ServiceState
+    message: str = ""
+    """One sentence: what the manager does or waits for, and why."""
+    desired: DesiredView
+    primary: str | None
+    term: int
+    url: str | None
+    """For applications, with credentials; null before there is one."""
+    instances: list[InstanceView]
+    last_failover: FailoverView | None
+    created_at: float
+    topology: str = "primary-standby"
+    """Or `replica-set`: the servers elect their primary themselves."""
+    destroying: bool = False
+    kept: list[KeptView] = []
+
+
+def service_view(
+    wish: Wish,
+    record: ServiceRecord,
+    snapshot: Snapshot | None,
+    url: str | None,
+    capabilities: Capabilities,
+    now: float,
+    message: str = "",
+) -> ServiceView:
+    """The view of one service. Pure; without a snapshot nothing has been looked at yet, and `now`
+    (seconds since the epoch) stands for its time."""
+    unseen = snapshot is None
+    situation = Situation(wish, record, snapshot or Snapshot(now, {}), capabilities)
+    instances = [_instance_view(situation, i) for i in record.instances]
+    return ServiceView(
+        name=wish.name,
+        engine=wish.engine,
+        version=_version(situation),
+        state=_service_state(situation, instances, unseen),
+        message=message or ("the manager has not looked at it yet" if unseen else ""),
+        desired=DesiredView(instances=wish.instances, memory_bytes=wish.memory_bytes),
+        primary=record.primary,
+        term=record.term,
+        url=url,
+        instances=instances,
+        last_failover=_failover_view(record.last_failover),
+        created_at=wish.created_at,
+        topology="replica-set" if capabilities.elects_itself else "primary-standby",
+        destroying=wish.destroy,
+        kept=[KeptView(**kept.model_dump()) for kept in record.kept],
+    )
+
+
+# --- The service's state ------------------------------------------------------------------------
+
+
+def _service_state(s: Situation, instances: list[InstanceView], unseen: bool) -> ServiceState:
+    if not s.record.initialized:
+        return ServiceState.SYNCHRONIZING
+    if unseen:
+        return ServiceState.UNKNOWN
+    if s.record.promoting is not None:
+        return ServiceState.FAILING_OVER
+    if not s.primary_works:
+        return _state_without_primary(s)
+    if sum(i.joined for i in s.record.instances) < s.wish.instances:
+        return ServiceState.SYNCHRONIZING
+    up = sum(instance.state is InstanceState.UP for instance in instances)
+    return ServiceState.RUNNING if up >= s.wish.instances else ServiceState.DEGRADED
+
+
+def _state_without_primary(s: Situation) -> ServiceState:
+    """The primary on record does not take writes, as far as we see."""
+    if s.restart_runs(s.primary) and not s.capabilities.elects_itself:
+        return ServiceState.DOWN
+    busy = s.primary_seen is not None and s.primary_seen.contact is Contact.BUSY
+    if busy or s.evidence.verdict is Verdict.CUT_OFF:
+        return ServiceState.DEGRADED  # alive: it is only we who cannot see what it does
+    if s.capabilities.elects_itself and not s.majority_is_up:
+        return ServiceState.DOWN
+    return ServiceState.FAILING_OVER if s.snapshot.candidates else ServiceState.DOWN
+
+
+def _version(s: Situation) -> str | None:
+    seen = [s.primary_seen, *(seen for _, seen in s.standbys)]
+    return next((o.status.version for o in seen if o and o.status and o.status.version), None)
+
+
+# --- One instance -------------------------------------------------------------------------------
+
+
+def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
+    seen = s.snapshot.of(instance.name)
+    status = seen.status if seen else None
+    leads = instance.name == s.record.primary
+    asked = s.wish.restarts.get(instance.name, 0) > instance.restarts_done
+    return InstanceView(
+        name=instance.name,
+        role="primary" if leads else "standby",
+        state=_instance_state(s, instance, seen),
+        address=instance.address,
+        lag_seconds=None if leads or seen is None else _lag_seconds(seen),
+        sync=_sync_view(status.sync) if status and status.sync and not leads else None,
+        memory=MemoryView(
+            reserved_bytes=instance.memory_bytes,
+            used_bytes=seen.memory_used_bytes if seen else None,
+        ),
+        restarting=asked or instance.restarting_since is not None,
+        detail=seen.detail if seen else "",
+        facts=dict(status.facts) if status else {},
+    )
+
+
+def _instance_state(
+    s: Situation, instance: InstanceRecord, seen: Observation | None
+) -> InstanceState:
+    if not instance.joined:
+        failing = seen is not None and seen.gone and instance.starts >= STARTS_BEFORE_DOWN
+        return InstanceState.DOWN if failing else InstanceState.SYNCHRONIZING
+    if seen is None:
+        return InstanceState.UNKNOWN
+    if seen.gone or not seen.alive:
+        return InstanceState.DOWN
+    if instance.name == s.record.primary:
+        waits_for_resume = has_role(seen, Role.STANDBY)
+        return InstanceState.REJOINING if waits_for_resume else InstanceState.UP
+    # Without a primary nobody can say who follows it: the last word counts.
+    attached = follows(seen) or (seen.relation is Relation.UNKNOWN and not s.primary_works)
+    return (
+        InstanceState.UP
+        if instance.synchronized and attached and seen.status
+        else InstanceState.REJOINING
+    )
+
+
+def _lag_seconds(seen: Observation) -> float | None:
+    """A lag says something only while the link carries data."""
+    if seen.status is None or not follows(seen) or seen.status.link_up is False:
+        return None
+    return seen.status.lag_seconds
+
+
+def _sync_view(sync: SyncProgress) -> SyncView:
+    return SyncView(
+        stage=sync.stage,
+        percent=sync.percent,
+        bytes_done=sync.bytes_done,
+        bytes_total=sync.bytes_total,
+        bytes_per_second=sync.bytes_per_second,
+        eta_seconds=sync.eta_seconds,
+        approximate=sync.approximate,
+    )
+
+
+def _failover_view(failover: Failover | None) -> FailoverView | None:
+    return FailoverView.model_validate(failover.model_dump()) if failover else None

@@ -1,0 +1,206 @@
+"""What only a replica set does, on real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hamanager.errors import ServerError
+from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.mongodb.driver import MongoDBDriver
+from tests.support.servers import LABEL, Server, servers
+
+DRIVER = MongoDBDriver()
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[list[Server]]:
+    """Three full members; every test leaves three behind, whoever leads."""
+    with servers(DRIVER, 3) as members:
+        first, *others = members
+        first.wait()
+        DRIVER.initialize(first.service, first.target)
+        writer = DRIVER.open_writer(first.service, first.target)
+        writer.prepare()
+        writer.fill(40_000_000)
+        writer.close()
+        for other in others:
+            join(other, first)
+        yield members
+
+
+def test_a_new_member_copies_first_and_votes_afterwards(trio: list[Server]) -> None:
+    """Rebuilt from nothing it loses its vote, which could elect one that lacks writes."""
+    primary, leaver, _ = settled(trio)
+    renew(leaver)
+    seen = join(leaver, primary)
+
+    copying = [status for _, status in seen if status.sync is not None]
+    assert copying, "the copy was never seen"
+    assert not any(status.synchronized for status in copying)
+    assert any(status.sync and status.sync.percent for status in copying)
+    steps = [step for step, status in seen if status.sync is not None]
+    assert steps[:2] == ["votes", "attach"], "its vote was not taken"
+    assert set(steps[2:]) == {"follows"}
+    assert seen[-1][0] == "attach", "it did not get its vote last"
+
+
+def test_the_manager_logs_in_while_users_are_not_copied_yet(trio: list[Server]) -> None:
+    primary, leaver, _ = settled(trio)
+    renew(leaver)
+    newcomer = MongoDBDriver()
+    status = leaver.wait(lambda status: status.sync is not None)
+    assert newcomer.probe(leaver.service, leaver.target).version == status.version
+    newcomer.forget(leaver.target)
+    join(leaver, primary)
+
+
+def test_a_dead_primary_is_replaced_at_once(trio: list[Server]) -> None:
+    primary, target, other = settled(trio)
+    primary.kill()
+    began = time.monotonic()
+    note = DRIVER.promote(target.service, target.target, [other.target])
+    assert time.monotonic() - began < 1
+    assert "majority" in note
+    writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
+    writer.write(1)
+    writer.close()
+    primary.start_again()
+
+
+def test_a_hung_primary_does_not_delay_its_successor(trio: list[Server]) -> None:
+    primary, target, other = settled(trio)
+    with paused(primary):
+        seen = target.wait(lambda status: status.link_up is False)
+        assert seen.believes_in == primary.target.address
+        began = time.monotonic()
+        DRIVER.promote(target.service, target.target, [other.target])
+        assert time.monotonic() - began < 1.5
+    primary.wait(follows(target))
+
+
+def test_nobody_is_promoted_over_one_that_was_elected_meanwhile(trio: list[Server]) -> None:
+    elected, late, other = settled(trio)
+    with pytest.raises(ServerError, match=f"elected {elected.target.name} meanwhile"):
+        DRIVER.promote(late.service, late.target, [elected.target, other.target])
+    assert DRIVER.probe(elected.service, elected.target).role is Role.PRIMARY
+
+
+def test_the_hand_over_reaches_the_member_it_was_meant_for(trio: list[Server]) -> None:
+    primary, target, other = settled(trio)
+    DRIVER.hand_over(target.service, target.target, primary.target)
+    assert DRIVER.probe(target.service, target.target).role is Role.PRIMARY
+    began = time.monotonic()
+    writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
+    writer.write(2)
+    writer.close()
+    assert time.monotonic() - began < 2
+    for old in (primary, other):
+        old.wait(follows(target))
+
+
+def test_a_hand_over_that_fails_leaves_the_old_primary_in_place(trio: list[Server]) -> None:
+    primary, target, _ = settled(trio)
+    with paused(target), pytest.raises(ServerError):
+        DRIVER.hand_over(target.service, target.target, primary.target)
+    assert DRIVER.probe(primary.service, primary.target).role is Role.PRIMARY
+
+
+def test_demote_makes_it_refuse_writes(trio: list[Server]) -> None:
+    primary, *_ = settled(trio)
+    DRIVER.demote(primary.service, primary.target)
+    DRIVER.demote(primary.service, primary.target)
+    assert DRIVER.probe(primary.service, primary.target).role is Role.STANDBY
+    settled(trio)
+
+
+def test_a_lost_majority_is_reported(trio: list[Server]) -> None:
+    primary, second, third = settled(trio)
+    primary.kill()
+    second.kill()
+    status = third.wait(lambda status: "majority" in status.facts)
+    assert status.facts["majority"] == "lost: 1 of 3 members up"
+    assert status.role is Role.STANDBY
+    assert status.link_up is False
+    with pytest.raises(ServerError):
+        DRIVER.promote(third.service, third.target, [second.target])
+    primary.start_again()
+    second.start_again()
+
+
+def test_the_primary_itself_is_not_detached(trio: list[Server]) -> None:
+    primary, second, _ = settled(trio)
+    with pytest.raises(ServerError):
+        DRIVER.detach(primary.service, primary.target, primary.target)
+    with pytest.raises(ServerError):
+        DRIVER.detach(second.service, second.target, None)
+
+
+def follows(leader: Server) -> Callable[[ServerStatus], bool]:
+    address = leader.target.address
+    return lambda status: status.role is Role.STANDBY and status.believes_in == address
+
+
+def settled(members: list[Server]) -> tuple[Server, ...]:
+    """The primary and its standbys, once all of them are full members."""
+    deadline = time.monotonic() + 60
+    statuses: dict[str, ServerStatus] = {}
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ServerError):
+            statuses = {m.target.name: DRIVER.probe(m.service, m.target) for m in members}
+            ordered = sorted(members, key=lambda m: statuses[m.target.name].role)
+            primary, *standbys = ordered
+            if statuses[primary.target.name].role is Role.PRIMARY and all(
+                relation(standby, primary) is Relation.ATTACHED for standby in standbys
+            ):
+                return tuple(ordered)
+        time.sleep(0.05)
+    pytest.fail(f"no three full members after 60 s: {statuses}")
+
+
+def relation(standby: Server, primary: Server) -> Relation:
+    own = DRIVER.probe(standby.service, standby.target)
+    led = DRIVER.probe(primary.service, primary.target)
+    return DRIVER.relate(standby.target, own, primary.target, led, [])
+
+
+def join(server: Server, primary: Server) -> list[tuple[str, ServerStatus]]:
+    """What the loop does until it is a full member, and everything seen on the way."""
+    seen: list[tuple[str, ServerStatus]] = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ServerError):
+            own = DRIVER.probe(server.service, server.target)
+            led = DRIVER.probe(primary.service, primary.target)
+            related = DRIVER.relate(server.target, own, primary.target, led, [])
+            if related is Relation.ATTACHED:
+                return seen
+            votes = server.target.address in json.loads(led.position["voting"])
+            seen.append(("votes" if votes else "follows", own))
+            if related is Relation.DETACHED:
+                DRIVER.attach(server.service, server.target, primary.target, [])
+                seen.append(("attach", own))
+        time.sleep(0.01)
+    pytest.fail(f"{server.target.name} is no full member after 60 s: {seen[-1:]}")
+
+
+def renew(server: Server) -> None:
+    """Start it again at the same address with nothing of its data."""
+    DRIVER.forget(server.target)
+    server.container.remove(force=True)
+    server.client.volumes.get(server.volume).remove(force=True)
+    server.client.volumes.create(server.volume, labels={LABEL: "1"})
+    server.start()
+
+
+@contextlib.contextmanager
+def paused(server: Server) -> Iterator[None]:
+    server.container.pause()
+    try:
+        yield
+    finally:
+        server.container.unpause()

@@ -1,0 +1,221 @@
+"""A manager without servers for the tests of commands, API and command line: real commands on a
+store in memory, and a loop that a test advances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from hamanager.commands import Commands
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Runtime
+from hamanager.errors import NotFoundError, RuntimeFailedError
+from hamanager.keeping import (
+    load_record,
+    load_secrets,
+    load_wish,
+    save_record,
+    secrets_key,
+    service_names,
+    wish_key,
+)
+from hamanager.stores.memory import MemoryStore
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.history import HistoryEntry
+from hamanager.values.service import InstanceRecord, ServiceRecord
+from hamanager.values.snapshot import (
+    Contact,
+    Observation,
+    Process,
+    Relation,
+    Role,
+    ServerStatus,
+    Snapshot,
+    SyncProgress,
+)
+from hamanager.views import ServiceView, service_view
+
+MB = 1024**2
+NOW = 1_790_000_000.0
+SECRET = "s3cr3t-of-the-manager"
+
+
+def capabilities(sizes: tuple[int, ...] = (1, 2, 3), *, elects: bool = False) -> Capabilities:
+    """Of an imagined engine."""
+    return Capabilities(
+        allowed_instances=sizes,
+        elects_itself=elects,
+        restart_keeps_writes=True,
+        minimum_memory_bytes=64 * MB,
+        url_names_all=elects,
+    )
+
+
+class FakeDriver:
+    """As much of a driver as commands use."""
+
+    def __init__(self, engine: str, capabilities: Capabilities) -> None:
+        self.engine = engine
+        self.capabilities = capabilities
+        self.made = 0
+
+    def new_secrets(self) -> dict[str, str]:
+        self.made += 1
+        return {"password": f"app-{self.made}", "manager_password": SECRET}
+
+
+class FakeRuntime:
+    """As much of a runtime as commands use."""
+
+    missing_image = False
+
+    def resolve_image(self, engine: str, configured: str | None) -> str:
+        if self.missing_image:
+            raise RuntimeFailedError(f"there is no image for {engine}")
+        return configured or f"{engine}:test"
+
+
+class FakeClock:
+    """Stands still."""
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return NOW
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing waits here")
+
+
+def drivers() -> dict[str, Driver]:
+    """Two engines."""
+    made = {
+        "redis": FakeDriver("redis", capabilities()),
+        "mongodb": FakeDriver("mongodb", capabilities((1, 3, 5), elects=True)),
+    }
+    return cast("dict[str, Driver]", made)
+
+
+def commands(store: MemoryStore, runtime: FakeRuntime | None = None) -> Commands:
+    """The real commands."""
+    return Commands(store, drivers(), cast("Runtime", runtime or FakeRuntime()), FakeClock())
+
+
+def instance(name: str, **fields: Any) -> InstanceRecord:
+    """A synchronized instance on record."""
+    number = int(name.rpartition(".")[2])
+    filled = {
+        "serial": number,
+        "generation": number + 1,
+        "host": "10.0.0.1",
+        "port": 7000 + number,
+        "joined": True,
+        "synchronized": True,
+        **fields,
+    }
+    return InstanceRecord(name=name, **filled)
+
+
+def primary_seen(**fields: Any) -> Observation:
+    """A primary that is well."""
+    return Observation(
+        Process.RUNNING,
+        Contact.ANSWERS,
+        ServerStatus(Role.PRIMARY, "8.0", synchronized=True, facts={"offset": "42"}),
+        **{"memory_used_bytes": 25 * MB, **fields},
+    )
+
+
+def standby_seen(
+    relation: Relation = Relation.ATTACHED,
+    sync: SyncProgress | None = None,
+    lag_seconds: float | None = 0.0,
+    **fields: Any,
+) -> Observation:
+    """A standby that answers; attached and synchronized unless said otherwise."""
+    status = ServerStatus(
+        Role.STANDBY,
+        "8.0",
+        link_up=relation is Relation.ATTACHED,
+        lag_seconds=lag_seconds,
+        synchronized=relation is Relation.ATTACHED,
+        sync=sync,
+    )
+    return Observation(Process.RUNNING, Contact.ANSWERS, status, relation, **fields)
+
+
+class FakeManager:
+    """What the API talks to. `steps` are done one per look, as a loop would between polls."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.runtime = FakeRuntime()
+        self.commands = commands(self.store, self.runtime)
+        self.seen: dict[str, Observation] = {}
+        self.steps: list[Callable[[], None]] = []
+        self.woken: list[str] = []
+        self.message = ""
+
+    def wake(self, name: str) -> None:
+        self.woken.append(name)
+
+    def view(self, name: str) -> ServiceView:
+        if self.steps:
+            self.steps.pop(0)()
+        loaded = load_wish(self.store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        record, _ = load_record(self.store, name)
+        password = load_secrets(self.store, name)["password"]
+        leads = record.instance(record.primary)
+        return service_view(
+            loaded[0],
+            record,
+            Snapshot(NOW, self.seen),
+            f"redis://:{password}@{leads.address}/0" if leads else None,
+            capabilities(),
+            NOW,
+            self.message,
+        )
+
+    def views(self) -> Sequence[ServiceView]:
+        return [self.view(name) for name in service_names(self.store)]
+
+    def probe(self, name: str) -> ServiceView:
+        return self.view(name)
+
+    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        return self.store.history(name, limit)
+
+    # --- What a loop would do ----------------------------------------------------------------
+
+    def fulfil(self, name: str, observation: Observation | None = None) -> None:
+        """Give the service all it wants; the last standby may look otherwise than well."""
+        loaded = load_wish(self.store, name)
+        assert loaded is not None
+        wish = loaded[0]
+        limit = wish.memory_bytes
+        names = [f"{name}.{number}" for number in range(wish.instances)]
+        joined = observation is None or observation.relation is Relation.ATTACHED
+        instances = tuple(
+            instance(
+                n,
+                memory_bytes=limit,
+                joined=joined or n != names[-1],
+                restarts_done=wish.restarts.get(n, 0),
+            )
+            for n in names
+        )
+        self.seen = {names[0]: primary_seen(), **{n: standby_seen() for n in names[1:]}}
+        if observation is not None:
+            self.seen[names[-1]] = observation
+        record = ServiceRecord(term=1, primary=names[0], initialized=True, instances=instances)
+        save_record(self.store, name, record, load_record(self.store, name)[1])
+
+    def forget(self, name: str) -> None:
+        """Remove what is kept about it."""
+        for key in (secrets_key(name), wish_key(name)):
+            kept = self.store.get(key)
+            assert kept is not None
+            self.store.delete(key, kept.version)

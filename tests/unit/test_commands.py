@@ -1,0 +1,264 @@
+"""Commands write wishes, all or nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from hamanager.commands import TRIES, Commands
+from hamanager.errors import (
+    ConflictError,
+    HamanagerError,
+    NotFoundError,
+    RuntimeFailedError,
+    StaleVersionError,
+    UsageError,
+)
+from hamanager.grammar import ScaleRequest
+from hamanager.keeping import (
+    load_record,
+    load_secrets,
+    load_wish,
+    save_record,
+    secrets_key,
+    service_names,
+    wish_key,
+)
+from hamanager.stores.memory import MemoryStore
+from hamanager.values.service import ServiceRecord, Wish
+from tests.unit.fakes import MB, NOW, SECRET, FakeRuntime, commands, instance
+
+
+class WatchedStore(MemoryStore):
+    """Counts writes and can lose compare-and-swaps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+        self.losses_left = 0
+
+    def put(self, key: str, value: str, expected: int) -> int:
+        if self.losses_left:
+            self.losses_left -= 1
+            raise StaleVersionError("lost")
+        self.written.append(key)
+        return super().put(key, value, expected)
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    return WatchedStore()
+
+
+@pytest.fixture
+def do(store: WatchedStore) -> Commands:
+    return commands(store)
+
+
+def wish(store: MemoryStore, name: str = "db") -> Wish:
+    loaded = load_wish(store, name)
+    assert loaded is not None
+    return loaded[0]
+
+
+def texts(store: MemoryStore, name: str = "db") -> list[str]:
+    return [entry.text for entry in store.history(name) if entry.kind == "command"]
+
+
+def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis", 2, 500 * MB, None, 5.0)
+    assert store.written == [secrets_key("db"), wish_key("db")]
+    assert wish(store) == Wish(
+        name="db",
+        engine="redis",
+        instances=2,
+        memory_bytes=512 * MB,
+        image="redis:test",
+        down_after_seconds=5.0,
+        created_at=NOW,
+    )
+    assert load_secrets(store, "db")["password"] == "app-1"
+    assert texts(store) == ["create db: redis, 2 instances, 512MB each"]
+
+
+def test_no_history_tells_a_secret(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    told = "".join(entry.model_dump_json() for entry in store.history("db"))
+    assert SECRET not in told
+    assert "app-1" not in told
+
+
+def test_secrets_left_by_a_creation_that_died_are_replaced(
+    do: Commands, store: WatchedStore
+) -> None:
+    store.put(secrets_key("db"), '{"half": "done"}', 0)
+    do.create("db", "redis")
+    assert set(load_secrets(store, "db")) == {"password", "manager_password"}
+
+
+def test_create_twice_changes_nothing(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    before = (wish(store), load_secrets(store, "db"), texts(store))
+    with pytest.raises(ConflictError) as caught:
+        do.create("db", "mongodb", 3)
+    assert str(caught.value) == "service 'db' exists already (engine redis); nothing was changed"
+    assert (wish(store), load_secrets(store, "db"), texts(store)) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("a b", "redis"), "'a b' cannot be a service's name"),
+        (("db", "oracle"), "unknown engine 'oracle': choose from mongodb, redis"),
+        (("db", "mongodb", 2), "a mongodb service can have 1, 3 or 5 instances, not 2"),
+        (("db", "redis", 0), "a redis service can have 1, 2 or 3 instances, not 0"),
+        (("db", "redis", 1, 32 * MB), "redis needs at least 64MB of memory per instance, not 32MB"),
+        (("db", "redis", 1, 1), "memory must be from 32M to 64G, not 1"),
+        (("db", "redis", 1, None, None, 0.0), "down-after takes seconds above 0, not 0"),
+        (("db", "redis", 1, None, None, float("nan")), "down-after takes seconds above 0, not nan"),
+        (("db", "redis", 1, None, None, 1e9), "down-after takes at most an hour"),
+    ],
+)
+def test_a_service_that_cannot_be(
+    do: Commands, store: WatchedStore, arguments: tuple[object, ...], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        do.create(*arguments)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(sentence)
+    assert store.written == []
+    assert store.history("db") == []
+
+
+def test_without_an_image_nothing_is_created(store: WatchedStore) -> None:
+    runtime = FakeRuntime()
+    runtime.missing_image = True
+    with pytest.raises(RuntimeFailedError):
+        commands(store, runtime).create("db", "redis")
+    assert store.written == []
+
+
+def test_scale_several_services(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    do.create("docs", "mongodb")
+    names = do.scale(
+        [
+            ScaleRequest("db", instances=2),
+            ScaleRequest("docs", instances=3),
+            ScaleRequest("db", memory_bytes=100 * MB),
+        ]
+    )
+    assert names == ["db", "docs"]
+    assert (wish(store).instances, wish(store).memory_bytes) == (2, 128 * MB)
+    assert wish(store, "docs").instances == 3
+    assert texts(store)[-1] == "scale db:instances=2 db:memory=128MB"
+    assert texts(store, "docs")[-1] == "scale docs:instances=3"
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "sentence"),
+    [
+        (ScaleRequest("nosuch", 2), NotFoundError, "there is no service 'nosuch'"),
+        (
+            ScaleRequest("docs", 2),
+            UsageError,
+            "a mongodb service can have 1, 3 or 5 instances, not 2; nothing was changed",
+        ),
+        (ScaleRequest("docs", memory_bytes=32 * MB), UsageError, "mongodb needs at least 64MB"),
+        (ScaleRequest("docs", memory_bytes=1024), UsageError, "memory must be from 32M to 64G"),
+        (ScaleRequest("db", 3), UsageError, "db:instances is given twice"),
+    ],
+)
+def test_one_bad_target_and_nothing_changes(
+    do: Commands,
+    store: WatchedStore,
+    bad: ScaleRequest,
+    kind: type[HamanagerError],
+    sentence: str,
+) -> None:
+    do.create("db", "redis")
+    do.create("docs", "mongodb")
+    store.written.clear()
+    with pytest.raises(kind) as caught:
+        do.scale([ScaleRequest("db", 2), bad])
+    assert str(caught.value).startswith(sentence)
+    assert store.written == []
+    assert len(texts(store)) == 1
+
+
+def test_scale_to_what_is_wished_already_writes_nothing(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    store.written.clear()
+    do.scale([ScaleRequest("db", 1)])
+    assert store.written == []
+
+
+def test_a_lost_compare_and_swap_is_tried_again(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    store.losses_left = TRIES - 1
+    do.scale([ScaleRequest("db", 2)])
+    assert wish(store).instances == 2
+
+
+def test_but_not_for_ever(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    store.losses_left = TRIES
+    with pytest.raises(StaleVersionError):
+        do.scale([ScaleRequest("db", 2)])
+    assert wish(store).instances == 1
+
+
+def test_restart_asked_again_while_pending_adds_none(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    record = ServiceRecord(instances=(instance("db.0", restarts_done=4),))
+    save_record(store, "db", record, 0)
+    assert do.restart("db.0") == "db"
+    do.restart("db.0")
+    assert wish(store).restarts == {"db.0": 5}
+    assert texts(store)[-1] == "restart db.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "sentence"),
+    [
+        ("db", UsageError, "'db' is not the name of an instance"),
+        ("db.7", NotFoundError, "there is no instance 'db.7': 'db' has db.0 and db.1"),
+        ("nosuch.0", NotFoundError, "there is no service 'nosuch': there is db"),
+    ],
+)
+def test_an_instance_that_cannot_be_restarted(
+    do: Commands, store: WatchedStore, name: str, kind: type[HamanagerError], sentence: str
+) -> None:
+    do.create("db", "redis")
+    record = ServiceRecord(instances=(instance("db.0"), instance("db.1")))
+    save_record(store, "db", record, 0)
+    with pytest.raises(kind) as caught:
+        do.restart(name)
+    assert str(caught.value).startswith(sentence)
+    assert wish(store).restarts == {}
+
+
+def test_destroy_is_a_wish_until_the_loop_has_done_it(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    do.destroy("db")
+    do.destroy("db")
+    assert wish(store).destroy
+    assert service_names(store) == ["db"]
+    assert texts(store) == ["create db: redis, 1 instance, no memory limit", "destroy db"]
+    with pytest.raises(ConflictError, match="is being destroyed"):
+        do.scale([ScaleRequest("db", 2)])
+    with pytest.raises(ConflictError, match="is being destroyed"):
+        do.restart("db.0")
+    with pytest.raises(ConflictError, match="still being destroyed"):
+        do.create("db", "redis")
+    assert wish(store).instances == 1
+
+
+def test_destroy_what_is_not_there(do: Commands) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        do.destroy("db")
+    assert str(caught.value) == "there is no service 'db': there are none yet"
+
+
+def test_the_record_is_the_loops_alone(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    do.scale([ScaleRequest("db", 3)])
+    assert load_record(store, "db") == (ServiceRecord(), 0)

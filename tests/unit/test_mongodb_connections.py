@@ -1,0 +1,94 @@
+"""Dead, hung and refusing servers are told apart before any client library is involved."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hamanager.errors import HamanagerError, RefusedError, SilentError
+from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.mongodb.config import GIGABYTE, cache_bytes, launch_spec
+from hamanager_drivers.mongodb.driver import MongoDBDriver
+
+DRIVER = MongoDBDriver()
+SERVICE = ServiceContext("db", "mongodb", None, DRIVER.new_secrets())
+
+
+@contextlib.contextmanager
+def listening(treat: Callable[[socket.socket], None]) -> Iterator[Target]:
+    """A server that does that with each connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                treat(listener.accept()[0])
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield Target("db.0", "127.0.0.1", listener.getsockname()[1], 0)
+    finally:
+        listener.close()
+
+
+def ask(target: Target) -> tuple[HamanagerError, float]:
+    began = time.monotonic()
+    with pytest.raises(HamanagerError) as caught:
+        DRIVER.probe(SERVICE, target)
+    for secret in SERVICE.secrets.values():
+        assert secret not in str(caught.value)
+    return caught.value, time.monotonic() - began
+
+
+def test_nothing_listens() -> None:
+    with listening(lambda _: None) as target:
+        pass
+    error, seconds = ask(target)
+    assert isinstance(error, RefusedError)
+    assert seconds < 0.1
+
+
+def test_a_proxy_accepts_for_a_server_that_does_not_listen() -> None:
+    with listening(lambda connection: connection.close()) as target:
+        error, seconds = ask(target)
+    assert isinstance(error, RefusedError)
+    assert seconds < 0.1
+
+
+def test_a_hung_server() -> None:
+    held: list[socket.socket] = []
+    with listening(held.append) as target:
+        error, seconds = ask(target)
+    for connection in held:
+        connection.close()
+    assert isinstance(error, SilentError)
+    assert seconds < 1.5
+
+
+def test_the_cache_follows_the_limit() -> None:
+    assert cache_bytes(256 * 1024**2) == GIGABYTE // 4
+    assert cache_bytes(4 * GIGABYTE) == 2 * GIGABYTE - GIGABYTE // 8
+    assert cache_bytes(None) < GIGABYTE
+
+
+def test_the_key_is_in_a_file_of_its_own_that_only_the_server_reads() -> None:
+    spec = launch_spec(SERVICE, Target("db.0", "h", 1, 0))
+    assert spec.files["keyfile"].text == SERVICE.secrets["key"]
+    assert spec.files["keyfile"].mode == 0o400
+    assert SERVICE.secrets["key"] not in spec.files["mongod.conf"].text
+    assert spec.script.rpartition("&& ")[2].startswith("exec mongod ")
+
+
+def test_the_url_names_every_member() -> None:
+    members = [Target(f"db.{n}", "h", 1000 + n, n) for n in range(3)]
+    password = SERVICE.secrets["root_password"]
+    expected = (
+        f"mongodb://root:{password}@h:1000,h:1001,h:1002/?replicaSet=db&w=majority&retryWrites=true"
+    )
+    assert DRIVER.url(SERVICE, None, members) == expected
+    assert DRIVER.url(SERVICE, None, []) is None

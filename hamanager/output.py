@@ -39,7 +39,6 @@ def info_text(view: ServiceView) -> str:
         indent=4,
         width=_UNWRAPPED,
         default_flow_style=False,
-        allow_unicode=True,
     )
 
 
@@ -115,9 +114,9 @@ def lag_words(instance: InstanceView) -> str:
     if instance.lag_seconds is not None:
         return formats.lag(instance.lag_seconds)
     reasons = {
-        InstanceState.DOWN: "unknown: it is down",
-        InstanceState.SYNCHRONIZING: "unknown: it is still synchronizing",
-        InstanceState.REJOINING: "unknown: the replication link is broken",
+        InstanceState.DOWN: "unknown (it is down)",
+        InstanceState.SYNCHRONIZING: "unknown (still synchronizing)",
+        InstanceState.REJOINING: "unknown (the replication link is broken)",
     }
     return reasons.get(instance.state, "unknown")
 

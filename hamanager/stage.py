@@ -24,7 +24,7 @@ from docker.models.containers import Container
 from hamanager import paths
 from hamanager.contracts.driver import Driver
 from hamanager.errors import HamanagerError
-from hamanager.keeping import load_context, load_record, load_wish
+from hamanager.keeping import load_context, load_record, load_wish, service_names, wish_key
 from hamanager.stores.sqlite import SqliteStore
 from hamanager.values.service import ServiceContext, ServiceRecord, Target
 from hamanager.workload import LoadWriter, count_lost
@@ -200,6 +200,11 @@ class Stage:
     def record(self, service: str) -> ServiceRecord:
         """What the loop has written down."""
         return load_record(self.store, service)[0]
+
+    def wishes(self) -> list[str]:
+        """Every wish as it is written down."""
+        kept = (self.store.get(wish_key(name)) for name in service_names(self.store))
+        return [entry.value for entry in kept if entry is not None]
 
     def members(self, service: str) -> list[Target]:
         """All instances of a service."""

@@ -12,7 +12,6 @@ import os
 import selectors
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +28,8 @@ Key = tuple[str, str, str]
 class _Wire:
     key: Key
     fileobj: socket.socket | int
+    dropped: bool = False
+    """Closed; only the watching thread looks at this."""
 
 
 class Tripwires:
@@ -45,7 +46,7 @@ class Tripwires:
         self._on_trip = on_trip
         self._lock = threading.Lock()
         self._wires: dict[Key, _Wire] = {}
-        self._changed: deque[_Wire] = deque()
+        self._changed: list[_Wire] = []
         self._closing = False
         # Only the thread touches the selector and closes descriptors: one closed elsewhere
         # could be another's by the time the selector speaks of it.
@@ -107,7 +108,7 @@ class Tripwires:
                     self._trip(ready.data)
         for registered in list(self._selector.get_map().values()):
             if registered.data is not None:
-                _close(registered.data.fileobj)
+                self._drop(registered.data)
         self._selector.close()
         self._wake_receiver.close()
         with self._lock:
@@ -115,20 +116,18 @@ class Tripwires:
 
     def _take_changes(self) -> bool:
         """Register what is new, drop what is no longer watched; False at the end."""
-        while True:
-            with self._lock:
-                if self._closing:
-                    for wire in self._changed:
-                        if self._wires.pop(wire.key, None) is wire:
-                            _close(wire.fileobj)
-                if not self._changed:
-                    return not self._closing
-                wire = self._changed.popleft()
-                wanted = self._wires.get(wire.key) is wire
-            if wanted:
+        with self._lock:
+            changed, self._changed = self._changed, []
+            if self._closing:
+                self._wires.clear()
+            wanted = [self._wires.get(wire.key) is wire for wire in changed]
+            going_on = not self._closing
+        for wire, is_wanted in zip(changed, wanted, strict=True):
+            if is_wanted:
                 self._register(wire)
             else:
                 self._drop(wire)
+        return going_on
 
     def _register(self, wire: _Wire) -> None:
         try:
@@ -138,11 +137,16 @@ class Tripwires:
             with self._lock:
                 if self._wires.get(wire.key) is wire:
                     del self._wires[wire.key]
+            if not isinstance(error, KeyError):  # which means: it is another wire's too
+                self._drop(wire)
 
     def _drop(self, wire: _Wire) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(wire.fileobj)
-        _close(wire.fileobj)
+        # One may be among the changes twice; its number may be another descriptor's by then.
+        if not wire.dropped:
+            wire.dropped = True
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(wire.fileobj)
+            _close(wire.fileobj)
 
     def _trip(self, wire: _Wire) -> None:
         with self._lock:

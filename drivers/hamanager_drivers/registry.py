@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from hamanager.contracts.driver import Driver
 from hamanager_drivers.mongodb.driver import MongoDBDriver
+from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
 
 
 def load_drivers() -> Mapping[str, Driver]:
     """A driver of each engine."""
-    drivers: tuple[Driver, ...] = (RedisDriver(), MongoDBDriver())
+    drivers: tuple[Driver, ...] = (MySQLDriver(), RedisDriver(), MongoDBDriver())
     return {driver.engine: driver for driver in drivers}

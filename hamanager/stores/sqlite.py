@@ -23,7 +23,7 @@ BUSY_SECONDS = 5.0
 """How long to wait for another thread's or process's transaction."""
 SCHEMA_VERSION = 1
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL);
 CREATE TABLE counter (last_version INTEGER NOT NULL);
 CREATE TABLE history (
@@ -31,7 +31,6 @@ CREATE TABLE history (
 );
 CREATE INDEX history_by_service ON history (service, number);
 INSERT INTO counter VALUES (0);
-PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 _REASONS: Mapping[str, str] = {
@@ -208,6 +207,7 @@ class SqliteStore:
             if schema == 0:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _make_private(path: Path) -> None:

@@ -356,7 +356,9 @@ def test_a_crash_is_seen_and_survived(
     runtime.start(PLACE, container)
     assert runtime.process(PLACE) is Process.RUNNING
     os.kill(inspect(client, manager_id)["State"]["Pid"], signal.SIGKILL)
-    wait_until(lambda: runtime.process(PLACE) is Process.EXITED, 0.5 if either_way else 5)
+    wait_until(
+        lambda: runtime.process(PLACE) is Process.EXITED, 0.5 if either_way == "handles" else 5
+    )
     runtime.start(PLACE, container)
     assert runtime.process(PLACE) is Process.RUNNING
 

@@ -51,9 +51,7 @@ def test_set_arithmetic(ours: Plain, theirs: Plain) -> None:
 def test_without_tail_keeps_what_the_reading_could_have_shown(ours: Plain, read: Plain) -> None:
     a, known = parse(written(ours)), parse(written(read))
     last = {origin: max((n for o, n in read if o == origin), default=0) for origin in ORIGINS}
-    expected = {
-        (o, n) for o, n in ours if not o.startswith(UUIDS[0]) or n <= last[o]
-    }
+    expected = {(o, n) for o, n in ours if not o.startswith(UUIDS[0]) or n <= last[o]}
     assert members_of(a.without_tail(UUIDS[0].upper(), known)) == expected
 
 

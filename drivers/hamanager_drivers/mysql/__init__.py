@@ -1,0 +1,1 @@
+"""MySQL 8.0.23 and later."""

@@ -1,0 +1,175 @@
+"""How a MySQL server is started."""
+
+from __future__ import annotations
+
+from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
+from hamanager.values.service import ServiceContext, Target
+
+PORT = 3306
+MANAGER = "hamanager"
+REPLICATOR = "hamanager_replication"
+APPLICATION = "root"
+MARKER_SCHEMA = "hamanager"
+"""Its creation is a service's first transaction: a server that has executed none is empty."""
+
+HEARTBEAT_SECONDS = 0.5
+"""How often an idle primary says on each replication link that it is alive."""
+SILENT_LINK_SECONDS = 2
+"""After so long a standby gives a link up and tries to connect anew, every second."""
+
+MIB = 1024**2
+DEFAULT_POOL_BYTES = 128 * MIB
+SMALLEST_POOL_BYTES = 32 * MIB
+POOL_CHUNK_BYTES = 32 * MIB
+POOL_SHARE = 0.5
+"""The part of the container's limit that caches data; the rest is for connections, the
+performance schema, the redo buffer and the binary log."""
+
+# The data directory is made beside its place and renamed: what was begun and not finished is
+# never taken for a server's data. Nothing in run/ and scratch/ outlives the process.
+_SCRIPT = f"""\
+set -eu
+umask 077
+cd {DATA_DIRECTORY}
+rm -rf run scratch mysql.new
+mkdir run scratch
+if [ ! -d mysql ]; then
+  mysqld --defaults-file={FILES_DIRECTORY}/my.cnf --initialize-insecure \\
+    --datadir={DATA_DIRECTORY}/mysql.new --init-file={FILES_DIRECTORY}/accounts.sql
+  mv mysql.new mysql
+fi
+exec mysqld --defaults-file={FILES_DIRECTORY}/my.cnf
+"""
+
+# One line per reason; `loose-` where a release of the range 8.0.23 to 9.x lacks the option.
+_SETTINGS = f"""\
+[mysqld]
+datadir = {DATA_DIRECTORY}/mysql
+socket = {DATA_DIRECTORY}/run/mysqld.sock
+pid-file = {DATA_DIRECTORY}/run/mysqld.pid
+tmpdir = {DATA_DIRECTORY}/scratch
+secure-file-priv = NULL
+port = {PORT}
+bind-address = *
+mysqlx = OFF
+local-infile = OFF
+skip-name-resolve = ON
+
+# Only a promotion lets it take writes, and only the manager starts replication.
+super-read-only = ON
+loose-skip-replica-start = ON
+event-scheduler = OFF
+
+# Replication by GTID, from every server to every other. (Row format is the default.)
+gtid-mode = ON
+enforce-gtid-consistency = ON
+log-bin = binlog
+loose-log-replica-updates = ON
+binlog-expire-logs-seconds = 604800
+max-binlog-size = 128M
+relay-log = relay
+loose-replica-parallel-workers = 4
+loose-replica-preserve-commit-order = ON
+loose-replica-net-timeout = {SILENT_LINK_SECONDS}
+
+# What was acknowledged, and what was received, survives a crash.
+sync-binlog = 1
+innodb-flush-log-at-trx-commit = 1
+sync-relay-log = 1
+relay-log-recovery = OFF
+
+# A clone copies InnoDB's tables only and leaves those of other engines empty.
+plugin-load-add = mysql_clone.so
+disabled-storage-engines = MyISAM,MRG_MyISAM,MEMORY,ARCHIVE,BLACKHOLE,FEDERATED,CSV
+
+# The application's account has wide rights, but none on the accounts of the manager.
+partial-revokes = ON
+loose-log-bin-trust-function-creators = ON
+
+# Small by default.
+max-connections = 200
+back-log = 200
+max-connect-errors = 1000000
+table-open-cache = 800
+table-definition-cache = 600
+innodb-log-buffer-size = 8M
+loose-temptable-max-ram = 64M
+performance-schema-max-digest-length = 512
+performance-schema-digests-size = 500
+performance-schema-max-sql-text-length = 256
+loose-innodb-numa-interleave = OFF
+"""
+
+# Read by 8.0 only, whose first releases have the old names.
+_SETTINGS_8_0 = f"""
+[mysqld-8.0]
+skip-slave-start = ON
+slave-net-timeout = {SILENT_LINK_SECONDS}
+slave-parallel-workers = 4
+slave-preserve-commit-order = ON
+slave-parallel-type = LOGICAL_CLOCK
+binlog-transaction-dependency-tracking = WRITESET
+"""
+
+# Dynamic privileges that let an account write on a standby, change the server's settings,
+# leave the binary log out or touch another account with SYSTEM_USER are the manager's alone.
+# RELOAD is among them because it allows RESET BINARY LOGS AND GTIDS.
+_ACCOUNTS = """\
+SET SESSION sql_log_bin = 0;
+CREATE USER '{manager}'@'%' IDENTIFIED BY '{manager_password}';
+GRANT RELOAD, PROCESS, SHUTDOWN, REPLICATION CLIENT ON *.* TO '{manager}'@'%';
+GRANT SELECT ON performance_schema.* TO '{manager}'@'%';
+GRANT ALL ON {marker}.* TO '{manager}'@'%';
+GRANT SYSTEM_USER, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN, CLONE_ADMIN,
+  BACKUP_ADMIN ON *.* TO '{manager}'@'%';
+CREATE USER '{replicator}'@'%' IDENTIFIED BY '{replication_password}';
+GRANT REPLICATION SLAVE ON *.* TO '{replicator}'@'%';
+GRANT SYSTEM_USER, BACKUP_ADMIN ON *.* TO '{replicator}'@'%';
+CREATE USER '{application}'@'%' IDENTIFIED BY '{password}';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, SHOW DATABASES,
+  CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE,
+  ALTER ROUTINE, EVENT, TRIGGER, PROCESS, REPLICATION CLIENT, CREATE USER, CREATE ROLE, DROP ROLE
+  ON *.* TO '{application}'@'%' WITH GRANT OPTION;
+GRANT FLUSH_TABLES, SHOW_ROUTINE, XA_RECOVER_ADMIN ON *.* TO '{application}'@'%';
+REVOKE ALL ON mysql.* FROM '{application}'@'%';
+DROP USER 'root'@'localhost';
+"""
+
+
+def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
+    """A server that refuses writes and replicates from nobody; the first start makes its data
+    directory and, outside the binary log, its accounts."""
+    accounts = _ACCOUNTS.format(
+        manager=MANAGER,
+        replicator=REPLICATOR,
+        application=APPLICATION,
+        marker=MARKER_SCHEMA,
+        **service.secrets,
+    )
+    own = (
+        f"server-id = {target.serial + 1}\n"
+        f"report-host = {target.host}\n"
+        f"report-port = {target.port}\n"
+    )
+    return LaunchSpec(
+        script=_SCRIPT,
+        port=PORT,
+        files={
+            "my.cnf": FileContent(_SETTINGS + _memory(service.memory_bytes) + own + _SETTINGS_8_0),
+            "accounts.sql": FileContent(accounts),
+        },
+    )
+
+
+def _memory(memory_bytes: int | None) -> str:
+    pool = DEFAULT_POOL_BYTES
+    if memory_bytes is not None:
+        pool = max(SMALLEST_POOL_BYTES, int(memory_bytes * POOL_SHARE))
+    # The server rounds the pool up to a multiple of chunks x instances.
+    instances = 1 if pool < 1024 * MIB else 4
+    step = POOL_CHUNK_BYTES * instances
+    return (
+        f"innodb-buffer-pool-size = {max(step, pool // step * step)}\n"
+        f"innodb-buffer-pool-instances = {instances}\n"
+        f"innodb-buffer-pool-chunk-size = {POOL_CHUNK_BYTES}\n"
+    )

@@ -1,0 +1,197 @@
+"""The MySQL driver."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+
+from hamanager.contracts.driver import LaunchSpec
+from hamanager.errors import RefusedError, ServerError, SilentError
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.service import ServiceContext, Target
+from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.mysql import config, gtid
+from hamanager_drivers.mysql.clone import Clones
+from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
+from hamanager_drivers.mysql.handover import hand_over
+from hamanager_drivers.mysql.probe import clone_rows, server_row
+from hamanager_drivers.mysql.replication import (
+    apply_received,
+    follow,
+    refuse_writes,
+    take_writes,
+)
+from hamanager_drivers.mysql.status import covers, has_source, holds, relate, server_status
+from hamanager_drivers.mysql.writer import MySQLWriter
+from hamanager_drivers.ranking import rank_by
+
+
+class MySQLDriver:
+    """MySQL 8.0.23 and later: replication by GTID, first copies by the clone plugin."""
+
+    engine = "mysql"
+    capabilities = Capabilities(
+        allowed_instances=(1, 2, 3, 4, 5),
+        elects_itself=False,
+        restart_keeps_writes=True,
+        minimum_memory_bytes=512 * config.MIB,
+        url_names_all=False,
+    )
+
+    def __init__(self) -> None:
+        self._connections = Connections()
+        self._clones = Clones()
+        self._led: dict[str, str] = {}
+        """Per service, what its primary had executed when it was last probed."""
+        self._lock = threading.Lock()
+
+    def new_secrets(self) -> dict[str, str]:
+        """Three passwords: the application's, the manager's, the standbys' (a source's password
+        has at most 32 characters)."""
+        names = ("password", "manager_password", "replication_password")
+        return {name: secrets.token_hex(16) for name in names}
+
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        """A server that follows nobody and refuses writes."""
+        return config.launch_spec(service, target)
+
+    def url(
+        self,
+        service: ServiceContext,
+        primary: Target | None,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> str | None:
+        """`mysql://root:PASSWORD@HOST:PORT` of the primary."""
+        if primary is None:
+            return None
+        return f"mysql://{config.APPLICATION}:{service.secrets['password']}@{primary.address}"
+
+    def relate(
+        self,
+        target: Target,  # noqa: ARG002
+        standby: ServerStatus,
+        primary_target: Target,
+        primary: ServerStatus,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> Relation:
+        """By sets of GTIDs."""
+        return relate(standby, primary_target, primary)
+
+    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
+        """By what has reached each one's disk, applied or not, as sets: a count says nothing
+        where two have different transactions."""
+        return rank_by(standbys, covers)
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        """One statement; a second one for a server that follows nobody."""
+        with self._connections.session(service, target, Purpose.PROBE) as session:
+            server = server_row(session)
+            alone = server["read_only"] and not has_source(server)
+            status = server_status(server, clone_rows(session) if alone else [])
+        if status.role is Role.PRIMARY:
+            with self._lock:
+                self._led[service.name] = status.position["executed"]
+        return status
+
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
+        """An authenticated connection: a bare one is given up after `connect_timeout`."""
+        return idle_socket(service, target)
+
+    def initialize(self, service: ServiceContext, target: Target) -> None:
+        """Let the first server take writes. Its first transaction is the manager's, so that
+        only a server that holds no copy has executed none."""
+        with self._connections.session(service, target) as session:
+            server = server_row(session)
+            if server["read_only"] and not server["executed"]:
+                # `read_only` stays on: only the manager writes now.
+                session.run(
+                    "SET GLOBAL super_read_only = OFF",
+                    f"CREATE DATABASE IF NOT EXISTS {config.MARKER_SCHEMA}",
+                )
+            take_writes(session, target)
+
+    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """CLONE INSTANCE in the background, for a server without data.
+
+        Raises:
+            ServerError: it holds data, which the copy would replace.
+        """
+        with self._connections.session(service, target) as session:
+            status = server_status(server_row(session), clone_rows(session))
+        if status.position["cloning"]:
+            return
+        if status.role is Role.PRIMARY or holds(status):
+            raise ServerError(f"{target.name} holds data already: it was not replaced by a copy")
+        self._clones.begin(service, target, primary)
+
+    def attach(
+        self,
+        service: ServiceContext,
+        target: Target,
+        primary: Target,
+        members: Sequence[Target],  # noqa: ARG002
+    ) -> None:
+        """Follow that primary by GTID, once everything received from another is applied."""
+        with self._connections.session(service, target) as session:
+            follow(session, service, target, primary)
+
+    def drain(self, service: ServiceContext, target: Target) -> str:
+        """Stop the receiver, and wait until the applier is done."""
+        with self._connections.session(service, target) as session:
+            waited_for = apply_received(session, target)
+        if not waited_for:
+            return "it had applied everything it received"
+        return f"it applied the last {waited_for} transactions it received"
+
+    def promote(
+        self,
+        service: ServiceContext,
+        target: Target,
+        others: Sequence[Target],  # noqa: ARG002
+    ) -> str:
+        """Follow nobody and take writes."""
+        with self._connections.session(service, target) as session:
+            executed = take_writes(session, target)
+        return self._loss(service, executed)
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        """`super_read_only`, with every client cut off before and after."""
+        with self._connections.session(service, target) as session:
+            refuse_writes(session)
+
+    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """Stop the writes, wait until the target has executed all of them, promote it."""
+        return hand_over(self._connections, service, target, primary)
+
+    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002
+        """The primary keeps no list of standbys: it is enough that this one stops following."""
+        with (
+            contextlib.suppress(RefusedError, SilentError),
+            self._connections.session(service, target) as session,
+        ):
+            if has_source(server_row(session)):
+                session.run("STOP REPLICA")
+
+    def forget(self, target: Target) -> None:
+        """Close the connections to that server."""
+        self._connections.forget(target)
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> MySQLWriter:
+        """A client with the application's account."""
+        return MySQLWriter(service, target, timeout_seconds)
+
+    def _loss(self, service: ServiceContext, executed: str) -> str:
+        """What the former primary was last seen to have executed and this one has not."""
+        with self._lock:
+            led = self._led.get(service.name)
+        if led is None:
+            return "unknown: replication is asynchronous"
+        missing = (gtid.parse(led) - gtid.parse(executed)).count
+        if missing:
+            return f"at least {missing} transactions"
+        return "nothing known; replication is asynchronous, so what was written in the last moment"

@@ -1,0 +1,71 @@
+"""What a MySQL server is asked. The answers' meaning is in `status`.
+
+Columns: MySQL Reference Manual, Performance Schema, replication and clone tables. All times are
+taken by the server's own clock.
+"""
+
+from __future__ import annotations
+
+from hamanager_drivers.mysql.connections import Row, Session
+
+_SERVER = """
+SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only,
+  @@GLOBAL.super_read_only AS super_read_only,
+  @@GLOBAL.gtid_executed AS executed,
+  @@GLOBAL.gtid_purged AS purged,
+  @@GLOBAL.server_uuid AS uuid,
+  @@GLOBAL.version AS version,
+  c.HOST AS source_host,
+  c.PORT AS source_port,
+  c.USER AS source_user,
+  c.AUTO_POSITION = '1' AND c.GET_PUBLIC_KEY = 'YES' AND c.CONNECTION_RETRY_INTERVAL = 1
+    AS source_settings,
+  c.HEARTBEAT_INTERVAL AS heartbeat_seconds,
+  s.SERVICE_STATE AS receiver,
+  s.SOURCE_UUID AS source_uuid,
+  s.RECEIVED_TRANSACTION_SET AS received,
+  s.LAST_ERROR_NUMBER AS receiver_error,
+  s.QUEUEING_TRANSACTION <> '' AS queueing,
+  TIMESTAMPDIFF(MICROSECOND,
+    GREATEST(s.LAST_HEARTBEAT_TIMESTAMP, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP,
+      s.QUEUEING_TRANSACTION_START_QUEUE_TIMESTAMP), NOW(6)) AS link_age_us,
+  CASE
+    WHEN s.QUEUEING_TRANSACTION <> '' THEN TIMESTAMPDIFF(MICROSECOND,
+      s.QUEUEING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))
+    WHEN s.LAST_HEARTBEAT_TIMESTAMP >= s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP THEN 0
+    ELSE TIMESTAMPDIFF(MICROSECOND, s.LAST_QUEUED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP,
+      s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP)
+  END AS receive_delay_us,
+  TIMESTAMPDIFF(MICROSECOND, s.LAST_QUEUED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))
+    AS newest_us,
+  a.SERVICE_STATE AS applier,
+  (SELECT MAX(TIMESTAMPDIFF(MICROSECOND, APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6)))
+    FROM performance_schema.replication_applier_status_by_worker
+    WHERE CHANNEL_NAME = '' AND APPLYING_TRANSACTION <> '') AS applying_us,
+  (SELECT MAX(LAST_ERROR_NUMBER) FROM performance_schema.replication_applier_status_by_worker
+    WHERE CHANNEL_NAME = '') AS worker_error,
+  (SELECT MAX(LAST_ERROR_NUMBER) FROM performance_schema.replication_applier_status_by_coordinator
+    WHERE CHANNEL_NAME = '') AS coordinator_error
+FROM (SELECT '' AS CHANNEL_NAME) AS main
+LEFT JOIN performance_schema.replication_connection_configuration AS c USING (CHANNEL_NAME)
+LEFT JOIN performance_schema.replication_connection_status AS s USING (CHANNEL_NAME)
+LEFT JOIN performance_schema.replication_applier_status AS a USING (CHANNEL_NAME)
+"""
+
+_CLONE = """
+SELECT s.STATE = 'In Progress' AND s.ERROR_NO = 0 AS running, s.ERROR_NO AS error,
+  s.ERROR_MESSAGE AS message, p.STAGE AS stage, p.STATE AS state,
+  p.ESTIMATE AS estimate, p.DATA AS data, p.DATA_SPEED AS speed
+FROM performance_schema.clone_status AS s JOIN performance_schema.clone_progress AS p USING (ID)
+"""
+
+
+def server_row(session: Session) -> Row:
+    """The server and its one replication channel."""
+    return session.row(_SERVER)
+
+
+def clone_rows(session: Session) -> list[Row]:
+    """The stages, in order, of the last copy that was made *to* this server; empty when there
+    was none. A copy that a crash cut off still says that it runs, with error 1317: seen."""
+    return session.rows(_CLONE)

@@ -1,0 +1,132 @@
+"""Following a primary, and ceasing to.
+
+What a standby has received is as good as acknowledged, and MySQL throws the relay log away with
+`RESET REPLICA` and with a `CHANGE REPLICATION SOURCE TO` while both threads are stopped. So
+everything received is applied before either.
+"""
+
+from __future__ import annotations
+
+import time
+
+from hamanager.errors import ServerError
+from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.mysql import gtid
+from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
+from hamanager_drivers.mysql.connections import Row, Session
+from hamanager_drivers.mysql.probe import server_row
+from hamanager_drivers.mysql.status import has_source
+
+APPLY_SECONDS = 30.0
+WAIT_SLICE_SECONDS = 0.5
+ACCESS_DENIED = 1045
+
+_CHANGE = f"""
+CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = '{REPLICATOR}',
+  SOURCE_PASSWORD = %s, SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1,
+  SOURCE_RETRY_COUNT = 4294967295, SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_SECONDS},
+  GET_SOURCE_PUBLIC_KEY = 1
+"""
+
+_CLIENTS = """
+SELECT PROCESSLIST_ID AS id FROM performance_schema.threads
+WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER NOT IN (%s, %s, 'system user', 'event_scheduler')
+  AND PROCESSLIST_ID <> CONNECTION_ID()
+"""
+
+
+def follow(session: Session, service: ServiceContext, target: Target, primary: Target) -> None:
+    """Replicate from that primary; nothing is changed where it is told so already."""
+    server = server_row(session)
+    if not server["read_only"]:
+        refuse_writes(session)
+    elif not server["super_read_only"]:
+        session.run("SET GLOBAL super_read_only = ON")
+    if not _follows(server, primary):
+        apply_received(session, target, server)
+        session.run("STOP REPLICA")
+        session.rows(_CHANGE, primary.host, primary.port, service.secrets["replication_password"])
+    session.run("START REPLICA")
+
+
+def _follows(server: Row, primary: Target) -> bool:
+    return (
+        (server["source_host"], server["source_port"]) == (primary.host, primary.port)
+        and server["source_user"] == REPLICATOR
+        and bool(server["source_settings"])
+        and float(server["heartbeat_seconds"]) == HEARTBEAT_SECONDS
+        and server["receiver_error"] != ACCESS_DENIED
+    )
+
+
+def apply_received(session: Session, target: Target, server: Row | None = None) -> int:
+    """Stop receiving and apply everything received; how many transactions had to be waited for.
+
+    Raises:
+        ServerError: the applier cannot go on, or needs longer; what it has not applied yet is
+            kept, and the next call goes on from there.
+    """
+    if not has_source(server or server_row(session)):
+        return 0
+    session.run("STOP REPLICA IO_THREAD")
+    waiting = first = _left(server_row(session))
+    deadline = time.monotonic() + APPLY_SECONDS
+    if waiting:
+        session.run("START REPLICA SQL_THREAD")
+    while waiting:
+        session.rows("SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)", str(waiting), WAIT_SLICE_SECONDS)
+        server = server_row(session)
+        waiting = _left(server)
+        if waiting and server["applier"] != "ON":
+            error = server["worker_error"] or server["coordinator_error"] or 0
+            raise ServerError(
+                f"{target.name} cannot apply {waiting.count} of the transactions it received:"
+                f" its applier stopped with error {error}"
+            )
+        if waiting and time.monotonic() > deadline:
+            raise ServerError(
+                f"{target.name} has {waiting.count} of {first.count} received transactions left"
+                f" to apply after {APPLY_SECONDS:.0f} s and goes on applying"
+            )
+    return first.count
+
+
+def _left(server: Row) -> gtid.GtidSet:
+    return gtid.parse(server["received"] or "") - gtid.parse(server["executed"])
+
+
+def take_writes(session: Session, target: Target) -> str:
+    """Follow nobody any more and accept writes; gives everything it has executed.
+
+    Raises:
+        ServerError: it has received what it has not applied; it is still a standby.
+    """
+    server = server_row(session)
+    if server["read_only"]:
+        if has_source(server):
+            session.run("STOP REPLICA")
+            server = server_row(session)
+            if left := _left(server):
+                raise ServerError(
+                    f"{target.name} was not promoted: {left.count} transactions it has received"
+                    " must be applied first"
+                )
+            session.run("RESET REPLICA ALL")
+        session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
+    return str(server["executed"])
+
+
+def refuse_writes(session: Session) -> None:
+    """Cut all clients off and refuse writes. The clients go first: one that holds table locks
+    would keep the server from becoming read-only; another that comes in between is cut off
+    after it."""
+    session.run("SET GLOBAL event_scheduler = OFF")
+    cut_clients(session)
+    session.run("SET GLOBAL super_read_only = ON")
+    cut_clients(session)
+
+
+def cut_clients(session: Session) -> None:
+    """End every client's connection; replication and the manager's own stay."""
+    for client in session.rows(_CLIENTS, MANAGER, REPLICATOR):
+        session.kill(int(client["id"]))

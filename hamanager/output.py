@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -49,7 +49,7 @@ def info_document(view: ServiceView) -> Document:
             "instances": view.desired.instances,
             "memory": _limit(view.desired.memory_bytes),
         },
-        "created_at": view.created_at,
+        "created_at": round(view.created_at, 2),
         "ports": [{"name": view.engine, "url": view.url}],
     }
     if view.topology == "replica-set":
@@ -244,8 +244,10 @@ def history_text(entries: Sequence[HistoryEntry]) -> str:
     return "".join(f"{line}\n" for run in runs.values() for line in _run_lines(run))
 
 
-def _run_lines(run: Iterable[HistoryEntry]) -> list[str]:
+def _run_lines(run: Sequence[HistoryEntry]) -> list[str]:
     lines = []
+    if run[0].kind in ("step", "outcome"):
+        lines.append(f"{formats.moment(run[0].at)}  {run[0].playbook} (began further back)")
     for entry in run:
         took = f"  ({formats.stopwatch(entry.seconds)})" if entry.seconds is not None else ""
         failed = "" if entry.ok else "FAILED: "

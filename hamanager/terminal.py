@@ -63,7 +63,10 @@ def watch(look: Callable[[], str], *, documents: bool) -> None:
 def _watch_live(look: Callable[[], str]) -> None:
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
-            live.update(_painted(_look_again(look)), refresh=True)
+            text = _painted(_look_again(look))
+            # A wrapped line would make the live display lose count of its lines.
+            text.no_wrap, text.overflow = True, "ellipsis"
+            live.update(text, refresh=True)
             time.sleep(WATCH_SECONDS)
 
 

@@ -64,8 +64,8 @@ class DockerRuntime:
         with self._engine.asked_to("name an address") as client:
             host = choose_host(client, self._advertised_host)
             made = client.api.containers(all=True, filters={"label": [MANAGER]})
-        addresses = [container["Labels"].get(ADDRESS, "") for container in made]
-        ports = {int(address.rpartition(":")[2]) for address in addresses if address}
+        labels = [container["Labels"].get(ADDRESS, "").rpartition(":")[2] for container in made]
+        ports = {int(port) for port in labels if port.isdecimal()}
         return host, free_port(bind_address(host), taken | ports)
 
     def volume_name(self, place: Place) -> str:
@@ -217,7 +217,8 @@ class DockerRuntime:
     def destroy_service(self, service: str) -> None:
         """Remove everything of the service, kept volumes too."""
         with self._engine.asked_to(f"remove the service '{service}'") as client:
-            containers.discard_service(client, self._names, service)
+            for name in containers.discard_service(client, self._names, service):
+                self._handles.forget(name)
 
     # --- Parts -----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from docker import DockerClient
@@ -132,18 +133,20 @@ def discard_volume(client: DockerClient, names: Names, volume: str) -> None:
         return
     if not names.owns(labels):
         raise RuntimeFailedError(f"the volume {volume} was not made by this manager; it was kept")
-    _while_in_use(lambda: client.api.remove_volume(volume))
+    _while_in_use(partial(client.api.remove_volume, volume))
 
 
-def discard_service(client: DockerClient, names: Names, service: str) -> None:
-    """Remove everything that carries the service's labels."""
+def discard_service(client: DockerClient, names: Names, service: str) -> list[str]:
+    """Remove everything that carries the service's labels; returns the containers' names."""
     filters = names.filters(service)
-    for container in client.api.containers(all=True, filters=filters):
+    found = client.api.containers(all=True, filters=filters)
+    for container in found:
         discard_container(client, container["Id"])
     for volume in client.api.volumes(filters=filters)["Volumes"] or []:
         discard_volume(client, names, volume["Name"])
     for network in client.api.networks(filters=filters):
-        _while_in_use(lambda found=network["Id"]: client.api.remove_network(found))  # type: ignore[misc]
+        _while_in_use(partial(client.api.remove_network, network["Id"]))
+    return [container["Names"][0].lstrip("/") for container in found if container["Names"]]
 
 
 def is_address_taken(error: APIError) -> bool:

@@ -196,6 +196,8 @@ def test_history() -> None:
         entry("outcome", "fail over db.1: failed", run="r2", seconds=61.0, ok=False),
     ]
     compare("history.txt", history_text(entries))
+    cut = entries[3].model_copy(update={"playbook": "add instance"})
+    assert history_text([cut]).splitlines()[0].endswith("UTC  add instance (began further back)")
 
 
 def test_progress_in_one_line() -> None:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -163,6 +164,7 @@ class Daemon:
         self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
 
     def _after_end(self, loop: ServiceLoop) -> None:
+        self._tripwires.unwatch(loop.name)
         with self._lock:
             self._workers.pop(loop.name, None)
 
@@ -177,11 +179,17 @@ class Daemon:
         with self._lock:
             worker = self._workers.get(name)
         last = worker.loop.last if worker else None
-        return self._view(name, last.snapshot if last else None, last.message if last else "")
+        if last is None:
+            return self.probe(name)
+        return self._view(name, last.snapshot, last.message)
 
     def views(self) -> Sequence[ServiceView]:
         """What `info` shows of every service."""
-        return [self.view(name) for name in service_names(self._store)]
+        views = []
+        for name in service_names(self._store):
+            with suppress(NotFoundError):  # destroyed this moment
+                views.append(self.view(name))
+        return views
 
     def probe(self, name: str) -> ServiceView:
         """The same as `view`, from a look taken now."""
@@ -197,7 +205,7 @@ class Daemon:
         """What happened to a service, oldest first; also to one that is no more."""
         return self._store.history(name, limit)
 
-    def _view(self, name: str, snapshot: Snapshot | None, message: str) -> ServiceView:
+    def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
         loaded = load_wish(self._store, name)
         if loaded is None:
             raise NotFoundError(f"there is no service '{name}'")
@@ -213,6 +221,4 @@ class Daemon:
                 Target.of(primary) if primary else None,
                 [Target.of(instance) for instance in record.instances],
             )
-        return service_view(
-            wish, record, snapshot, url, driver.capabilities, self._clock.now(), message
-        )
+        return service_view(wish, record, snapshot, url, driver.capabilities, message)

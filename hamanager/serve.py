@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -49,10 +50,15 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
             config = uvicorn.Config(
                 make_app(daemon), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
             )
+            # uvicorn ends at these by itself and then raises them once more.
+            for ending in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(ending, lambda *_: None)
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             daemon.stop()
+            runtime.close()
             store.close()
+            log.info("stopped watching; the databases go on")
 
 
 @contextmanager

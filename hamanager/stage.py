@@ -244,12 +244,14 @@ class Stage:
             self.context(service), self.primary(service), timeout_seconds=10
         )
         preparing.prepare()
+        written_before = max(preparing.numbers(), default=0)
         preparing.close()
         writer = LoadWriter(
             self.driver(service),
             self.context(service),
             lambda: self.members(service),
             pause_seconds,
+            written_before,
         )
         writer.start()
         return writer

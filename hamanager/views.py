@@ -38,8 +38,6 @@ class ServiceState(StrEnum):
     FAILING_OVER = "failing-over"
     DOWN = "down"
     """No instance takes writes, and none can take over."""
-    UNKNOWN = "unknown"
-    """The manager has just started and has not looked yet."""
 
 
 class InstanceState(StrEnum):
@@ -52,7 +50,6 @@ class InstanceState(StrEnum):
     """It has never been a full copy (or the primary)."""
     REJOINING = "rejoining"
     """It has been, but does not follow the primary now."""
-    UNKNOWN = "unknown"
 
 
 class _View(BaseModel):
@@ -155,23 +152,20 @@ class ServiceView(_View):
 def service_view(
     wish: Wish,
     record: ServiceRecord,
-    snapshot: Snapshot | None,
+    snapshot: Snapshot,
     url: str | None,
     capabilities: Capabilities,
-    now: float,
     message: str = "",
 ) -> ServiceView:
-    """The view of one service. Pure; without a snapshot nothing has been looked at yet, and `now`
-    (seconds since the epoch) stands for its time."""
-    unseen = snapshot is None
-    situation = Situation(wish, record, snapshot or Snapshot(now, {}), capabilities)
+    """The view of one service. Pure."""
+    situation = Situation(wish, record, snapshot, capabilities)
     instances = [_instance_view(situation, i) for i in record.instances]
     return ServiceView(
         name=wish.name,
         engine=wish.engine,
         version=_version(situation),
-        state=_service_state(situation, instances, unseen),
-        message=message or ("the manager has not looked at it yet" if unseen else ""),
+        state=_service_state(situation, instances),
+        message=message,
         desired=DesiredView(instances=wish.instances, memory_bytes=wish.memory_bytes),
         primary=record.primary,
         term=record.term,
@@ -188,11 +182,9 @@ def service_view(
 # --- The service's state ------------------------------------------------------------------------
 
 
-def _service_state(s: Situation, instances: list[InstanceView], unseen: bool) -> ServiceState:
+def _service_state(s: Situation, instances: list[InstanceView]) -> ServiceState:
     if not s.record.initialized:
         return ServiceState.SYNCHRONIZING
-    if unseen:
-        return ServiceState.UNKNOWN
     if s.record.promoting is not None:
         return ServiceState.FAILING_OVER
     if not s.primary_works:
@@ -251,9 +243,7 @@ def _instance_state(
     if not instance.joined:
         failing = seen is not None and seen.gone and instance.starts >= STARTS_BEFORE_DOWN
         return InstanceState.DOWN if failing else InstanceState.SYNCHRONIZING
-    if seen is None:
-        return InstanceState.UNKNOWN
-    if seen.gone or not seen.alive:
+    if seen is None or seen.gone or not seen.alive:
         return InstanceState.DOWN
     if instance.name == s.record.primary:
         waits_for_resume = has_role(seen, Role.STANDBY)

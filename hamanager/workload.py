@@ -38,18 +38,21 @@ class LoadWriter(threading.Thread):
         service: ServiceContext,
         members: Callable[[], Sequence[Target]],
         pause_seconds: float = 0.0,
+        written_before: int = 0,
     ) -> None:
+        """`written_before` is the highest number that the data may hold already."""
         super().__init__(name="load-writer", daemon=True)
         self._driver = driver
         self._service = service
         self._members = members
         self._pause_seconds = pause_seconds
+        self._written_before = written_before
         self._stopping = threading.Event()
         self._acknowledged: list[Acknowledged] = []
 
     def run(self) -> None:
         """The thread's life."""
-        number = 0
+        number = self._written_before
         turn = 0
         while not self._stopping.is_set():
             members = self._members()

@@ -23,6 +23,8 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 host=host,
                 port=port,
                 memory_bytes=ctx.wish.memory_bytes,
+                # What was asked of a former instance of that name is no wish for this one.
+                restarts_done=ctx.wish.restarts.get(ctx.name, 0),
             )
             counters = {
                 "next_serial": record.next_serial + 1,

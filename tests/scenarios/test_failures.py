@@ -70,7 +70,12 @@ def test_a_killed_standby_comes_back_and_writes_go_on(stage: Stage, engine: str)
     writer = stage.start_writer("db")
     standby = next(i["name"] for i in view["instances"] if i["role"] == "standby")
     stage.container(standby).kill()
-    wait_for("the loss to be noticed", 10, lambda: stage.ask("info", "db")["state"] == "degraded")
+    noticed = f"start instance {standby}: its process has ended"
+    wait_for(
+        "the standby to be started again",
+        20,
+        lambda: any(entry["text"] == noticed for entry in stage.ask("history", "db")),
+    )
     after = stage.wait_for_state("db", "running", 60, size)
     assert after["primary"] == view["primary"]
     assert after["last_failover"] is None

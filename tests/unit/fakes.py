@@ -175,7 +175,6 @@ class FakeManager:
             Snapshot(NOW, self.seen),
             f"redis://:{password}@{leads.address}/0" if leads else None,
             capabilities(),
-            NOW,
             self.message,
         )
 

@@ -67,7 +67,7 @@ def shown(
     elects = engine == "mongodb"
     url = URL if not elects else "mongodb://app:p4ss@10.0.0.1:7000,10.0.0.1:7001,10.0.0.1:7002/app"
     return service_view(
-        wish, record, Snapshot(NOW, seen), url, capabilities(elects=elects), NOW, message
+        wish, record, Snapshot(NOW, seen), url, capabilities(elects=elects), message
     )
 
 

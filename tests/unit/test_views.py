@@ -35,15 +35,15 @@ COPYING = SyncProgress("file copy", 51.2, 120 * MB, 235 * MB, 80.0 * MB, 1.4)
 
 
 def view(
-    seen: dict[str, Observation] | None,
+    seen: dict[str, Observation],
     *,
     record: ServiceRecord = RECORD,
     wish: Wish = WISH,
     candidates: tuple[str, ...] = (),
     elects: bool = False,
 ) -> ServiceView:
-    snapshot = None if seen is None else Snapshot(NOW, seen, candidates)
-    return service_view(wish, record, snapshot, None, capabilities(elects=elects), NOW)
+    snapshot = Snapshot(NOW, seen, candidates)
+    return service_view(wish, record, snapshot, None, capabilities(elects=elects))
 
 
 def with_second(**fields: object) -> ServiceRecord:
@@ -180,12 +180,6 @@ def test_a_service_is_being_set_up() -> None:
     assert states(view({}, record=ServiceRecord())) == ["synchronizing"]
     record = ServiceRecord(instances=(instance("db.0", joined=False, synchronized=False),))
     assert states(view({"db.0": GONE}, record=record)) == ["synchronizing", "synchronizing"]
-
-
-def test_just_after_the_start_nothing_is_known_and_nothing_is_claimed() -> None:
-    shown = view(None)
-    assert states(shown) == ["unknown", "unknown", "unknown"]
-    assert shown.message == "the manager has not looked at it yet"
 
 
 def test_an_instance_newer_than_the_last_look() -> None:

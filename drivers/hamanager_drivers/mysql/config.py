@@ -21,9 +21,10 @@ MIB = 1024**2
 DEFAULT_POOL_BYTES = 128 * MIB
 SMALLEST_POOL_BYTES = 32 * MIB
 POOL_CHUNK_BYTES = 32 * MIB
+FIXED_BYTES = 256 * MIB
+"""About what a server needs besides its data cache, whatever its size (measured on 9.7)."""
 POOL_SHARE = 0.5
-"""The part of the container's limit that caches data; the rest is for connections, the
-performance schema, the redo buffer and the binary log."""
+"""The part of the rest that caches data; the other half is for connections and their queries."""
 
 # The data directory is made beside its place and renamed: what was begun and not finished is
 # never taken for a server's data. Nothing in run/ and scratch/ outlives the process.
@@ -72,11 +73,11 @@ loose-replica-parallel-workers = 4
 loose-replica-preserve-commit-order = ON
 loose-replica-net-timeout = {SILENT_LINK_SECONDS}
 
-# What was acknowledged, and what was received, survives a crash.
+# What was acknowledged survives a crash. What a standby has received and not applied is fetched
+# again instead: see docs/decisions/0004.
 sync-binlog = 1
 innodb-flush-log-at-trx-commit = 1
-sync-relay-log = 1
-relay-log-recovery = OFF
+relay-log-recovery = ON
 
 # A clone copies InnoDB's tables only and leaves those of other engines empty.
 plugin-load-add = mysql_clone.so
@@ -94,6 +95,12 @@ table-open-cache = 800
 table-definition-cache = 600
 innodb-log-buffer-size = 8M
 loose-temptable-max-ram = 64M
+key-buffer-size = 64K
+performance-schema-accounts-size = 0
+performance-schema-users-size = 0
+performance-schema-hosts-size = 0
+performance-schema-error-size = 0
+performance-schema-max-memory-classes = 0
 performance-schema-max-digest-length = 512
 performance-schema-digests-size = 500
 performance-schema-max-sql-text-length = 256
@@ -164,7 +171,7 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
 def _memory(memory_bytes: int | None) -> str:
     pool = DEFAULT_POOL_BYTES
     if memory_bytes is not None:
-        pool = max(SMALLEST_POOL_BYTES, int(memory_bytes * POOL_SHARE))
+        pool = max(SMALLEST_POOL_BYTES, int((memory_bytes - FIXED_BYTES) * POOL_SHARE))
     # The server rounds the pool up to a multiple of chunks x instances.
     instances = 1 if pool < 1024 * MIB else 4
     step = POOL_CHUNK_BYTES * instances

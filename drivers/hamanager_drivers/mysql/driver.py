@@ -37,7 +37,7 @@ class MySQLDriver:
         allowed_instances=(1, 2, 3, 4, 5),
         elects_itself=False,
         restart_keeps_writes=True,
-        minimum_memory_bytes=512 * config.MIB,
+        minimum_memory_bytes=384 * config.MIB,
         url_names_all=False,
     )
 
@@ -173,7 +173,7 @@ class MySQLDriver:
             self._connections.session(service, target) as session,
         ):
             if has_source(server_row(session)):
-                session.run("STOP REPLICA")
+                session.run("STOP REPLICA IO_THREAD")
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""

@@ -19,6 +19,8 @@ from hamanager_drivers.mysql.status import has_source
 
 APPLY_SECONDS = 30.0
 WAIT_SLICE_SECONDS = 0.5
+STOP_SECONDS = 3.0
+STOP_POLL_SECONDS = 0.001
 ACCESS_DENIED = 1045
 
 _CHANGE = f"""
@@ -28,10 +30,22 @@ CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = '
   GET_SOURCE_PUBLIC_KEY = 1
 """
 
+_COORDINATOR = """
+SELECT t.PROCESSLIST_ID AS id FROM performance_schema.threads AS t
+JOIN performance_schema.replication_applier_status_by_coordinator AS c USING (THREAD_ID)
+WHERE c.CHANNEL_NAME = ''
+"""
+
 _CLIENTS = """
 SELECT PROCESSLIST_ID AS id FROM performance_schema.threads
 WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER NOT IN (%s, %s, 'system user', 'event_scheduler')
   AND PROCESSLIST_ID <> CONNECTION_ID()
+"""
+
+_COORDINATOR = """
+SELECT threads.PROCESSLIST_ID AS id
+FROM performance_schema.replication_applier_status_by_coordinator
+JOIN performance_schema.threads USING (THREAD_ID)
 """
 
 
@@ -44,7 +58,7 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         session.run("SET GLOBAL super_read_only = ON")
     if not _follows(server, primary):
         apply_received(session, target, server)
-        session.run("STOP REPLICA")
+        stop_replicating(session)
         session.rows(_CHANGE, primary.host, primary.port, service.secrets["replication_password"])
     session.run("START REPLICA")
 
@@ -91,12 +105,45 @@ def apply_received(session: Session, target: Target, server: Row | None = None) 
     return first.count
 
 
+def stop_replicating(session: Session) -> None:
+    """Stop both threads at once, after everything received was applied.
+
+    A source that died while it was sending leaves a transaction half received, and STOP REPLICA
+    waits up to 60 s for the rest of it. Killed first, the applier's coordinator gives it up and
+    rolls back what a worker had begun (both seen on 9.7).
+    """
+    session.run("STOP REPLICA IO_THREAD")
+    for coordinator in session.rows(_COORDINATOR):
+        session.kill(int(coordinator["id"]))
+    session.run("STOP REPLICA")
+
+
+def _stop_applier(session: Session, target: Target) -> None:
+    """Stop it although it may hold the beginning of a transaction whose end never came, as when
+    the primary died: STOP REPLICA would then wait 60 s for that end, in about one of ten
+    fail-overs under load (seen on 9.7). A coordinator that is killed, and not asked to stop at
+    the same time, rolls back and ends at once. Everything that was received as a whole must
+    have been applied before."""
+    for coordinator in session.rows(_COORDINATOR):
+        session.kill(int(coordinator["id"]))
+        _wait_for_applier_end(session, target)
+    session.run("STOP REPLICA")
+
+
+def _wait_for_applier_end(session: Session, target: Target) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while server_row(session)["applier"] == "ON":
+        if time.monotonic() > deadline:
+            raise ServerError(f"{target.name} did not stop applying in {STOP_SECONDS:g} s")
+        time.sleep(STOP_POLL_SECONDS)
+
+
 def _left(server: Row) -> gtid.GtidSet:
     return gtid.parse(server["received"] or "") - gtid.parse(server["executed"])
 
 
 def take_writes(session: Session, target: Target) -> str:
-    """Follow nobody any more and accept writes; gives everything it has executed.
+    """Accept writes and follow nobody any more; gives everything it had executed before.
 
     Raises:
         ServerError: it has received what it has not applied; it is still a standby.
@@ -104,15 +151,17 @@ def take_writes(session: Session, target: Target) -> str:
     server = server_row(session)
     if server["read_only"]:
         if has_source(server):
-            session.run("STOP REPLICA")
+            stop_replicating(session)
             server = server_row(session)
             if left := _left(server):
                 raise ServerError(
                     f"{target.name} was not promoted: {left.count} transactions it has received"
                     " must be applied first"
                 )
-            session.run("RESET REPLICA ALL")
         session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
+    if has_source(server):
+        # Last, as it takes the longest: it deletes the relay log.
+        session.run("RESET REPLICA ALL")
     return str(server["executed"])
 
 

@@ -10,7 +10,7 @@ A golden test prints the table: an edit here shows up as a reviewable diff there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from hamanager.evidence import Verdict
 from hamanager.situation import Situation, follows, has_role, restarted
@@ -388,7 +388,7 @@ def _well(s: Situation) -> Decision | None:
     copying = [i.name for i, seen in s.standbys if seen.relation is Relation.SEEDING]
     text = f"{s.record.primary} is primary"
     if s.standbys:
-        text += f", {len(following)} of {_count(s.standbys)} follow"
+        text += f", standbys following: {len(following)} of {len(s.standbys)}"
     if copying:
         text += f", {' and '.join(copying)} copies the data"
     return _do(Action.NOTHING, None, text)
@@ -419,10 +419,6 @@ def _start(s: Situation, instance: InstanceRecord, seen: Observation) -> Decisio
         instance.name,
         "it has no container" if missing else "its process has ended",
     )
-
-
-def _count(standbys: Sequence[object]) -> str:
-    return f"{len(standbys)} standby" + ("s" if len(standbys) != 1 else "")
 
 
 def _start_one_that_ended(s: Situation) -> Decision | None:

@@ -35,6 +35,7 @@ class Worker(threading.Thread):
         self._after_end = after_end
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        self._logged = ""
 
     def wake(self) -> None:
         """Run a pass now, or another one after the present one."""
@@ -74,8 +75,9 @@ class Worker(threading.Thread):
             done = self.loop.run_pass()
             if done is None:
                 return -1.0
-            if done.decision.action is not Action.NOTHING:
+            if done.message != self._logged:
                 log.info("%s: %s", self.loop.name, done.message)
+                self._logged = done.message
             self._after_pass(self.loop, done)
             repeated = previous is not None and done.decision.same_as(previous)
             if done.decision.action in IDLE or repeated or not done.acted:

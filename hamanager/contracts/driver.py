@@ -183,6 +183,10 @@ class Driver(Protocol):
         """Make the service forget that standby before its container is removed."""
         ...
 
+    def before_stop(self, service: ServiceContext, target: Target) -> None:
+        """Let go of what would delay its clean shutdown: idle connections, our own included."""
+        ...
+
     def forget(self, target: Target) -> None:
         """Close whatever connections are cached for that server."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import ServerError
 
 
 def restart(ctx: PlaybookContext) -> Sequence[Step]:
@@ -17,11 +18,19 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
         }
         ctx.change_instance(lambda i: i.model_copy(update=update))
 
+    def let_go() -> str | None:
+        try:
+            ctx.driver.before_stop(ctx.service, ctx.target())
+        except ServerError as error:
+            return f"it is stopped all the same: {error}"
+        return None
+
     def stop() -> None:
         ctx.runtime.request_stop(ctx.place())
 
     return [
         Step(f"record the planned restart of {ctx.name}", plan),
+        Step(f"close the idle connections to {ctx.name}", let_go),
         Step(f"ask {ctx.name} to stop", stop),
     ]
 

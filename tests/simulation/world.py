@@ -403,6 +403,9 @@ class SimDriver:
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
         self.power.effect()
 
+    def before_stop(self, service: ServiceContext, target: Target) -> None:
+        return None
+
     def forget(self, target: Target) -> None:
         return None
 

@@ -95,7 +95,7 @@ WELL = {"db.0": up(Role.PRIMARY), "db.1": up()}
 def test_all_is_well() -> None:
     decision = table(WELL)
     assert (decision.rule, decision.action) == ("well", Action.NOTHING)
-    assert decision.reason == "db.0 is primary, 1 of 1 standby follow"
+    assert decision.reason == "db.0 is primary, standbys following: 1 of 1"
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,9 @@ class MongoDBDriver:
             present = self._config(service, primary)
             self._reconfigure(service, primary, step(present, target))
 
+    def before_stop(self, service: ServiceContext, target: Target) -> None:
+        """Nothing delays its shutdown beyond `shutdownTimeoutMillis`."""
+
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""
         self._connections.forget(target)

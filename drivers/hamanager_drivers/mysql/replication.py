@@ -179,3 +179,15 @@ def cut_clients(session: Session) -> None:
     """End every client's connection; replication and the manager's own stay."""
     for client in session.rows(_CLIENTS, MANAGER, REPLICATOR):
         session.kill(int(client["id"]))
+
+
+def cut_everybody(session: Session) -> None:
+    """End every connection except this one, and wait for their ends: a standby's is noticed at
+    the next heartbeat, and it connects again a second later."""
+    deadline = time.monotonic() + 2 * HEARTBEAT_SECONDS
+    while clients := session.rows(_CLIENTS, "", ""):
+        for client in clients:
+            session.kill(int(client["id"]))
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)

@@ -178,6 +178,9 @@ class RedisDriver:
         with contextlib.suppress(RefusedError, SilentError):
             self.demote(service, target)
 
+    def before_stop(self, service: ServiceContext, target: Target) -> None:
+        """Nothing delays its shutdown."""
+
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""
         self._connections.forget(target)

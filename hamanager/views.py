@@ -6,6 +6,7 @@ null. Fields may be added, none is renamed or removed.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +20,8 @@ from hamanager.values.snapshot import (
     Observation,
     Relation,
     Role,
+    ServerStatus,
     Snapshot,
-    SyncProgress,
 )
 
 STARTS_BEFORE_DOWN = 3
@@ -220,13 +221,14 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
     status = seen.status if seen else None
     leads = instance.name == s.record.primary
     asked = s.wish.restarts.get(instance.name, 0) > instance.restarts_done
+    state = _instance_state(s, instance, seen)
     return InstanceView(
         name=instance.name,
         role="primary" if leads else "standby",
-        state=_instance_state(s, instance, seen),
+        state=state,
         address=instance.address,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
-        sync=_sync_view(status.sync) if status and status.sync and not leads else None,
+        sync=None if leads else _sync_view(state, status),
         memory=MemoryView(
             reserved_bytes=instance.memory_bytes,
             used_bytes=seen.memory_used_bytes if seen else None,
@@ -264,16 +266,13 @@ def _lag_seconds(seen: Observation) -> float | None:
     return seen.status.lag_seconds
 
 
-def _sync_view(sync: SyncProgress) -> SyncView:
-    return SyncView(
-        stage=sync.stage,
-        percent=sync.percent,
-        bytes_done=sync.bytes_done,
-        bytes_total=sync.bytes_total,
-        bytes_per_second=sync.bytes_per_second,
-        eta_seconds=sync.eta_seconds,
-        approximate=sync.approximate,
-    )
+def _sync_view(state: InstanceState, status: ServerStatus | None) -> SyncView | None:
+    """The copy's progress; before and after the copy itself, what is being waited for."""
+    if status is not None and status.sync is not None:
+        return SyncView(**asdict(status.sync))
+    if state is not InstanceState.SYNCHRONIZING:
+        return None
+    return SyncView(stage="starting" if status is None else "attaching")
 
 
 def _failover_view(failover: Failover | None) -> FailoverView | None:

@@ -1,0 +1,118 @@
+"""The observer: what it makes of silence, hung servers and its own absence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from hamanager.contracts.driver import LaunchSpec
+from hamanager.contracts.runtime import Container, Place
+from hamanager.observe import LONGEST_GAP_SECONDS, Observer
+from hamanager.values.service import (
+    InstanceRecord,
+    ServiceContext,
+    ServiceRecord,
+    Target,
+)
+from hamanager.values.snapshot import Contact, Process, Relation, ServerStatus
+from tests.simulation.world import InlineExecutor, Power, SimDriver, SimRuntime, World
+
+SERVICE = ServiceContext("db", "sim", None, {})
+
+
+def record(*names: str) -> ServiceRecord:
+    return ServiceRecord(
+        primary="db.0",
+        initialized=True,
+        instances=tuple(
+            InstanceRecord(
+                name=name,
+                serial=number,
+                generation=number,
+                host="10.0.0.1",
+                port=20000 + number,
+                synchronized=True,
+            )
+            for number, name in enumerate(names)
+        ),
+    )
+
+
+def started(world: World, *names: str) -> tuple[SimDriver, SimRuntime, ServiceRecord]:
+    driver, runtime, kept = SimDriver(world, Power()), SimRuntime(world, Power()), record(*names)
+    for instance in kept.instances:
+        container = Container("i", instance.host, instance.port, LaunchSpec("", 1))
+        runtime.start(Place("db", instance.name, instance.generation), container)
+    driver.initialize(SERVICE, Target.of(kept.instances[0]))
+    for instance in kept.instances[1:]:
+        driver.seed(SERVICE, Target.of(instance), Target.of(kept.instances[0]))
+        driver.attach(SERVICE, Target.of(instance), Target.of(kept.instances[0]), ())
+    return driver, runtime, kept
+
+
+def test_what_it_sees_of_a_healthy_service() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    seen = Observer(driver, runtime, world.clock, InlineExecutor()).look(SERVICE, kept)
+    assert seen.candidates == ("db.1",)
+    assert seen.primary_has_all
+    assert seen.observations["db.1"].relation is Relation.ATTACHED
+    assert seen.observations["db.0"].silent_seconds == 0
+
+
+def test_silence_is_counted_only_while_it_looks() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer.look(SERVICE, kept)
+    server = world.named("db.0")
+    assert server is not None
+    server.hung = True
+    for expected in (0.0, 1.0, 2.0):
+        seen = observer.look(SERVICE, kept).observations["db.0"]
+        assert (seen.contact, seen.silent_seconds) == (Contact.SILENT, expected)
+        world.clock.sleep(1)
+    # The machine slept: how long the server was silent meanwhile, nobody knows.
+    world.clock.sleep(LONGEST_GAP_SECONDS + 60)
+    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+
+
+def test_a_tripwire_starts_the_count() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0")
+    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer.look(SERVICE, kept)
+    observer.note_trip("db.0")
+    world.clock.sleep(0.25)
+    server = world.named("db.0")
+    assert server is not None
+    world.stop_process(server)
+    seen = observer.look(SERVICE, kept).observations["db.0"]
+    assert (seen.process, seen.silent_seconds) == (Process.EXITED, 0.25)
+
+
+class SlowDriver(SimDriver):
+    """One server does not answer until the test lets it."""
+
+    release = threading.Event()
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        if target.name == "db.1":
+            self.release.wait(20)
+        return super().probe(service, target)
+
+
+def test_a_hung_standby_does_not_delay_what_is_seen_of_the_primary() -> None:
+    world = World()
+    _, runtime, kept = started(world, "db.0", "db.1")
+    driver = SlowDriver(world, Power())
+    with ThreadPoolExecutor(4) as executor:
+        observer = Observer(driver, runtime, world.clock, executor)
+        observer.look(SERVICE, kept)
+        began = time.monotonic()
+        seen = observer.look(SERVICE, kept)
+        assert time.monotonic() - began < 1
+        assert seen.observations["db.0"].contact is Contact.ANSWERS
+        assert seen.observations["db.1"].contact is Contact.SILENT
+        driver.release.set()

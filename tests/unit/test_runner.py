@@ -1,0 +1,118 @@
+"""The runner: lock, second look, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import ServerError
+from hamanager.loop import KeptRecords
+from hamanager.runner import LEASE_SECONDS, Runner, ServiceLock
+from hamanager.stores.memory import MemoryStore
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import ServiceContext, ServiceRecord, Wish
+from hamanager.values.snapshot import Snapshot
+from tests.simulation.world import Power, SimClock, SimDriver, SimRuntime, World
+
+DECISION = Decision("rule", Action.ATTACH, "because", "db.1")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def context(store: MemoryStore, decision: Decision = DECISION) -> PlaybookContext:
+    world, power = World(), Power()
+    return PlaybookContext(
+        Wish(name="db", engine="sim", instances=1, image="i", created_at=0),
+        ServiceContext("db", "sim", None, {}),
+        decision,
+        Snapshot(0, {}),
+        KeptRecords(store, "db", ServiceRecord(), 0),
+        SimDriver(world, power),
+        SimRuntime(world, power),
+        world.clock,
+    )
+
+
+def runner(store: MemoryStore, steps: Sequence[Step], clock: SimClock, owner: str = "a") -> Runner:
+    return Runner("db", store, clock, owner, {Action.ATTACH: lambda _: steps})
+
+
+def test_every_step_is_numbered_timed_and_told(store: MemoryStore) -> None:
+    clock = SimClock()
+    steps = [Step("one", lambda: clock.sleep(2)), Step("two", lambda: "a note")]
+    assert runner(store, steps, clock).run(DECISION, lambda: context(store)).done
+    told = [(e.kind, e.number, e.text, e.seconds) for e in store.history("db")]
+    assert told == [
+        ("decision", None, "attach db.1: because", None),
+        ("step", 1, "one", 2.0),
+        ("step", 2, "two: a note", 0.0),
+        ("outcome", None, "attach db.1: done", 2.0),
+    ]
+
+
+def test_a_decision_that_no_longer_holds_is_not_carried_out(store: MemoryStore) -> None:
+    done: list[int] = []
+    other = replace(DECISION, action=Action.NOTHING, reason="all is well")
+    outcome = runner(store, [Step("one", lambda: done.append(1))], SimClock()).run(
+        DECISION, lambda: context(store, other)
+    )
+    assert not outcome.done
+    assert "all is well" in outcome.text
+    assert done == []
+    assert store.history("db") == []
+
+
+def test_a_failed_step_ends_the_playbook_and_is_told(store: MemoryStore) -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ServerError("db.1 did not answer")
+
+    steps = [Step("one", fail), Step("two", lambda: done.append(1))]
+    outcome = runner(store, steps, SimClock()).run(DECISION, lambda: context(store))
+    assert outcome.text == "attach db.1 failed: db.1 did not answer"
+    assert done == []
+    assert [(e.text, e.ok) for e in store.history("db")][1:] == [
+        ("one: db.1 did not answer", False),
+        ("attach db.1: failed", False),
+    ]
+
+
+def test_two_managers_never_act_at_once_and_a_dead_ones_lease_ends(store: MemoryStore) -> None:
+    clock = SimClock()
+    assert ServiceLock(store, "db", "a", clock).take()
+    outcome = runner(store, [], clock, "b").run(DECISION, lambda: context(store))
+    assert outcome.text == "another manager is acting on this service"
+    clock.sleep(LEASE_SECONDS - 1)
+    assert not ServiceLock(store, "db", "b", clock).take()
+    clock.sleep(2)
+    assert ServiceLock(store, "db", "b", clock).take()
+    assert not ServiceLock(store, "db", "a", clock).take()
+
+
+def test_a_lease_from_the_future_does_not_hold_for_ever(store: MemoryStore) -> None:
+    """A clock that jumped back must not leave the service without a manager."""
+    clock = SimClock()
+    assert ServiceLock(store, "db", "a", clock).take()
+    clock.seconds -= 3600
+    assert ServiceLock(store, "db", "b", clock).take()
+
+
+def test_a_manager_that_lost_the_lock_in_the_middle_stops(store: MemoryStore) -> None:
+    clock = SimClock()
+    done: list[int] = []
+
+    def lose() -> None:
+        clock.sleep(LEASE_SECONDS + 1)
+        assert ServiceLock(store, "db", "b", clock).take()
+
+    steps = [Step("one", lose), Step("two", lambda: done.append(1))]
+    outcome = runner(store, steps, clock).run(DECISION, lambda: context(store))
+    assert not outcome.done
+    assert done == []

@@ -42,12 +42,6 @@ WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER NOT IN (%s, %s, 'system user', 'e
   AND PROCESSLIST_ID <> CONNECTION_ID()
 """
 
-_COORDINATOR = """
-SELECT threads.PROCESSLIST_ID AS id
-FROM performance_schema.replication_applier_status_by_coordinator
-JOIN performance_schema.threads USING (THREAD_ID)
-"""
-
 
 def follow(session: Session, service: ServiceContext, target: Target, primary: Target) -> None:
     """Replicate from that primary; nothing is changed where it is told so already."""
@@ -58,7 +52,7 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         session.run("SET GLOBAL super_read_only = ON")
     if not _follows(server, primary):
         apply_received(session, target, server)
-        stop_replicating(session)
+        stop_replicating(session, target)
         session.rows(_CHANGE, primary.host, primary.port, service.secrets["replication_password"])
     session.run("START REPLICA")
 
@@ -105,25 +99,15 @@ def apply_received(session: Session, target: Target, server: Row | None = None) 
     return first.count
 
 
-def stop_replicating(session: Session) -> None:
+def stop_replicating(session: Session, target: Target) -> None:
     """Stop both threads at once, after everything received was applied.
 
     A source that died while it was sending leaves a transaction half received, and STOP REPLICA
     waits up to 60 s for the rest of it. Killed first, the applier's coordinator gives it up and
-    rolls back what a worker had begun (both seen on 9.7).
+    rolls back what a worker had begun; but if it is asked to stop before it has noticed that it
+    was killed, it waits all the same (all seen on 9.7): so its end is awaited in between.
     """
     session.run("STOP REPLICA IO_THREAD")
-    for coordinator in session.rows(_COORDINATOR):
-        session.kill(int(coordinator["id"]))
-    session.run("STOP REPLICA")
-
-
-def _stop_applier(session: Session, target: Target) -> None:
-    """Stop it although it may hold the beginning of a transaction whose end never came, as when
-    the primary died: STOP REPLICA would then wait 60 s for that end, in about one of ten
-    fail-overs under load (seen on 9.7). A coordinator that is killed, and not asked to stop at
-    the same time, rolls back and ends at once. Everything that was received as a whole must
-    have been applied before."""
     for coordinator in session.rows(_COORDINATOR):
         session.kill(int(coordinator["id"]))
         _wait_for_applier_end(session, target)
@@ -151,13 +135,14 @@ def take_writes(session: Session, target: Target) -> str:
     server = server_row(session)
     if server["read_only"]:
         if has_source(server):
-            stop_replicating(session)
+            session.run("STOP REPLICA IO_THREAD")
             server = server_row(session)
             if left := _left(server):
                 raise ServerError(
                     f"{target.name} was not promoted: {left.count} transactions it has received"
                     " must be applied first"
                 )
+            stop_replicating(session, target)
         session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
     if has_source(server):
         # Last, as it takes the longest: it deletes the relay log.

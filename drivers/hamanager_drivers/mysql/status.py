@@ -11,8 +11,9 @@ from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS
 from hamanager_drivers.mysql.connections import Row
 
 LIVE_LINK_SECONDS = 3 * HEARTBEAT_SECONDS
-CAUGHT_UP_SECONDS = 1.0
-"""A standby that is less behind holds, for all practical purposes, a full copy."""
+RECEIVES_IN_TIME_SECONDS = 1.0
+"""A standby that receives transactions within this time of their commit holds a full copy: what
+it has received it applies before it is promoted."""
 
 _SOURCE_CANNOT_SEND = {1236, 13114}
 """The source refused to send: it purged what is missing, or has less than this server."""
@@ -41,10 +42,11 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
         )
     age = _seconds(server["link_age_us"])
     link_up = _link_up(server, age)
-    lag = _lag(server, position) if link_up and position["applier"] == "ON" else None
-    synchronized = lag is not None and lag < CAUGHT_UP_SECONDS
+    follows = link_up and position["applier"] == "ON"
+    late = _seconds(server["receive_delay_us"]) or 0.0
+    synchronized = follows and late < RECEIVES_IN_TIME_SECONDS
     sync = _progress(clone)
-    if sync is None and link_up and not synchronized:
+    if sync is None and follows and not synchronized:
         sync = SyncProgress("catching up")
     return ServerStatus(
         Role.STANDBY,
@@ -53,7 +55,7 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
         source=f"{server['source_host']}:{server['source_port']}" if has_source(server) else None,
         link_up=link_up if has_source(server) else None,
         link_age_seconds=age,
-        lag_seconds=lag,
+        lag_seconds=max(0.0, late, _backlog_seconds(server, position)) if follows else None,
         synchronized=synchronized,
         sync=sync,
         facts=_facts(server, clone, position),
@@ -86,15 +88,11 @@ def _link_up(server: Row, age: float | None) -> bool:
     return server["receiver"] == "ON" and alive
 
 
-def _lag(server: Row, position: dict[str, str]) -> float:
-    """How late the newest received transaction came, or how old the oldest one is that is not
-    applied yet, whichever is more."""
-    received = _seconds(server["receive_delay_us"]) or 0.0
+def _backlog_seconds(server: Row, position: dict[str, str]) -> float:
+    """How long ago the oldest transaction was committed that is not applied yet."""
     if gtid.parse(position["received"]) <= gtid.parse(position["executed"]):
-        applied = 0.0
-    else:
-        applied = _seconds(server["applying_us"]) or _seconds(server["newest_us"]) or 0.0
-    return max(0.0, received, applied)
+        return 0.0
+    return _seconds(server["applying_us"]) or _seconds(server["newest_us"]) or 0.0
 
 
 def _seconds(microseconds: object) -> float | None:

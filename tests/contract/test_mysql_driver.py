@@ -1,0 +1,332 @@
+"""What only MySQL does, against real servers: copies, divergence, locks, half transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pymysql
+import pytest
+
+from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
+from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.mysql.config import APPLICATION
+from hamanager_drivers.mysql.connections import Connections, Session, connect
+from hamanager_drivers.mysql.driver import MySQLDriver
+from hamanager_drivers.mysql.writer import SCHEMA
+from tests.contract.test_driver import make_full_standby
+from tests.support.servers import Server, servers
+
+
+@contextlib.contextmanager
+def manager(server: Server) -> Iterator[Session]:
+    connections = Connections()
+    with connections.session(server.service, server.target) as session:
+        yield session
+    connections.forget(server.target)
+
+
+@contextlib.contextmanager
+def application(server: Server, seconds: float = 5) -> Iterator[Session]:
+    password = server.service.secrets["password"]
+    connection = connect(server.target, APPLICATION, password, seconds)
+    try:
+        yield Session(connection)
+    finally:
+        connection.close()
+
+
+def relation(standby: Server, primary: Server) -> Relation:
+    driver, service = standby.driver, standby.service
+    seen = driver.probe(service, standby.target)
+    led = driver.probe(service, primary.target)
+    return driver.relate(standby.target, seen, primary.target, led, [])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.02)
+
+
+def make_primary(server: Server) -> None:
+    server.wait()
+    server.driver.initialize(server.service, server.target)
+    writer = server.driver.open_writer(server.service, server.target, timeout_seconds=5)
+    writer.prepare()
+    writer.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server]]:
+    """A primary and a full standby of it."""
+    with servers(MySQLDriver(), 2) as [primary, standby]:
+        make_primary(primary)
+        make_full_standby(standby, primary, [primary, standby])
+        yield primary, standby
+
+
+def test_a_copy_shows_its_progress_and_begins_anew_when_it_was_cut_off() -> None:
+    with servers(MySQLDriver(), 2) as [primary, standby]:
+        make_primary(primary)
+        driver, service = standby.driver, standby.service
+        writer = driver.open_writer(service, primary.target)
+        writer.fill(300_000_000)
+        writer.close()
+        standby.wait()
+        with pytest.raises(ServerError, match="holds data already"):
+            driver.seed(service, primary.target, standby.target)
+
+        driver.seed(service, standby.target, primary.target)
+        driver.seed(service, standby.target, primary.target)
+        assert relation_of_copy(standby, primary).sync is not None
+        with application(standby) as client, pytest.raises(pymysql.MySQLError):
+            client.run("CREATE DATABASE anything")
+        with manager(standby) as session:
+            shown = session.rows("SELECT INFO FROM performance_schema.processlist")
+            shown += session.rows(
+                "SELECT SQL_TEXT FROM performance_schema.events_statements_history"
+            )
+        for secret in service.secrets.values():
+            assert secret not in str(shown)
+        standby.kill()
+        standby.start_again()
+        standby.wait()
+        assert relation(standby, primary) is Relation.EMPTY
+        make_full_standby(standby, primary, [primary, standby])
+
+
+def relation_of_copy(standby: Server, primary: Server) -> ServerStatus:
+    """Once some of the files have been copied; checks what is said meanwhile."""
+    seen = standby.wait(lambda s: s.sync is not None and s.sync.stage == "file copy")
+    assert seen.sync is not None
+    assert seen.sync.bytes_total is not None
+    assert seen.sync.bytes_total > 300_000_000
+    assert seen.role is Role.STANDBY
+    assert not seen.synchronized
+    assert relation(standby, primary) is Relation.SEEDING
+    return seen
+
+
+def test_a_kill_while_the_data_directory_is_made_leaves_nothing_behind() -> None:
+    with servers(MySQLDriver(), 1) as [server]:
+        wait_for(lambda: b"initializing of server in progress" in server.container.logs())
+        server.kill()
+        server.start_again()
+        server.wait()
+        found = server.container.exec_run("ls /hamanager/data").output.decode().split()
+        assert sorted(found) == ["mysql", "run", "scratch"]
+
+
+def test_what_the_application_may_not_do(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    with application(primary) as client:
+        for statement in (
+            "SET GLOBAL read_only = OFF",
+            "SET SESSION sql_log_bin = 0",
+            "STOP REPLICA",
+            "RESET REPLICA",
+            "ALTER USER hamanager IDENTIFIED BY 'x'",
+            "DROP USER hamanager",
+            "SELECT User_password FROM mysql.slave_master_info",
+            "INSTALL PLUGIN x SONAME 'semisync_source.so'",
+            f"CREATE TABLE {SCHEMA}.other (n INT) ENGINE = MyISAM",
+        ):
+            with pytest.raises(pymysql.MySQLError):
+                client.run(statement)
+        client.run(
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.item (n INT PRIMARY KEY)",
+            "CREATE USER clerk IDENTIFIED BY 'x'",
+            "GRANT ALL ON shop.* TO clerk",
+            "CREATE FUNCTION shop.one() RETURNS INT DETERMINISTIC RETURN 1",
+        )
+    with application(standby) as client, pytest.raises(pymysql.MySQLError):
+        client.run("INSERT INTO shop.item VALUES (1)")
+
+
+def test_data_that_cannot_be_joined_again_is_called_diverged(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    assert relation(standby, primary) is Relation.ATTACHED
+
+    # Somebody changed the standby outside the binary log: the applier meets a conflict.
+    with manager(standby) as session:
+        session.run(
+            "SET GLOBAL super_read_only = OFF",
+            "SET SESSION sql_log_bin = 0",
+            "CREATE DATABASE hamanager_other",
+            "SET GLOBAL super_read_only = ON",
+        )
+    with manager(primary) as session:
+        session.run("CREATE DATABASE hamanager_other")
+    wait_for(lambda: relation(standby, primary) is Relation.DIVERGED)
+
+    # A standby that lacks what the primary has purged.
+    driver.detach(service, standby.target, primary.target)
+    with manager(standby) as session:
+        session.run(
+            "SET SESSION sql_log_bin = 0",
+            "SET GLOBAL super_read_only = OFF",
+            "DROP DATABASE hamanager_other",
+            "SET GLOBAL super_read_only = ON",
+            "START REPLICA SQL_THREAD",
+        )
+    wait_for(lambda: relation(standby, primary) is Relation.DETACHED)
+    with manager(primary) as session:
+        session.run("DROP DATABASE hamanager_other", "SET GLOBAL binlog_expire_logs_seconds = 1")
+    time.sleep(1.2)  # the age of a log file is counted in whole seconds
+    with manager(primary) as session:
+        session.run("FLUSH BINARY LOGS")
+    wait_for(lambda: relation(standby, primary) is Relation.DIVERGED)
+
+    # A standby that somebody wrote to.
+    with manager(standby) as session:
+        session.run(
+            "SET GLOBAL super_read_only = OFF",
+            "CREATE DATABASE hamanager_errant",
+            "SET GLOBAL super_read_only = ON",
+        )
+    assert relation(standby, primary) is Relation.DIVERGED
+
+
+def test_clients_with_locks_do_not_stop_a_demotion(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with application(primary) as locker, application(primary) as reader:
+        locker.run(f"LOCK TABLES {SCHEMA}.numbers WRITE")
+        reader.run("BEGIN", f"SELECT COUNT(*) FROM {SCHEMA}.ballast")
+        began = time.monotonic()
+        driver.demote(service, primary.target)
+        assert time.monotonic() - began < 2
+        with pytest.raises(pymysql.MySQLError):
+            locker.run("SELECT 1")
+    assert driver.probe(service, primary.target).role is Role.STANDBY
+    assert standby.wait(lambda s: s.link_up is True).synchronized
+    driver.promote(service, primary.target, [])
+    driver.open_writer(service, primary.target).write(1)
+
+
+def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
+    pair: tuple[Server, Server],
+) -> None:
+    old, new = pair
+    driver, service = old.driver, old.service
+    writer = driver.open_writer(service, old.target)
+    with application(new, 20) as blocker:
+        blocker.run(f"LOCK TABLES {SCHEMA}.numbers READ")
+        writer.write(1)
+        with pytest.raises(ServerError, match="did not catch up"):
+            driver.hand_over(service, new.target, old.target)
+    assert driver.probe(service, old.target).role is Role.PRIMARY
+    assert driver.probe(service, new.target).role is Role.STANDBY
+    make_full_standby(new, old, [old, new])
+
+    acknowledged: set[int] = set()
+
+    def write() -> None:
+        client = driver.open_writer(service, old.target, timeout_seconds=5)
+        with contextlib.suppress(ServerError):
+            for number in range(100, 1_000_000):
+                client.write(number)
+                acknowledged.add(number)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    wait_for(lambda: len(acknowledged) > 100)
+    driver.hand_over(service, new.target, old.target)
+    thread.join(10)
+    assert driver.hand_over(service, new.target, old.target) == "t.1 took over already"
+    assert driver.probe(service, old.target).role is Role.STANDBY
+    assert acknowledged <= driver.open_writer(service, new.target, timeout_seconds=5).numbers()
+    assert relation(old, new) is Relation.DETACHED
+    make_full_standby(old, new, [old, new])
+
+
+def test_half_a_transaction_does_not_hold_up_a_fail_over(pair: tuple[Server, Server]) -> None:
+    """The primary stops in the middle of sending: its rest never comes."""
+    old, new = pair
+    driver, service = old.driver, old.service
+
+    def write_much() -> None:
+        writer = driver.open_writer(service, old.target, timeout_seconds=5)
+        with contextlib.suppress(ServerError):
+            writer.fill(400_000_000)
+
+    threads = [threading.Thread(target=write_much) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with manager(new) as session:
+        queue = (
+            "SELECT QUEUEING_TRANSACTION q FROM performance_schema.replication_connection_status"
+        )
+        wait_for(lambda: bool(session.row(queue)["q"]))
+    old.container.pause()
+    began = time.monotonic()
+    driver.drain(service, new.target)
+    driver.promote(service, new.target, [])
+    assert time.monotonic() - began < 10
+    driver.open_writer(service, new.target, timeout_seconds=5).write(1)
+    old.container.unpause()
+    for thread in threads:
+        thread.join(60)
+
+
+def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
+    """Its standby's receiver is trying to connect by then, and gets no greeting."""
+    old, new = pair
+    driver, service = old.driver, old.service
+    old.container.pause()
+    new.wait(lambda s: s.link_up is False and s.position["receiver"] == "CONNECTING")
+    time.sleep(1)
+    began = time.monotonic()
+    driver.drain(service, new.target)
+    driver.promote(service, new.target, [])
+    assert time.monotonic() - began < 3
+    with pytest.raises(SilentError):
+        driver.probe(service, old.target)
+    old.container.unpause()
+
+
+def test_too_many_connections_is_a_sign_of_life() -> None:
+    with servers(MySQLDriver(), 1) as [server]:
+        make_primary(server)
+        server.driver.forget(server.target)
+        with contextlib.ExitStack() as clients:
+            with contextlib.suppress(pymysql.MySQLError):
+                for _ in range(300):
+                    clients.enter_context(application(server))
+            # One connection is kept for accounts like the manager's.
+            assert server.driver.probe(server.service, server.target).role is Role.PRIMARY
+            with pytest.raises(BusyError):
+                server.driver.open_tripwire(server.service, server.target)
+            server.driver.demote(server.service, server.target)
+
+
+def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_loss() -> None:
+    """Received and not applied when its primary died: applied before it is told to follow."""
+    with servers(MySQLDriver(), 3) as [first, second, third]:
+        members = [first, second, third]
+        make_primary(first)
+        make_full_standby(second, first, members)
+        make_full_standby(third, first, members)
+        driver, service = first.driver, first.service
+        with manager(third) as session:
+            session.run("STOP REPLICA SQL_THREAD")
+        writer = driver.open_writer(service, first.target)
+        for number in range(20):
+            writer.write(number)
+        wait_for(lambda: driver.probe(service, third.target).facts["to apply"] == "20")
+        wait_for(lambda: driver.probe(service, second.target).facts["to apply"] == "0")
+        first.kill()
+        with pytest.raises(RefusedError):
+            driver.probe(service, first.target)
+        standbys = {s.target.name: driver.probe(service, s.target) for s in (second, third)}
+        assert driver.rank(standbys) == ("t.1", "t.2")
+        driver.drain(service, second.target)
+        driver.promote(service, second.target, [third.target])
+        make_full_standby(third, second, members)
+        assert driver.open_writer(service, third.target).numbers() == set(range(20))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -97,7 +99,12 @@ class Stage:
         return (self.home / "serve.log").read_text()
 
     def close(self) -> None:
-        """End the daemon and remove every container, volume and network that it made."""
+        """End the daemon and remove every container, volume and network that it made. A second
+        Ctrl-C does not keep it from that."""
+        with _uninterrupted():
+            self._close()
+
+    def _close(self) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
             try:
@@ -261,6 +268,19 @@ class Stage:
         return count_lost(
             writer, self.driver(service), self.context(service), self.primary(service)
         )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def wait_for(what: str, seconds: float, condition: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ from hamanager.stage import Stage, wait_for
 from hamanager.workload import LoadWriter
 from hamanager_drivers.registry import load_drivers
 
-BALLAST_BYTES = 64 * 1024**2
+BALLAST_BYTES = 256 * 1024**2
 RECOVERY_SECONDS = 120
 
 

@@ -16,7 +16,7 @@ PASSES_IN_A_ROW = 50
 """Then the thread waits to be woken again: no bug may turn it into a busy loop."""
 WAITING_SECONDS = 0.2
 """Between passes while something is wrong and waited for."""
-COPYING_SECONDS = 0.5
+COPYING_SECONDS = 0.25
 """Between passes while a copy's progress is watched."""
 
 
@@ -79,9 +79,10 @@ class Worker(threading.Thread):
                 log.info("%s: %s", self.loop.name, done.message)
                 self._logged = done.message
             self._after_pass(self.loop, done)
-            repeated = previous is not None and done.decision.same_as(previous)
-            if done.decision.action in IDLE or repeated or not done.acted:
+            if done.decision.action in IDLE or not done.acted:
                 return self._pause(done)
+            if previous is not None and done.decision.same_as(previous):
+                return WAITING_SECONDS  # it was begun; its effect is not to be seen yet
             previous = done.decision
         return None
 

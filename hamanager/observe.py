@@ -176,8 +176,9 @@ class Observer:
         primary = seen.get(record.primary or "")
         if primary is None or primary.status is None or record.primary is None:
             return candidates, False
-        with_primary = self._driver.rank({record.primary: primary.status, **synchronized})
-        return candidates, with_primary[:1] == (record.primary,)
+        # Among equals the first name stands first: this one comes before every other.
+        with_primary = self._driver.rank({"": primary.status, **synchronized})
+        return candidates, with_primary[:1] == ("",)
 
 
 class _Rates:

@@ -121,7 +121,8 @@ binlog-transaction-dependency-tracking = WRITESET
 
 # Dynamic privileges that let an account write on a standby, change the server's settings,
 # leave the binary log out or touch another account with SYSTEM_USER are the manager's alone.
-# RELOAD is among them because it allows RESET BINARY LOGS AND GTIDS.
+# RELOAD is among them because it allows RESET BINARY LOGS AND GTIDS, CREATE USER because an
+# account hamanager@ADDRESS would shadow the manager's and lock it out.
 _ACCOUNTS = """\
 SET SESSION sql_log_bin = 0;
 CREATE USER '{manager}'@'%' IDENTIFIED BY '{manager_password}';
@@ -136,7 +137,7 @@ GRANT SYSTEM_USER, BACKUP_ADMIN ON *.* TO '{replicator}'@'%';
 CREATE USER '{application}'@'%' IDENTIFIED BY '{password}';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, SHOW DATABASES,
   CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE,
-  ALTER ROUTINE, EVENT, TRIGGER, PROCESS, REPLICATION CLIENT, CREATE USER, CREATE ROLE, DROP ROLE
+  ALTER ROUTINE, EVENT, TRIGGER, PROCESS, REPLICATION CLIENT
   ON *.* TO '{application}'@'%' WITH GRANT OPTION;
 GRANT FLUSH_TABLES, SHOW_ROUTINE, XA_RECOVER_ADMIN ON *.* TO '{application}'@'%';
 REVOKE ALL ON mysql.* FROM '{application}'@'%';

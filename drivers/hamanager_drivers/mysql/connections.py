@@ -10,6 +10,7 @@ import errno
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,6 +41,10 @@ _BUSY = {
     3168: "is not available at the moment",
 }
 _NO_SUCH_CONNECTION = 1094
+_TOO_MANY = 1040
+_ATTEMPTS = 5
+_ATTEMPT_PAUSE_SECONDS = 0.02
+"""The server needs a moment until a closed connection is free for another."""
 _READ_ONLY = {1290, 1836}
 _LOST = {2002, 2003, 2006, 2013, 2055}
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT}
@@ -120,8 +125,7 @@ class Connections:
                 if slot.connection is not None and _ended(slot.connection):
                     slot.close()
                 if slot.connection is None:
-                    password = service.secrets["manager_password"]
-                    slot.connection = connect(target, MANAGER, password, seconds, _MANAGER_SETTING)
+                    slot.connection = self._connect(service, target, seconds, purpose)
                 try:
                     yield Session(slot.connection)
                 except pymysql.MySQLError as error:
@@ -131,14 +135,35 @@ class Connections:
         finally:
             slot.lock.release()
 
+    def _connect(
+        self, service: ServiceContext, target: Target, seconds: float, purpose: Purpose
+    ) -> pymysql.Connection[Any]:
+        """When clients hold every connection the server keeps one more for accounts like the
+        manager's: a change takes it over from the probe."""
+        password = service.secrets["manager_password"]
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return connect(target, MANAGER, password, seconds, _MANAGER_SETTING)
+            except pymysql.MySQLError as error:
+                if _number(error) != _TOO_MANY or purpose is Purpose.PROBE:
+                    raise
+                self._close_idle(target, Purpose.PROBE)
+                time.sleep(_ATTEMPT_PAUSE_SECONDS)
+        return connect(target, MANAGER, password, seconds, _MANAGER_SETTING)
+
+    def _close_idle(self, target: Target, purpose: Purpose) -> None:
+        with self._lock:
+            slot = self._slots.get((target.address, purpose))
+        if slot is not None and slot.lock.acquire(blocking=False):
+            slot.close()
+            slot.lock.release()
+
     def forget(self, target: Target) -> None:
         """Close the connections to that server, except those in use, whose end is near."""
         for purpose in Purpose:
+            self._close_idle(target, purpose)
             with self._lock:
-                slot = self._slots.pop((target.address, purpose), None)
-            if slot is not None and slot.lock.acquire(blocking=False):
-                slot.close()
-                slot.lock.release()
+                self._slots.pop((target.address, purpose), None)
 
 
 def connect(

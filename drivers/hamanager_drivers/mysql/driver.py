@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
@@ -45,8 +46,8 @@ class MySQLDriver:
     def __init__(self) -> None:
         self._connections = Connections()
         self._clones = Clones()
-        self._led: dict[str, str] = {}
-        """Per service, what its primary had executed when it was last probed."""
+        self._led: dict[str, tuple[str, str]] = {}
+        """Per service, what its primary had executed in the last probe and in the one before."""
         self._lock = threading.Lock()
 
     def new_secrets(self) -> dict[str, str]:
@@ -92,10 +93,16 @@ class MySQLDriver:
             server = server_row(session)
             alone = server["read_only"] and not has_source(server)
             status = server_status(server, clone_rows(session) if alone else [])
-        if status.role is Role.PRIMARY:
-            with self._lock:
-                self._led[service.name] = status.position["executed"]
-        return status
+        with self._lock:
+            led = self._led.get(service.name)
+            if status.role is Role.PRIMARY:
+                executed = status.position["executed"]
+                self._led[service.name] = (executed, led[0] if led else executed)
+                return status
+        # Links are also up, and heard of, before the first missing transaction arrives: what
+        # the primary had a probe ago must be here.
+        has_all = led is not None and gtid.parse(led[1]) <= holds(status)
+        return status if has_all else replace(status, synchronized=False)
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
         """An authenticated connection: a bare one is given up after `connect_timeout`."""
@@ -199,7 +206,7 @@ class MySQLDriver:
             led = self._led.get(service.name)
         if led is None:
             return "unknown: replication is asynchronous"
-        missing = (gtid.parse(led) - gtid.parse(executed)).count
+        missing = (gtid.parse(led[0]) - gtid.parse(executed)).count
         if missing:
             return f"at least {missing} transactions"
         return "nothing known; replication is asynchronous, so what was written in the last moment"

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hamanager.stage import PROGRAM, Stage, wait_for
+from tests.support.interrupts import heed_interrupts
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_watch_prints_documents_until_it_is_interrupted(stage: Stage) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     ) as watching:
         assert watching.stdout is not None
         printed = ""

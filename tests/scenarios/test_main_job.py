@@ -20,11 +20,12 @@ def test_the_main_job(stage: Stage, engine: str) -> None:
     size = SIZES[engine]
     stage.command("create", "db", "--engine", engine)
     assert stage.wait_for_state("db", "running", 60, 1)["primary"] == "db.0"
-    stage.fill("db", 60_000_000)
+    stage.fill("db", 250_000_000)
 
     with ProgressWatch(stage) as watch:
-        stage.command("scale", f"db:instances={size}")
-    assert watch.saw_percent, watch.seen
+        told = stage.command("scale", f"db:instances={size}")
+    assert "%" in told, told
+    assert watch.seen, "a second terminal saw no progress"
     stage.wait_for_state("db", "running", 5, size)
 
     writer = stage.start_writer("db")
@@ -49,8 +50,8 @@ def test_the_main_job(stage: Stage, engine: str) -> None:
         # Asynchronous: what the standby had not received in the last moment may be gone.
         assert lost < len(writer.acknowledged()) / 10
     everything_is_everywhere(stage)
-    told = [(entry["playbook"], entry["kind"]) for entry in stage.ask("history", "db")]
-    assert ("fail over", "step") in told or ("adopt", "step") in told
+    steps = [entry["playbook"] for entry in stage.ask("history", "db") if entry["kind"] == "step"]
+    assert "fail over" in steps or "adopt" in steps
 
     stage.command("scale", "db:instances=1")
     view = stage.wait_for_state("db", "running", 30, 1)
@@ -94,7 +95,6 @@ class ProgressWatch(threading.Thread):
         super().__init__(daemon=True)
         self.stage = stage
         self.seen: list[object] = []
-        self.saw_percent = False
         self._stopping = threading.Event()
 
     def __enter__(self) -> ProgressWatch:
@@ -111,7 +111,6 @@ class ProgressWatch(threading.Thread):
             for instance in view["instances"] if view else []:
                 if instance["sync"]:
                     self.seen.append(instance["sync"])
-                    self.saw_percent = self.saw_percent or instance["sync"]["percent"] is not None
 
 
 def everything_is_everywhere(stage: Stage) -> None:

@@ -24,6 +24,7 @@ from hamanager.cli import app
 from hamanager.client import Client, NoDaemonError
 from hamanager.keeping import load_wish, service_names
 from hamanager.values.snapshot import Relation, SyncProgress
+from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
 
 Run = Callable[..., Result]
@@ -333,5 +334,6 @@ def started(*words: str) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
         text=True,
     )

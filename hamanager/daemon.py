@@ -202,8 +202,13 @@ class Daemon:
         return self._view(name, observer.look(load_context(self._store, loaded[0]), record), "")
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
-        """What happened to a service, oldest first; also to one that is no more."""
-        return self._store.history(name, limit)
+        """What happened to a service since it was made, oldest first; of one that is no more,
+        everything."""
+        entries = self._store.history(name)
+        loaded = load_wish(self._store, name)
+        if loaded is not None:
+            entries = [entry for entry in entries if entry.at >= loaded[0].created_at]
+        return entries[-limit:] if limit else entries
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
         loaded = load_wish(self._store, name)

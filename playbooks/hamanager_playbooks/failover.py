@@ -26,7 +26,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         others = [t for t in ctx.members() if t.name not in (ctx.name, old)]
         note = ctx.driver.promote(ctx.service, ctx.target(), others)
         losses.append(note)
-        return note
+        return f"lost writes: {note}" if note else ""
 
     def record() -> str:
         seconds = silent_before + ctx.clock.monotonic() - began

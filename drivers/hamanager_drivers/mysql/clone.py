@@ -53,6 +53,11 @@ class Clones:
             daemon=True,
         ).start()
 
+    def runs(self, target: Target) -> bool:
+        """Whether this process copies to that server now."""
+        with self._lock:
+            return target.address in self._running
+
     def _run(self, service: ServiceContext, target: Target, donor: Target) -> None:
         try:
             clone(service, target, donor)

@@ -13,7 +13,7 @@ from hamanager.contracts.driver import LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import config, gtid
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
@@ -93,6 +93,13 @@ class MySQLDriver:
             server = server_row(session)
             alone = server["read_only"] and not has_source(server)
             status = server_status(server, clone_rows(session) if alone else [])
+        if alone and not holds(status) and self._clones.runs(target):
+            # The server itself shows a copy only after it has reached the donor.
+            status = replace(
+                status,
+                position={**status.position, "cloning": "1"},
+                sync=status.sync or SyncProgress("connecting"),
+            )
         with self._lock:
             led = self._led.get(service.name)
             if status.role is Role.PRIMARY:
@@ -209,4 +216,4 @@ class MySQLDriver:
         missing = (gtid.parse(led[0]) - gtid.parse(executed)).count
         if missing:
             return f"at least {missing} transactions"
-        return "nothing known; replication is asynchronous, so what was written in the last moment"
+        return "none seen; replication is asynchronous, so the last moment's writes may be"

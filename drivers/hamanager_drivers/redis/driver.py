@@ -216,7 +216,7 @@ class RedisDriver:
         return (
             f"at least {missing} bytes of its replication stream"
             if missing
-            else "nothing known, but replication is asynchronous: the last moment's writes may be"
+            else "none seen; replication is asynchronous, so the last moment's writes may be"
         )
 
 

@@ -17,10 +17,6 @@ class Clock(Protocol):
         """Seconds that never go backwards; for durations."""
         ...
 
-    def sleep(self, seconds: float) -> None:
-        """Wait that long."""
-        ...
-
 
 class SystemClock:
     """The real clock."""
@@ -32,7 +28,3 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds of the system's monotonic clock."""
         return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait that long."""
-        time.sleep(seconds)

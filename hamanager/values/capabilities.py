@@ -13,8 +13,6 @@ class Capabilities:
     """The sizes a service may have."""
     elects_itself: bool
     """The servers choose their primary by majority; the manager helps and writes it down."""
-    restart_keeps_writes: bool
-    """A server that crashed comes back with every write it acknowledged."""
     minimum_memory_bytes: int
     """The smallest limit under which a server starts and works."""
     url_names_all: bool

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from hamanager.stage import Stage, wait_for
+from hamanager.workload import LoadWriter
 from tests.scenarios.conftest import ENGINES, SIZES
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -25,11 +26,7 @@ def test_the_daemon_is_killed_in_the_middle_of_scaling_up(stage: Stage, engine: 
 
 
 def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(stage: Stage, engine: str) -> None:
-    size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    stage.wait_for_state("db", "running", 120, size)
-    writer = stage.start_writer("db")
-    wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
+    size, writer = SIZES[engine], service_under_load(stage, engine)
     killed = time.monotonic()
     stage.container("db.0").kill()
     stage.kill_daemon()
@@ -43,11 +40,7 @@ def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(stage: Stage, engine:
 
 
 def test_a_primary_that_hangs_is_replaced_and_taken_back(stage: Stage, engine: str) -> None:
-    size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    stage.wait_for_state("db", "running", 120, size)
-    writer = stage.start_writer("db", pause_seconds=0.005)
-    wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
+    size, writer = SIZES[engine], service_under_load(stage, engine, pause_seconds=0.005)
     hung = time.monotonic()
     container = stage.container("db.0")
     container.pause()
@@ -81,3 +74,13 @@ def test_a_killed_standby_comes_back_and_writes_go_on(stage: Stage, engine: str)
     assert after["last_failover"] is None
     writer.stop()
     assert stage.lost("db", writer) == 0
+
+
+def service_under_load(stage: Stage, engine: str, pause_seconds: float = 0.001) -> LoadWriter:
+    """The service `db` at its full size, with a client that writes to it already."""
+    size = SIZES[engine]
+    stage.command("create", "db", "--engine", engine, "--instances", str(size))
+    stage.wait_for_state("db", "running", 120, size)
+    writer = stage.start_writer("db", pause_seconds)
+    wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
+    return writer

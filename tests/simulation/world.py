@@ -309,7 +309,7 @@ class SimDriver:
 
     def __init__(self, world: World, power: Power) -> None:
         self.world, self.power = world, power
-        self.capabilities = Capabilities((1, 2, 3, 4, 5), world.elects, True, 1, world.elects)
+        self.capabilities = Capabilities((1, 2, 3, 4, 5), world.elects, 1, world.elects)
 
     def new_secrets(self) -> dict[str, str]:
         return {}

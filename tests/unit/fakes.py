@@ -45,7 +45,6 @@ def capabilities(sizes: tuple[int, ...] = (1, 2, 3), *, elects: bool = False) ->
     return Capabilities(
         allowed_instances=sizes,
         elects_itself=elects,
-        restart_keeps_writes=True,
         minimum_memory_bytes=64 * MB,
         url_names_all=elects,
     )

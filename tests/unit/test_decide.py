@@ -24,7 +24,7 @@ from hamanager.values.snapshot import (
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
-PROMOTED = Capabilities((1, 2, 3), False, True, 1, False)
+PROMOTED = Capabilities((1, 2, 3), False, 1, False)
 ELECTING = replace(PROMOTED, elects_itself=True, allowed_instances=(1, 3, 5))
 NOW = 10_000.0
 

@@ -40,7 +40,6 @@ class MongoDBDriver:
     capabilities = Capabilities(
         allowed_instances=(1, 3, 5),
         elects_itself=True,
-        restart_keeps_writes=True,
         # Filled with data 6.0 was killed at 320 MiB and lived at 384 (the cache alone is 256).
         minimum_memory_bytes=448 * 1024**2,
         url_names_all=True,

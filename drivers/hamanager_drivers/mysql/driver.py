@@ -38,7 +38,6 @@ class MySQLDriver:
     capabilities = Capabilities(
         allowed_instances=(1, 2, 3, 4, 5),
         elects_itself=False,
-        restart_keeps_writes=True,
         minimum_memory_bytes=384 * config.MIB,
         url_names_all=False,
     )

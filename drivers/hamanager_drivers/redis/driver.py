@@ -34,7 +34,6 @@ class RedisDriver:
     capabilities = Capabilities(
         allowed_instances=(1, 2, 3, 4, 5),
         elects_itself=False,
-        restart_keeps_writes=False,
         minimum_memory_bytes=32 * 1024**2,
         url_names_all=False,
     )

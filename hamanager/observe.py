@@ -22,6 +22,7 @@ from hamanager.values.snapshot import (
     ServerStatus,
     Snapshot,
 )
+from hamanager.values.syncing import eligible
 
 LOOK_SECONDS = 2.5
 """The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
@@ -57,6 +58,8 @@ class Observer:
         self._last_look: float | None = None
         self._rates = _Rates()
         self._memory: dict[str, tuple[float, int | None]] = {}
+        self._led: tuple[str, ServerStatus] | None = None
+        """The primary on record when it was last seen to lead."""
 
     def note_trip(self, instance: str) -> None:
         """A tripwire of that instance ended just now: its silence is counted from here."""
@@ -72,7 +75,10 @@ class Observer:
         seen = {name: self._observation(name, look, now) for name, look in looks.items()}
         related = self._relate(record, seen)
         candidates, primary_has_all = self._rank(record, related)
-        return Snapshot(self._clock.now(), related, candidates, primary_has_all)
+        last_resorts, shortfalls = self._last_resorts(record, related, candidates)
+        return Snapshot(
+            self._clock.now(), related, candidates, last_resorts, shortfalls, primary_has_all
+        )
 
     def _look_at_all(self, service: ServiceContext, record: ServiceRecord) -> dict[str, _Look]:
         names = {instance.name for instance in record.instances}
@@ -153,6 +159,7 @@ class Observer:
         related = dict(seen)
         if primary is None or primary_status is None or primary_status.role is not Role.PRIMARY:
             return related
+        self._led = (primary.name, primary_status)
         for instance in record.instances:
             status = seen[instance.name].status
             if status is None or instance.name == primary.name:
@@ -160,25 +167,43 @@ class Observer:
             relation = self._driver.relate(
                 Target.of(instance), status, Target.of(primary), primary_status, members
             )
-            related[instance.name] = replace(seen[instance.name], relation=relation)
+            excess = self._driver.excess(status, primary_status)
+            related[instance.name] = replace(seen[instance.name], relation=relation, excess=excess)
         return related
 
     def _rank(
         self, record: ServiceRecord, seen: Mapping[str, Observation]
     ) -> tuple[tuple[str, ...], bool]:
         """The candidates, and whether the primary on record has all that they have."""
-        synchronized: dict[str, ServerStatus] = {}
-        for instance in record.instances:
-            status = seen[instance.name].status
-            if instance.synchronized and status is not None and instance.name != record.primary:
-                synchronized[instance.name] = status
-        candidates = self._driver.rank(synchronized)
+        able = eligible(record, self._driver.capabilities, _statuses(seen))
+        candidates = self._driver.rank(able)
         primary = seen.get(record.primary or "")
         if primary is None or primary.status is None or record.primary is None:
             return candidates, False
+        unseen = [i for i in record.instances if i.name not in (*able, record.primary)]
+        if primary.status.empty and any(i.joined for i in unseen):
+            return candidates, False  # it lost its data, and they may have them
         # Among equals the first name stands first: this one comes before every other.
-        with_primary = self._driver.rank({"": primary.status, **synchronized})
+        with_primary = self._driver.rank({"": primary.status, **able})
         return candidates, with_primary[:1] == ("",)
+
+    def _last_resorts(
+        self, record: ServiceRecord, seen: Mapping[str, Observation], candidates: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Whom only a person's order promotes, and what each is known to lack."""
+        others = {
+            name: status
+            for name, status in _statuses(seen).items()
+            if name not in (record.primary, *candidates) and not status.empty
+        }
+        joined = {i.name for i in record.instances if i.joined}
+        others = {name: status for name, status in others.items() if name in joined}
+        ranked = self._driver.rank(others)
+        ranked += tuple(sorted(set(others) - set(ranked)))
+        if self._led is None or self._led[0] != record.primary:
+            return ranked, {}
+        led = self._led[1]
+        return ranked, {name: self._driver.shortfall(others[name], led) for name in ranked}
 
 
 class _Rates:
@@ -203,6 +228,10 @@ class _Rates:
             left = max(0, sync.bytes_total - (sync.bytes_done or 0))
             sync = replace(sync, eta_seconds=left / sync.bytes_per_second)
         return replace(status, sync=sync)
+
+
+def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
+    return {name: look.status for name, look in seen.items() if look.status is not None}
 
 
 def _place(service: ServiceContext, record: ServiceRecord, name: str) -> Place:

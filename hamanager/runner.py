@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
 from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
+from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.keeping import lock_key
@@ -31,6 +34,8 @@ class ServiceLock:
 
     def __init__(self, store: Store, service: str, owner: str, clock: Clock) -> None:
         self._store, self._key, self._owner, self._clock = store, lock_key(service), owner, clock
+        self._held_until = -1.0
+        """Monotonic seconds."""
 
     def take(self) -> bool:
         """Whether this manager holds it now, with at least half of the lease left."""
@@ -42,13 +47,45 @@ class ServiceLock:
             if lease["owner"] != self._owner and 0 < remaining <= LEASE_SECONDS:
                 return False
             if lease["owner"] == self._owner and LEASE_SECONDS / 2 < remaining <= LEASE_SECONDS:
+                self._held_until = self._clock.monotonic() + remaining
                 return True
         lease = {"owner": self._owner, "expires_at": now + LEASE_SECONDS}
         try:
             self._store.put(self._key, json.dumps(lease), held.version if held else 0)
         except StaleVersionError:
             return False
+        self._held_until = self._clock.monotonic() + LEASE_SECONDS
         return True
+
+    def confirm(self) -> None:
+        """By this process's own clock, without asking the store.
+
+        Raises:
+            StaleVersionError: the lease has run out.
+        """
+        if self._clock.monotonic() >= self._held_until:
+            raise StaleVersionError(
+                "this manager was suspended for longer than its lease: nothing more done"
+            )
+
+
+class _Guarded:
+    """A driver or runtime whose every call first confirms the lease: a manager that was suspended
+    in the middle of a playbook would act on what has long been overtaken."""
+
+    def __init__(self, inner: Driver | Runtime, confirm: Callable[[], None]) -> None:
+        self._inner, self._confirm = inner, confirm
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if not callable(attribute):
+            return attribute
+
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            self._confirm()
+            return attribute(*arguments, **named)
+
+        return guarded
 
 
 @dataclass(frozen=True)
@@ -83,7 +120,12 @@ class Runner:
         ctx = look_again()
         if not ctx.decision.same_as(decision):
             return Outcome(False, f"not needed any more: {ctx.decision.reason}")
-        return self._carry_out(ctx)
+        guarded = replace(
+            ctx,
+            driver=cast(Driver, _Guarded(ctx.driver, self._lock.confirm)),
+            runtime=cast(Runtime, _Guarded(ctx.runtime, self._lock.confirm)),
+        )
+        return self._carry_out(guarded)
 
     def _carry_out(self, ctx: PlaybookContext) -> Outcome:
         decision = ctx.decision

@@ -7,8 +7,11 @@ from functools import cached_property
 
 from hamanager.evidence import Evidence, Verdict, weigh
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
+from hamanager.values.order import ORDER_SECONDS, Order, OrderKind, pending
 from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
+from hamanager.values.syncing import awaits
 
 RESTART_BOUND_SECONDS = 60.0
 """A planned restart that takes longer is treated as a failure."""
@@ -65,6 +68,36 @@ class Situation:
     def majority_is_up(self) -> bool:
         """More than half of the instances give signs of life."""
         return 2 * sum(seen.alive for _, seen in self.all) > len(self.record.instances)
+
+    @cached_property
+    def awaits(self) -> int:
+        """For how many standbys each write has to wait."""
+        return awaits(self.wish, self.record, self.capabilities)
+
+    @property
+    def strict(self) -> bool:
+        """Writes wait rather than go on without a standby."""
+        return self.wish.durability is Durability.STRICT
+
+    @property
+    def promotion_may_have_led(self) -> bool:
+        """The instance whose promotion was begun may have taken writes, which nobody else is known
+        to hold: no other may lead without a person's order. (Where replication is asynchronous
+        nobody is ever known to hold everything.)"""
+        begun = self.record.promoting is not None and self.record.promoting_may_write
+        return begun and self.capabilities.acknowledges
+
+    def pending(self, kind: OrderKind) -> Order | None:
+        """The order of that kind that was neither carried out nor refused yet."""
+        return pending(self.wish.order, self.record.order_result, kind)
+
+    def expired(self, order: Order) -> bool:
+        """Nobody expects it any more."""
+        return not 0 <= self.snapshot.at - order.asked_at + 5 < ORDER_SECONDS
+
+    def restart_wanted(self, instance: InstanceRecord) -> bool:
+        """A person asked for a restart of it that was not begun."""
+        return self.wish.restarts.get(instance.name, 0) > instance.restarts_done
 
     def restart_runs(self, instance: InstanceRecord | None) -> bool:
         """Whether a planned restart of it is under way and not overdue."""

@@ -18,7 +18,7 @@ Methods marked *pure* do no I/O and read no clock.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -89,6 +89,21 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class HandOver:
+    """How a planned change of primary is carried out."""
+
+    before_promotion: Callable[[], None]
+    """To be called once `target` has everything and before it takes writes; when it raises, the
+    hand-over is undone."""
+    awaits: int
+    """For how many standbys the new primary's writes wait."""
+    patience_seconds: float
+    """How long long transactions may take to end by themselves before writes are stopped."""
+    kill: bool
+    """Whether those that are left are ended; otherwise nothing is changed and it raises."""
+
+
 class Driver(Protocol):
     """One engine."""
 
@@ -121,6 +136,16 @@ class Driver(Protocol):
     ) -> Relation:
         """Pure: how that standby stands towards the primary on record, `members` being all
         instances on record."""
+        ...
+
+    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """Pure: what that server has and the primary has not, in the engine's terms (a set of
+        transaction identifiers, an amount of bytes); '' when nothing is known of."""
+        ...
+
+    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """Pure: what that server lacks of what the primary was last seen to have, in words; ''
+        when nothing is known of."""
         ...
 
     def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
@@ -165,18 +190,48 @@ class Driver(Protocol):
         Bounded; raises when not everything could be applied."""
         ...
 
-    def promote(self, service: ServiceContext, target: Target, others: Sequence[Target]) -> str:
+    def promote(
+        self, service: ServiceContext, target: Target, others: Sequence[Target], awaits: int
+    ) -> str:
         """Make it accept writes, as the last step of a fail-over; returns when it does, with a
-        short note on what was or may have been lost ('' when the engine cannot tell)."""
+        short note on what was or may have been lost ('' when the engine cannot tell). From its
+        first write on it waits for `awaits` standbys (see `require`)."""
+        ...
+
+    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+        """From now on each write waits for so many standbys before it is acknowledged; 0: for
+        none, and those that wait now are acknowledged. Engines that cannot do nothing."""
+        ...
+
+    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        """Let that standby acknowledge what it receives, once it is on its disk; or not any more.
+        When it returns the primary counts (or does not count) on it."""
+        ...
+
+    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Return when that standby is proven to hold, on disk and applied, every write that the
+        primary had acknowledged before this call.
+
+        Raises:
+            ServerError: it is not proven within some seconds.
+        """
         ...
 
     def demote(self, service: ServiceContext, target: Target) -> None:
-        """Make it refuse client writes at once and cut its clients off."""
+        """Make it refuse client writes at once and cut its clients off; no write that waits for a
+        standby is acknowledged by that."""
         ...
 
-    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+    def hand_over(
+        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
+    ) -> str:
         """Planned: the primary stops taking writes, `target` catches up with all of them and
         takes over. Undone when it fails half-way. Returns a short note."""
+        ...
+
+    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
+        """A person decided that this instance leads, with whatever it has and without asking a
+        majority; for engines that elect by themselves. Returns a short note."""
         ...
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:

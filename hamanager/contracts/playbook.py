@@ -12,6 +12,7 @@ from hamanager.contracts.runtime import Container, Place, Runtime
 from hamanager.values.decision import Decision
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
 from hamanager.values.snapshot import Snapshot
+from hamanager.values.syncing import awaits
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class PlaybookContext:
     driver: Driver
     runtime: Runtime
     clock: Clock
+
+    def awaits(self, members: int | None = None) -> int:
+        """For how many standbys each write has to wait, by the present record (or with another
+        number of members of the sync set)."""
+        return awaits(self.wish, self.records.read(), self.driver.capabilities, members)
 
     @property
     def name(self) -> str:

@@ -80,6 +80,15 @@ class Runtime(Protocol):
         """Remove the container; its data volume of this generation too when asked to."""
         ...
 
+    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+        """Names of the files in a directory (and one below it) of the data volume of a running
+        instance, some hundred at the most; none when it is not there."""
+        ...
+
+    def discard_volume(self, place: Place) -> None:
+        """Delete the data volume of that generation; does nothing when there is none."""
+        ...
+
     def volume_name(self, place: Place) -> str:
         """The name of the data volume, for people."""
         ...

@@ -15,6 +15,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
+from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Container, Place, RuntimeEvent
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.images import ImageUnavailable, resolve_image
@@ -29,6 +30,7 @@ from hamanager.values.snapshot import Process
 
 KERNEL_KILL_SECONDS = 0.25
 """A process that the kernel does not end in this time is frozen or stuck in a disk."""
+FILES_LISTED = 200
 GONE_SECONDS = 10
 """How long the engine may take to see that a process is gone."""
 
@@ -213,6 +215,25 @@ class DockerRuntime:
             self._handles.forget(name)
             if discard_data:
                 containers.discard_volume(client, self._names, self._names.volume(place))
+
+    def discard_volume(self, place: Place) -> None:
+        """Remove the volume of that generation."""
+        volume = self._names.volume(place)
+        with self._engine.asked_to(f"delete {volume}") as client:
+            containers.discard_volume(client, self._names, volume)
+
+    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+        """By a shell inside the container."""
+        script = (
+            f'cd "{DATA_DIRECTORY}/$0" 2>/dev/null || exit 0; for f in */* *; do echo "$f"; done'
+        )
+        name = self._names.container(place)
+        with self._engine.asked_to(f"list the files of {place.instance}") as client:
+            api = client.api
+            run = api.exec_create(name, ["/bin/sh", "-c", script, directory], stderr=False)
+            printed: bytes = api.exec_start(run["Id"])
+        found = printed.decode(errors="replace").splitlines()[:FILES_LISTED]
+        return tuple(sorted(name for name in found if "*" not in name))
 
     def destroy_service(self, service: str) -> None:
         """Remove everything of the service, kept volumes too."""

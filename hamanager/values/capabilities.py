@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamanager.values.durability import Durability
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -17,3 +19,11 @@ class Capabilities:
     """The smallest limit under which a server starts and works."""
     url_names_all: bool
     """The connection URL names every instance, not the primary alone."""
+    durabilities: tuple[Durability, ...]
+    """What can be chosen; the first is the default."""
+    rollback_directory: str = ""
+    """Where a server leaves writes that it had to undo, below its data directory."""
+    acknowledges: bool = False
+    """A standby's acknowledgement means that the write is on its disk, and the primary can be
+    told to wait for so many of them: such a service has a published sync set, and only its
+    members are promoted."""

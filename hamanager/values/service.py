@@ -7,10 +7,13 @@ a crash of the manager half-way: the loop compares the two and acts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
+
+from hamanager.values.durability import Durability
+from hamanager.values.order import Order, OrderResult
 
 
 class _Frozen(BaseModel):
@@ -30,6 +33,15 @@ class Wish(_Frozen):
     """How long a primary must be silent, unproven dead, before it is given up."""
     created_at: float
     """Seconds since the epoch."""
+    durability: Durability = Durability.AVAILABILITY
+    failover_period_seconds: float = 60.0
+    """A second automatic fail-over within it needs proof of the primary's death."""
+    allow_drills: bool = False
+    """A person said that failures may be injected into it on purpose."""
+    paused: bool = False
+    """A person asked the manager to observe and not to act."""
+    order: Order | None = None
+    """The last one-time order; carried out once, or refused."""
     destroy: bool = False
     restarts: Mapping[str, int] = {}
     """Per instance the number of restarts asked for so far (a person's `restart db.0`)."""
@@ -57,6 +69,9 @@ class InstanceRecord(_Frozen):
     Cleared whenever it is started, set again when it has been seen attached."""
     has_led: bool = False
     """It was primary with this generation: it may hold writes that nobody else has."""
+    unacknowledged_only: bool = False
+    """It was primary and replaced by a standby that held every acknowledged write: what it alone
+    has was never acknowledged to anybody."""
     restarts_done: int = 0
     """How many of the wish's restarts have been carried out or begun."""
     restarting_since: float | None = None
@@ -82,6 +97,25 @@ class Failover(_Frozen):
     """From the first evidence of death in this manager to the new primary accepting writes."""
     lost: str
     """What may have been lost, in words; an honest 'unknown' where it cannot be known."""
+    forced: bool = False
+    """A person decided it, although writes could be lost."""
+
+
+class Switchover(_Frozen):
+    """The last planned change of primary."""
+
+    at: float
+    from_instance: str
+    to_instance: str
+    seconds: float
+    """From its first step to the new primary accepting writes."""
+    note: str
+    """What the engine's driver told about it."""
+
+
+KEPT_LIMIT = 5
+"""So many sets of data are set aside for a service. Then those that hold nothing but writes that
+were never acknowledged make room, oldest first; when there is none of these, a person has to."""
 
 
 class KeptData(_Frozen):
@@ -89,8 +123,14 @@ class KeptData(_Frozen):
 
     instance: str
     volume: str
+    generation: int = 0
+    """Of the volume."""
     at: float
     reason: str
+    writes: str = ""
+    """What it alone has, in the engine's terms, where that is known."""
+    unacknowledged: bool = False
+    """None of these writes was ever acknowledged."""
 
 
 class ServiceRecord(_Frozen):
@@ -101,13 +141,33 @@ class ServiceRecord(_Frozen):
     primary: str | None = None
     promoting: str | None = None
     """The instance a promotion of this term began for and has not finished."""
+    promoting_may_write: bool = False
+    """From here on that instance may have taken writes, whoever else is on record."""
+    switching_to: str | None = None
+    """The instance that a planned change of primary began for and has not finished."""
+    sync_set: tuple[str, ...] = ()
+    """Standbys that hold every acknowledged write on disk. Always a subset of those that truly
+    do: one is added after the engine waits for it, and taken out before the engine ceases to."""
+    sync_lost_at: float | None = None
+    """When the last standby left the sync set (seconds since the epoch); None while it has
+    members, and before it had any."""
+    guarded: bool = False
+    """There has been a synchronized standby: from then on strict durability is in force."""
     initialized: bool = False
     """The first primary has been set up; from here on the service holds data."""
     instances: tuple[InstanceRecord, ...] = ()
     next_serial: int = 0
     next_generation: int = 1
     last_failover: Failover | None = None
+    last_switchover: Switchover | None = None
+    order_result: OrderResult | None = None
+    """What became of the last order that was carried out or refused."""
     kept: tuple[KeptData, ...] = ()
+
+    def letting_go(self, kept: Collection[KeptData]) -> ServiceRecord:
+        """A copy that no longer names these data as set aside."""
+        left = tuple(k for k in self.kept if k not in kept)
+        return self.model_copy(update={"kept": left})
 
     def keeping(self, kept: KeptData) -> ServiceRecord:
         """A copy that names that data as set aside."""

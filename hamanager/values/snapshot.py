@@ -92,6 +92,15 @@ class ServerStatus:
     """It holds a full copy and follows."""
     sync: SyncProgress | None = None
     """Present while a full copy is being made or loaded."""
+    awaits: int | None = None
+    """Of a primary: for how many standbys' acknowledgements each write waits; None for engines
+    that cannot be told to."""
+    acknowledges: bool = False
+    """Of a standby: the primary counts its acknowledgements, each of which means "on my disk"."""
+    empty: bool = False
+    """It holds no data of the service at all."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for people about this server: shown in `info`, never decided upon."""
     believes_in: str | None = None
     """`host:port` of the primary this server knows of (engines that elect by themselves)."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -110,6 +119,8 @@ class Observation:
     """For how long it has given no sign of life, as counted by an awake manager."""
     detail: str = ""
     """The error's sentence when it did not answer."""
+    excess: str = ""
+    """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
     memory_used_bytes: int | None = None
 
     @property
@@ -131,7 +142,13 @@ class Snapshot:
     """Seconds since the epoch."""
     observations: Mapping[str, Observation]
     candidates: tuple[str, ...] = ()
-    """Standbys that could be promoted, the one with the most data first."""
+    """Standbys that could be promoted without losing more than the service's durability allows,
+    the one with the most data first."""
+    last_resorts: tuple[str, ...] = ()
+    """Standbys that only a person's order promotes, as they may lack acknowledged writes; the
+    one with the most data first."""
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    """Per last resort, what it is known to lack, in words."""
     primary_has_all: bool = False
     """The primary on record answers, and no synchronized standby has data that it lacks."""
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 from hamanager.contracts.playbook import Playbook
 from hamanager.values.decision import Action
-from hamanager_playbooks import create, destroy, failover, rejoin, restart, scale
+from hamanager_playbooks import (
+    create,
+    destroy,
+    failover,
+    orders,
+    rejoin,
+    restart,
+    scale,
+    switchover,
+    syncing,
+)
 
 PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.ADD_INSTANCE: create.add_instance,
@@ -16,10 +26,18 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.ATTACH: rejoin.attach,
     Action.MARK_SYNCHRONIZED: rejoin.mark_synchronized,
     Action.REBUILD: rejoin.rebuild,
+    Action.JOIN_SYNC_SET: syncing.join,
+    Action.LEAVE_SYNC_SET: syncing.leave,
+    Action.REQUIRE: syncing.require,
     Action.FAIL_OVER: failover.fail_over,
     Action.RESUME: failover.resume,
     Action.ADOPT: failover.adopt,
     Action.DEMOTE: failover.demote,
+    Action.FORCE: failover.force,
+    Action.SWITCHOVER: switchover.switch_over,
+    Action.ABANDON_SWITCHOVER: switchover.abandon,
+    Action.REFUSE: orders.refuse,
+    Action.DISCARD: orders.discard,
     Action.RESTART: restart.restart,
     Action.FINISH_RESTART: restart.finish_restart,
     Action.REMOVE_INSTANCE: scale.remove_instance,

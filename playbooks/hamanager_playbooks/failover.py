@@ -1,8 +1,9 @@
 """A new primary.
 
 The order is the safety: the term first (whoever loses the compare-and-swap does nothing), then
-the fence, then everything received is applied, and only then does the new primary take writes.
-Other standbys are pointed at it afterwards, by the rule `rejoin`.
+the fence, then everything received is applied, then it is published that the new one alone holds
+every acknowledged write, and only then does it take writes. Other standbys are pointed at it
+afterwards, by the rule `rejoin`, and enter the sync set by `sync-join`.
 """
 
 from __future__ import annotations
@@ -10,56 +11,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import RuntimeFailedError
+from hamanager.values.order import OrderKind, pending
 from hamanager.values.service import Failover, InstanceRecord, ServiceRecord
 from hamanager.values.snapshot import Role
+from hamanager_playbooks.orders import settled
+
+NOTHING_LOST = "nothing that was acknowledged"
 
 
 def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
     """Give the primary's role to the decision's instance because the primary failed."""
-    old = ctx.records.read().primary
+    before = ctx.records.read()
+    old = before.primary
     seen = ctx.snapshot.of(old)
     silent_before = seen.silent_seconds if seen else 0.0
     began = ctx.clock.monotonic()
+    order = pending(ctx.wish.order, before.order_result, OrderKind.FAILOVER)
+    forced = order is not None and order.to in (None, ctx.name)
+    lossless = ctx.driver.capabilities.acknowledges and ctx.name in before.sync_set and not forced
     losses: list[str] = []
 
     def promote() -> str:
         others = [t for t in ctx.members() if t.name not in (ctx.name, old)]
-        note = ctx.driver.promote(ctx.service, ctx.target(), others)
+        note = ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits(members=0))
         losses.append(note)
-        return f"lost writes: {note}" if note else ""
+        return f"lost writes: {note}" if note and not lossless else ""
 
     def record() -> str:
         seconds = silent_before + ctx.clock.monotonic() - began
+        lost = losses[0] or "unknown: what the standby had not received"
+        if forced:
+            lost = ctx.snapshot.shortfalls.get(ctx.name) or lost
         failover = Failover(
             at=ctx.clock.now(),
             from_instance=old,
             to_instance=ctx.name,
             seconds=round(seconds, 3),
-            lost=losses[0] or "unknown: what the standby had not received",
+            lost=NOTHING_LOST if lossless else lost,
+            forced=forced,
         )
-        ctx.records.change(lambda r: with_primary(r, ctx.name, failover))
+        text = f"{ctx.name} is primary; lost: {failover.lost}"
+        ctx.records.change(
+            lambda r: settled(
+                ctx,
+                with_primary(ctx, r, failover, lossless=lossless),
+                [OrderKind.FAILOVER, OrderKind.SWITCHOVER],
+                ok=True,
+                text=text,
+            )
+        )
         return f"{seconds:.3f} s after the first sign of failure"
 
     steps = [Step("begin a new term", lambda: begin_term(ctx))]
     if old is not None and old != ctx.name and not ctx.driver.capabilities.elects_itself:
-        steps.append(Step(f"fence {old}", lambda: fence(ctx, old)))
+        steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
     return [
         *steps,
         Step(f"apply what {ctx.name} has received", lambda: drain(ctx)),
+        Step(f"publish that {ctx.name} may take writes", lambda: publish(ctx)),
         Step(f"promote {ctx.name}", promote),
         Step(f"record {ctx.name} as primary", record),
     ]
 
 
 def resume(ctx: PlaybookContext) -> Sequence[Step]:
-    """The primary on record was restarted and takes writes again."""
+    """The primary on record was restarted and takes writes again; they wait for the same standbys
+    as before."""
 
     def promote() -> None:
         others = [t for t in ctx.members() if t.name != ctx.name]
-        ctx.driver.promote(ctx.service, ctx.target(), others)
+        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits())
 
     def record() -> None:
-        ctx.records.change(lambda r: with_primary(r, ctx.name, None))
+        ctx.records.change(
+            lambda r: settled(
+                ctx,
+                with_primary(ctx, r, None),
+                [OrderKind.FAILOVER],
+                ok=True,
+                text=f"{ctx.name} is primary again",
+            )
+        )
 
     return [
         Step("begin a new term", lambda: begin_term(ctx)),
@@ -74,10 +107,11 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
     seen = ctx.snapshot.of(old)
 
     def record() -> str | None:
-        previous = ctx.records.read().instance(old)
+        before = ctx.records.read()
+        previous = before.instance(old)
         planned = previous is not None and previous.restarting_since is not None
         failover = None
-        if old not in (None, ctx.name) and not planned:
+        if old not in (None, ctx.name) and not planned and before.switching_to != ctx.name:
             failover = Failover(
                 at=ctx.clock.now(),
                 from_instance=old,
@@ -86,11 +120,53 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
                 lost="nothing that a majority acknowledged",
             )
         ctx.records.change(
-            lambda r: with_primary(r.model_copy(update={"term": r.term + 1}), ctx.name, failover)
+            lambda r: settled(
+                ctx,
+                with_primary(ctx, r.model_copy(update={"term": r.term + 1}), failover),
+                [OrderKind.SWITCHOVER],
+                ok=True,
+                text=f"{ctx.name} is primary",
+            )
         )
         return None
 
     return [Step(f"record {ctx.name} as primary", record)]
+
+
+def force(ctx: PlaybookContext) -> Sequence[Step]:
+    """A person decided who leads a set that has lost its majority."""
+    old = ctx.records.read().primary
+    began = ctx.clock.monotonic()
+    notes: list[str] = []
+
+    def lead() -> str:
+        notes.append(ctx.driver.force(ctx.service, ctx.target(), ctx.members()))
+        return notes[0]
+
+    def record() -> None:
+        failover = Failover(
+            at=ctx.clock.now(),
+            from_instance=old,
+            to_instance=ctx.name,
+            seconds=round(ctx.clock.monotonic() - began, 3),
+            lost=notes[0],
+            forced=True,
+        )
+        ctx.records.change(
+            lambda r: settled(
+                ctx,
+                with_primary(ctx, r, failover),
+                [OrderKind.FAILOVER],
+                ok=True,
+                text=f"{ctx.name} is primary; lost: {notes[0]}",
+            )
+        )
+
+    return [
+        Step("begin a new term", lambda: begin_term(ctx)),
+        Step(f"let {ctx.name} lead without asking the others", lead),
+        Step(f"record {ctx.name} as primary", record),
+    ]
 
 
 def demote(ctx: PlaybookContext) -> Sequence[Step]:
@@ -118,17 +194,38 @@ def begin_term(ctx: PlaybookContext) -> str:
     def advance(record: ServiceRecord) -> ServiceRecord:
         if record.promoting == ctx.name:
             return record
-        return record.model_copy(update={"term": record.term + 1, "promoting": ctx.name})
+        update = {"term": record.term + 1, "promoting": ctx.name, "promoting_may_write": False}
+        return record.model_copy(update=update)
 
     return f"term {ctx.records.change(advance).term}"
 
 
-def fence(ctx: PlaybookContext, old: str) -> str:
-    """Make sure that the old primary's process is gone, by the runtime's word."""
+def publish(ctx: PlaybookContext) -> None:
+    """From here on nobody but this instance is known to hold every acknowledged write."""
+    update: dict[str, object] = {"promoting_may_write": True}
+    if ctx.driver.capabilities.acknowledges:
+        update["sync_set"] = (ctx.name,)
+    ctx.records.change(lambda r: r.model_copy(update=update))
+
+
+def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
+    """Make sure that the old primary can take no more writes, by the runtime's word.
+
+    One that cannot be reached by the runtime either is passed over only if none of its writes can
+    be acknowledged: it waits for every member of the sync set, and the one that is promoted
+    ceases to acknowledge before it leads.
+    """
     seen = ctx.snapshot.of(old)
     if seen is not None and seen.gone:
         return "its process has ended already"
-    ctx.runtime.kill(ctx.place(old))
+    if seen is not None and seen.status is not None and seen.status.role is Role.STANDBY:
+        return "it refuses writes already"
+    try:
+        ctx.runtime.kill(ctx.place(old))
+    except RuntimeFailedError as error:
+        if not lossless:
+            raise
+        return f"passed over: none of its writes is acknowledged without {ctx.name} ({error})"
     return "killed"
 
 
@@ -140,33 +237,54 @@ def drain(ctx: PlaybookContext) -> str:
     return ctx.driver.drain(ctx.service, ctx.target())
 
 
-def with_primary(record: ServiceRecord, name: str, failover: Failover | None) -> ServiceRecord:
-    """The record with that instance as primary and no promotion under way."""
+def with_primary(
+    ctx: PlaybookContext,
+    record: ServiceRecord,
+    failover: Failover | None,
+    *,
+    lossless: bool = False,
+) -> ServiceRecord:
+    """The record with the decision's instance as primary and no promotion under way. `lossless`:
+    the former one had nothing acknowledged that the new one lacks."""
     leads = {
         "joined": True,
         "synchronized": True,
         "has_led": True,
+        "unacknowledged_only": False,
         "starts": 0,
         "restarting_since": None,
     }
     changed = record
     for instance in record.instances:
-        if instance.name == name:
+        if instance.name == ctx.name:
             changed = changed.with_instance(instance.model_copy(update=leads))
         elif instance.name == record.primary:
             # Its last writes may be missing from the new primary: no candidate until it rejoined.
-            changed = changed.with_instance(instance.model_copy(update={"synchronized": False}))
-    return changed.model_copy(
-        update={
-            "primary": name,
-            "promoting": None,
-            "last_failover": failover or record.last_failover,
-        }
-    )
+            update = {"synchronized": False, "unacknowledged_only": lossless}
+            changed = changed.with_instance(instance.model_copy(update=update))
+    outcome: dict[str, object] = {
+        "primary": ctx.name,
+        "promoting": None,
+        "promoting_may_write": False,
+        "switching_to": None,
+        "last_failover": failover or record.last_failover,
+    }
+    if ctx.name != record.primary and ctx.driver.capabilities.acknowledges:
+        outcome |= {"sync_set": (), "sync_lost_at": ctx.clock.now()}
+    return changed.model_copy(update=outcome)
 
 
 def _note_led(ctx: PlaybookContext) -> None:
+    seen = ctx.snapshot.of(ctx.name)
+    waits = seen is not None and seen.status is not None and bool(seen.status.awaits)
+
     def led(instance: InstanceRecord) -> InstanceRecord:
-        return instance.model_copy(update={"has_led": True, "synchronized": False})
+        update = {
+            "has_led": True,
+            "synchronized": False,
+            # What waits for standbys that have left it cannot have been acknowledged.
+            "unacknowledged_only": instance.unacknowledged_only and waits,
+        }
+        return instance.model_copy(update=update)
 
     ctx.change_instance(led)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
-from hamanager.values.service import InstanceRecord, KeptData, ServiceRecord
+from hamanager.contracts.runtime import Place
+from hamanager.values.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
+from hamanager_playbooks.syncing import take_out
 
 
 def seed(ctx: PlaybookContext) -> Sequence[Step]:
@@ -33,19 +35,33 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
 
     def mark(instance: InstanceRecord) -> InstanceRecord:
         return instance.model_copy(
-            update={"joined": True, "synchronized": True, "has_led": False, "starts": 0}
+            update={
+                "joined": True,
+                "synchronized": True,
+                "has_led": False,
+                "unacknowledged_only": False,
+                "starts": 0,
+            }
         )
 
-    return [Step(f"record {ctx.name} as a synchronized standby", lambda: ctx.change_instance(mark))]
+    def record() -> None:
+        ctx.records.change(
+            lambda r: r.with_instance(mark(ctx.instance())).model_copy(update={"guarded": True})
+        )
+
+    return [Step(f"record {ctx.name} as a synchronized standby", record)]
 
 
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     """Start over with an empty volume; data that is not proven to be elsewhere is kept."""
     instance = ctx.instance()
     old_place = ctx.place()
-    # A copy that was never completed holds nothing of its own.
-    keep = instance.joined or instance.has_led
     volume = ctx.runtime.volume_name(old_place)
+    seen = ctx.snapshot.of(ctx.name)
+    excess = seen.excess if seen else ""
+    # A copy that was never completed holds nothing of its own, unless somebody wrote to it.
+    keep = instance.joined or instance.has_led or bool(excess)
+    in_the_way = _in_the_way(ctx) if keep else None
 
     def take_down() -> str:
         ctx.driver.forget(ctx.target())
@@ -61,14 +77,18 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                     "joined": False,
                     "synchronized": False,
                     "has_led": False,
+                    "unacknowledged_only": False,
                     "starts": 0,
                 }
             )
             kept = KeptData(
                 instance=ctx.name,
                 volume=volume,
+                generation=old_place.generation,
                 at=ctx.clock.now(),
                 reason=ctx.decision.reason,
+                writes=excess,
+                unacknowledged=bool(excess) and instance.unacknowledged_only,
             )
             changed = record.with_instance(renewed).model_copy(
                 update={"next_generation": record.next_generation + 1}
@@ -77,7 +97,27 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
         ctx.records.change(change)
 
-    return [
+    def make_room() -> str:
+        assert in_the_way is not None
+        place = Place(ctx.wish.name, in_the_way.instance, in_the_way.generation)
+        ctx.runtime.discard_volume(place)
+        ctx.records.change(lambda r: r.letting_go([in_the_way]))
+        return f"{in_the_way.volume} held {in_the_way.writes}, which nobody was promised"
+
+    steps = [
+        # It holds no copy from here on: nobody may count on it.
+        Step(f"take {ctx.name} out of the sync set", lambda: take_out(ctx, ctx.name)),
         Step(f"take {ctx.name} down", take_down),
         Step(f"record {ctx.name} as empty", renew),
     ]
+    if in_the_way is not None:
+        steps.append(Step("make room for the data set aside", make_room))
+    return steps
+
+
+def _in_the_way(ctx: PlaybookContext) -> KeptData | None:
+    """The oldest data set aside that hold nothing anybody was promised, when there are many."""
+    kept = ctx.records.read().kept
+    if len(kept) < KEPT_LIMIT:
+        return None
+    return next((k for k in sorted(kept, key=lambda k: k.at) if k.unacknowledged), None)

@@ -15,7 +15,8 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
     seen = ctx.snapshot.of(ctx.name)
     instance = ctx.instance()
     proven = seen is not None and seen.relation is Relation.ATTACHED
-    discard = proven or not instance.joined
+    excess = seen.excess if seen else ""
+    discard = proven or not (instance.joined or excess)
     volume = ctx.runtime.volume_name(ctx.place())
 
     def detach() -> None:
@@ -33,8 +34,10 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
         kept = KeptData(
             instance=ctx.name,
             volume=volume,
+            generation=instance.generation,
             at=ctx.clock.now(),
             reason="it was removed before its data was proven to be elsewhere",
+            writes=excess,
         )
 
         def change(record: ServiceRecord) -> ServiceRecord:

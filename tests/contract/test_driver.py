@@ -69,8 +69,8 @@ def test_life_of_a_service(driver: Driver) -> None:
         best = next(s for s in others if s.target.name == driver.rank(standbys)[0])
         rest = [s for s in others if s is not best]
         driver.drain(service, best.target)
-        driver.promote(service, best.target, [s.target for s in rest])
-        driver.promote(service, best.target, [s.target for s in rest])
+        driver.promote(service, best.target, [s.target for s in rest], 0)
+        driver.promote(service, best.target, [s.target for s in rest], 0)
         assert driver.probe(service, best.target).role is Role.PRIMARY
         writer = driver.open_writer(service, best.target, timeout_seconds=5)
         writer.write(60)

@@ -12,7 +12,7 @@ import pytest
 from hamanager.errors import ServerError
 from hamanager.values.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mongodb.driver import MongoDBDriver
-from tests.support.servers import LABEL, Server, servers
+from tests.support.servers import LABEL, TERMS, Server, servers
 
 DRIVER = MongoDBDriver()
 
@@ -63,7 +63,7 @@ def test_a_dead_primary_is_replaced_at_once(trio: list[Server]) -> None:
     primary, target, other = settled(trio)
     primary.kill()
     began = time.monotonic()
-    note = DRIVER.promote(target.service, target.target, [other.target])
+    note = DRIVER.promote(target.service, target.target, [other.target], 0)
     assert time.monotonic() - began < 1
     assert "majority" in note
     writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
@@ -78,7 +78,7 @@ def test_a_hung_primary_does_not_delay_its_successor(trio: list[Server]) -> None
         seen = target.wait(lambda status: status.link_up is False)
         assert seen.believes_in == primary.target.address
         began = time.monotonic()
-        DRIVER.promote(target.service, target.target, [other.target])
+        DRIVER.promote(target.service, target.target, [other.target], 0)
         assert time.monotonic() - began < 1.5
     primary.wait(follows(target))
 
@@ -86,13 +86,13 @@ def test_a_hung_primary_does_not_delay_its_successor(trio: list[Server]) -> None
 def test_nobody_is_promoted_over_one_that_was_elected_meanwhile(trio: list[Server]) -> None:
     elected, late, other = settled(trio)
     with pytest.raises(ServerError, match=f"elected {elected.target.name} meanwhile"):
-        DRIVER.promote(late.service, late.target, [elected.target, other.target])
+        DRIVER.promote(late.service, late.target, [elected.target, other.target], 0)
     assert DRIVER.probe(elected.service, elected.target).role is Role.PRIMARY
 
 
 def test_the_hand_over_reaches_the_member_it_was_meant_for(trio: list[Server]) -> None:
     primary, target, other = settled(trio)
-    DRIVER.hand_over(target.service, target.target, primary.target)
+    DRIVER.hand_over(target.service, target.target, primary.target, TERMS)
     assert DRIVER.probe(target.service, target.target).role is Role.PRIMARY
     began = time.monotonic()
     writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
@@ -106,7 +106,7 @@ def test_the_hand_over_reaches_the_member_it_was_meant_for(trio: list[Server]) -
 def test_a_hand_over_that_fails_leaves_the_old_primary_in_place(trio: list[Server]) -> None:
     primary, target, _ = settled(trio)
     with paused(target), pytest.raises(ServerError):
-        DRIVER.hand_over(target.service, target.target, primary.target)
+        DRIVER.hand_over(target.service, target.target, primary.target, TERMS)
     assert DRIVER.probe(primary.service, primary.target).role is Role.PRIMARY
 
 
@@ -127,7 +127,7 @@ def test_a_lost_majority_is_reported(trio: list[Server]) -> None:
     assert status.role is Role.STANDBY
     assert status.link_up is False
     with pytest.raises(ServerError):
-        DRIVER.promote(third.service, third.target, [second.target])
+        DRIVER.promote(third.service, third.target, [second.target], 0)
     primary.start_again()
     second.start_again()
 

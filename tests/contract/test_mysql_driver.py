@@ -17,7 +17,7 @@ from hamanager_drivers.mysql.connections import Connections, Session, connect
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.writer import SCHEMA
 from tests.contract.test_driver import make_full_standby
-from tests.support.servers import Server, servers
+from tests.support.servers import TERMS, Server, servers
 
 
 @contextlib.contextmanager
@@ -208,7 +208,7 @@ def test_clients_with_locks_do_not_stop_a_demotion(pair: tuple[Server, Server]) 
             locker.run("SELECT 1")
     assert driver.probe(service, primary.target).role is Role.STANDBY
     assert standby.wait(lambda s: s.link_up is True).synchronized
-    driver.promote(service, primary.target, [])
+    driver.promote(service, primary.target, [], 0)
     driver.open_writer(service, primary.target).write(1)
 
 
@@ -222,7 +222,7 @@ def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
         blocker.run(f"LOCK TABLES {SCHEMA}.numbers READ")
         writer.write(1)
         with pytest.raises(ServerError, match="did not catch up"):
-            driver.hand_over(service, new.target, old.target)
+            driver.hand_over(service, new.target, old.target, TERMS)
     assert driver.probe(service, old.target).role is Role.PRIMARY
     assert driver.probe(service, new.target).role is Role.STANDBY
     make_full_standby(new, old, [old, new])
@@ -239,9 +239,9 @@ def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
     thread = threading.Thread(target=write)
     thread.start()
     wait_for(lambda: len(acknowledged) > 100)
-    driver.hand_over(service, new.target, old.target)
+    driver.hand_over(service, new.target, old.target, TERMS)
     thread.join(10)
-    assert driver.hand_over(service, new.target, old.target) == "t.1 took over already"
+    assert driver.hand_over(service, new.target, old.target, TERMS) == "t.1 took over already"
     assert driver.probe(service, old.target).role is Role.STANDBY
     assert acknowledged <= driver.open_writer(service, new.target, timeout_seconds=5).numbers()
     assert relation(old, new) is Relation.DETACHED
@@ -269,7 +269,7 @@ def test_half_a_transaction_does_not_hold_up_a_fail_over(pair: tuple[Server, Ser
     old.container.pause()
     began = time.monotonic()
     driver.drain(service, new.target)
-    driver.promote(service, new.target, [])
+    driver.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 10
     driver.open_writer(service, new.target, timeout_seconds=5).write(1)
     old.container.unpause()
@@ -286,7 +286,7 @@ def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
     time.sleep(1)
     began = time.monotonic()
     driver.drain(service, new.target)
-    driver.promote(service, new.target, [])
+    driver.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 3
     with pytest.raises(SilentError):
         driver.probe(service, old.target)
@@ -330,6 +330,6 @@ def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_los
         standbys = {s.target.name: driver.probe(service, s.target) for s in (second, third)}
         assert driver.rank(standbys) == ("t.1", "t.2")
         driver.drain(service, second.target)
-        driver.promote(service, second.target, [third.target])
+        driver.promote(service, second.target, [third.target], 0)
         make_full_standby(third, second, members)
         assert driver.open_writer(service, third.target).numbers() == set(range(20))

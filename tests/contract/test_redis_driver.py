@@ -10,7 +10,7 @@ from hamanager.errors import ServerError
 from hamanager.values.snapshot import Relation, Role
 from hamanager_drivers.redis.driver import RedisDriver
 from tests.contract.test_driver import make_full_standby
-from tests.support.servers import Server, servers
+from tests.support.servers import TERMS, Server, servers
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_hand_over_loses_nothing(pair: tuple[Server, Server]) -> None:
     writer = driver.open_writer(service, primary.target)
     for number in range(500):
         writer.write(number)
-    driver.hand_over(service, standby.target, primary.target)
+    driver.hand_over(service, standby.target, primary.target, TERMS)
     assert driver.probe(service, standby.target).role is Role.PRIMARY
     assert driver.probe(service, primary.target).role is Role.STANDBY
     with pytest.raises(ServerError):
@@ -64,7 +64,7 @@ def test_a_killed_primary_that_returns_is_not_overwritten_unasked(
     driver, service = primary.driver, primary.service
     driver.open_writer(service, primary.target).write(1)
     primary.kill()
-    driver.promote(service, standby.target, [])
+    driver.promote(service, standby.target, [], 0)
     primary.start_again()
     own = primary.wait(lambda status: status.position["loading"] == "0")
     led = standby.wait()

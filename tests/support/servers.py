@@ -22,7 +22,7 @@ import pytest
 from docker.models.containers import Container
 from testcontainers.core.container import DockerContainer
 
-from hamanager.contracts.driver import DATA_DIRECTORY, Driver, LaunchSpec
+from hamanager.contracts.driver import DATA_DIRECTORY, Driver, HandOver, LaunchSpec
 from hamanager.errors import ServerError
 from hamanager.images import resolve_image
 from hamanager.runtimes.archive import SERVER_UID, launch_archive
@@ -147,3 +147,7 @@ def free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+TERMS = HandOver(before_promotion=lambda: None, awaits=0, patience_seconds=0.0, kill=True)
+"""A plain planned change of primary."""

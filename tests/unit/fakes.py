@@ -21,6 +21,7 @@ from hamanager.keeping import (
 )
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import InstanceRecord, ServiceRecord
 from hamanager.values.snapshot import (
@@ -47,6 +48,9 @@ def capabilities(sizes: tuple[int, ...] = (1, 2, 3), *, elects: bool = False) ->
         elects_itself=elects,
         minimum_memory_bytes=64 * MB,
         url_names_all=elects,
+        durabilities=(Durability.MAJORITY,)
+        if elects
+        else (Durability.AVAILABILITY, Durability.STRICT),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hamanager.decide import decide, describe_rules
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.decision import Action, Decision
+from hamanager.values.durability import Durability
 from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
@@ -24,7 +25,7 @@ from hamanager.values.snapshot import (
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
-PROMOTED = Capabilities((1, 2, 3), False, 1, False)
+PROMOTED = Capabilities((1, 2, 3), False, 1, False, (Durability.AVAILABILITY, Durability.STRICT))
 ELECTING = replace(PROMOTED, elects_itself=True, allowed_instances=(1, 3, 5))
 NOW = 10_000.0
 
@@ -70,6 +71,8 @@ def table(
     seen: dict[str, Observation],
     candidates: tuple[str, ...] = (),
     *,
+    last_resorts: tuple[str, ...] = (),
+    shortfalls: dict[str, str] | None = None,
     capabilities: Capabilities = PROMOTED,
     wish: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
@@ -84,7 +87,7 @@ def table(
             **{**kept, **(record or {})},
             instances=instances or tuple(instance(name) for name in seen),
         ),
-        Snapshot(NOW, seen, candidates, primary_has_all),
+        Snapshot(NOW, seen, candidates, last_resorts, shortfalls or {}, primary_has_all),
         capabilities,
     )
 
@@ -143,7 +146,10 @@ def test_a_begun_promotion_is_finished() -> None:
     seen = {"db.0": GONE, "db.1": up(), "db.2": up()}
     decision = table(seen, ("db.2", "db.1"), record={"promoting": "db.1"})
     assert (decision.action, decision.instance) == (Action.FAIL_OVER, "db.1")
-    gone = table({**seen, "db.1": GONE}, ("db.2",), record={"promoting": "db.1"})
+    other = table({**seen, "db.1": GONE}, ("db.2",), record={"promoting": "db.1"})
+    assert (other.action, other.instance) == (Action.FAIL_OVER, "db.2"), "it took no writes yet"
+    begun = {"promoting": "db.1", "promoting_may_write": True}
+    gone = table({**seen, "db.1": GONE}, ("db.2",), record=begun)
     assert (gone.action, gone.instance) == (Action.START_INSTANCE, "db.1")
 
 

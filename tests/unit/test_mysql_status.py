@@ -42,6 +42,8 @@ LED: dict[str, Any] = {
     "applying_us": None,
     "worker_error": None,
     "coordinator_error": None,
+    "awaits": 0,
+    "acknowledges": None,
 }
 FOLLOWING: dict[str, Any] = {
     **LED,
@@ -60,6 +62,8 @@ FOLLOWING: dict[str, Any] = {
     "applier": "ON",
     "worker_error": 0,
     "coordinator_error": 0,
+    "awaits": 0,
+    "acknowledges": 0,
 }
 ALONE: dict[str, Any] = {**LED, "read_only": 1, "super_read_only": 1, "uuid": B}
 COPYING = [

@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import LaunchSpec
+from hamanager.contracts.driver import HandOver, LaunchSpec
 from hamanager.errors import ServerError
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
 from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.mongodb import config, membership, status
 from hamanager_drivers.mongodb.connections import AnsweredError, Connections, knock, told_apart
 from hamanager_drivers.mongodb.election import Election
 from hamanager_drivers.mongodb.membership import Standing
+from hamanager_drivers.mongodb.status import shortfall
 from hamanager_drivers.mongodb.writer import APPLICATION, MongoDBWriter
 
 CHANGE_SECONDS = 10.0
@@ -43,6 +45,8 @@ class MongoDBDriver:
         # Filled with data 6.0 was killed at 320 MiB and lived at 384 (the cache alone is 256).
         minimum_memory_bytes=448 * 1024**2,
         url_names_all=True,
+        durabilities=(Durability.MAJORITY,),
+        rollback_directory="mongodb/rollback",
     )
 
     def __init__(self) -> None:
@@ -88,6 +92,14 @@ class MongoDBDriver:
     def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
         """By the last operation applied, among members that may be elected."""
         return status.rank(standbys)
+
+    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
+        """A member rolls back what the set does not have; it is told from the files it leaves."""
+        return ""
+
+    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """As seconds between the last operations."""
+        return shortfall(status, primary)
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """`hello` and `replSetGetStatus`, both read from memory by the server."""
@@ -163,7 +175,13 @@ class MongoDBDriver:
         applied = self.probe(service, target).position.get("timestamp", "nothing")
         return f"it applies all it has when it is elected; so far {applied}"
 
-    def promote(self, service: ServiceContext, target: Target, others: Sequence[Target]) -> str:
+    def promote(
+        self,
+        service: ServiceContext,
+        target: Target,
+        others: Sequence[Target],
+        awaits: int,  # noqa: ARG002
+    ) -> str:
         """Start its election at once, without waiting for the election time-out.
 
         Raises:
@@ -176,7 +194,30 @@ class MongoDBDriver:
         """Step down by force; its clients' writes end with an error at once."""
         self._election.step_down(service, target, catch_up_seconds=0)
 
-    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+        """Each write says itself for how many members it waits."""
+
+    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        """Every member acknowledges."""
+
+    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """The set keeps its own account."""
+
+    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
+        """The forced reconfiguration to the members that answer, with `target` elected by them
+        (MongoDB Manual, "Reconfigure a Replica Set with Unavailable Members")."""
+        survivors = [m for m in members if self._answers(service, m)]
+        present = self._config(service, target)
+        changed = membership.config_of_survivors(present, [m.address for m in survivors])
+        command = {"replSetReconfig": changed, "force": True}
+        self._connections.command(service, target, command, CHANGE_SECONDS)
+        self._election.step_up(service, target, [m for m in survivors if m != target])
+        gone = [m.name for m in members if m not in survivors]
+        return f"whatever only {' and '.join(gone) or 'nobody'} had"
+
+    def hand_over(
+        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
+    ) -> str:
         """Step down when a majority has everything, with the others kept from being elected."""
         if self._election.leads(service, target):
             return f"{target.name} was primary already"
@@ -188,8 +229,10 @@ class MongoDBDriver:
                 f" {primary.name}: nothing was changed"
             )
         present = self._config(service, primary)
+        terms.before_promotion()
+        began = time.monotonic()
         self._election.hand_over(service, target, primary, present)
-        return "handed over without loss"
+        return f"no writes for {time.monotonic() - began:.3f} s, none lost"
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
         """Take its vote first and then the member out, which only the primary can do."""
@@ -220,6 +263,13 @@ class MongoDBDriver:
     ) -> MongoDBWriter:
         """A client of this one server with the application's password."""
         return MongoDBWriter(service, target, timeout_seconds)
+
+    def _answers(self, service: ServiceContext, target: Target) -> bool:
+        try:
+            self._election.hello(service, target)
+        except ServerError:
+            return False
+        return True
 
     def _config(self, service: ServiceContext, primary: Target) -> membership.Config:
         answer = self._connections.command(service, primary, {"replSetGetConfig": 1})

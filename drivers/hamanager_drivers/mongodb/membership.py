@@ -8,6 +8,7 @@ has a member in common with any majority of the other.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -73,6 +74,15 @@ def config_without_member(config: Config, target: Target) -> Config | None:
     if member is None:
         return None
     changed["members"].remove(member)
+    return changed
+
+
+def config_of_survivors(config: Config, addresses: Sequence[str]) -> Config:
+    """Only these members, each with a vote: what a person forces when the majority is lost."""
+    changed = _next_version(config)
+    changed["members"] = [m for m in changed["members"] if m["host"] in addresses]
+    for member in changed["members"]:
+        member.update(votes=1, priority=1)
     return changed
 
 

@@ -101,6 +101,16 @@ def rank(standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
     return tuple(sorted(able, key=merit))
 
 
+def shortfall(standby: ServerStatus, primary: ServerStatus) -> str:
+    """How far the one's last operation is behind the other's, in words."""
+    behind = _operation_second(primary) - _operation_second(standby)
+    return f"at least {behind} s of writes" if behind > 0 else ""
+
+
+def _operation_second(status: ServerStatus) -> int:
+    return int(status.position.get("timestamp", "0.0").partition(".")[0])
+
+
 def _position(
     hello: Mapping[str, Any], status: Mapping[str, Any], own: Mapping[str, Any], state: str
 ) -> dict[str, str]:

@@ -74,11 +74,22 @@ loose-replica-parallel-workers = 16
 loose-replica-preserve-commit-order = ON
 loose-replica-net-timeout = {SILENT_LINK_SECONDS}
 
-# What was acknowledged survives a crash. What a standby has received and not applied is fetched
-# again instead: see docs/decisions/0004.
+# What was acknowledged survives a crash, on a standby too: what it has received and not applied
+# is never thrown away at a start. (Whether each write of the relay log is synced depends on
+# whether it acknowledges: see docs/decisions/0007.)
 sync-binlog = 1
 innodb-flush-log-at-trx-commit = 1
-relay-log-recovery = ON
+relay-log-recovery = OFF
+
+# Semi-synchronous replication: off at every start, so that only the manager says who waits for
+# whom; no time-out ever turns it off by itself.
+plugin-load-add = semisync_source.so
+plugin-load-add = semisync_replica.so
+loose-rpl-semi-sync-source-enabled = OFF
+loose-rpl-semi-sync-replica-enabled = OFF
+loose-rpl-semi-sync-source-wait-point = AFTER_SYNC
+loose-rpl-semi-sync-source-wait-no-replica = ON
+loose-rpl-semi-sync-source-timeout = 4294967295
 
 # A clone copies InnoDB's tables only and leaves those of other engines empty.
 plugin-load-add = mysql_clone.so

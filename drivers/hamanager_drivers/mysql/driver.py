@@ -9,12 +9,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hamanager.contracts.driver import LaunchSpec
+from hamanager.contracts.driver import HandOver, LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
 from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
-from hamanager_drivers.mysql import config, gtid
+from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
 from hamanager_drivers.mysql.handover import hand_over
@@ -23,16 +24,24 @@ from hamanager_drivers.mysql.replication import (
     apply_received,
     cut_everybody,
     follow,
-    refuse_writes,
+    step_down,
     take_writes,
 )
-from hamanager_drivers.mysql.status import covers, has_source, holds, relate, server_status
+from hamanager_drivers.mysql.status import (
+    beyond,
+    covers,
+    has_source,
+    holds,
+    relate,
+    server_status,
+)
 from hamanager_drivers.mysql.writer import MySQLWriter
 from hamanager_drivers.ranking import rank_by
 
 
 class MySQLDriver:
-    """MySQL 8.0.23 and later: replication by GTID, first copies by the clone plugin."""
+    """MySQL 8.0.26 and later: semi-synchronous replication by GTID, first copies by the clone
+    plugin."""
 
     engine = "mysql"
     capabilities = Capabilities(
@@ -40,6 +49,8 @@ class MySQLDriver:
         elects_itself=False,
         minimum_memory_bytes=384 * config.MIB,
         url_names_all=False,
+        durabilities=(Durability.AVAILABILITY, Durability.STRICT),
+        acknowledges=True,
     )
 
     def __init__(self) -> None:
@@ -84,7 +95,17 @@ class MySQLDriver:
     def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
         """By what has reached each one's disk, applied or not, as sets: a count says nothing
         where two have different transactions."""
-        return rank_by(standbys, covers)
+        return rank_by({n: s for n, s in standbys.items() if not s.empty}, covers)
+
+    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """As a GTID set."""
+        follows = bool(status.source) and status.position["receiver"] != "OFF"
+        return str(beyond(status, primary, follows=follows))
+
+    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """As a number of transactions."""
+        missing = (gtid.parse(primary.position["executed"]) - holds(status)).count
+        return f"at least {missing} transactions" if missing else ""
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """One statement; a second one for a server that follows nobody."""
@@ -125,7 +146,7 @@ class MySQLDriver:
                     "SET GLOBAL super_read_only = OFF",
                     f"CREATE DATABASE IF NOT EXISTS {config.MARKER_SCHEMA}",
                 )
-            take_writes(session, target)
+            take_writes(session, target, 0)
 
     def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """CLONE INSTANCE in the background, for a server without data.
@@ -165,20 +186,45 @@ class MySQLDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
+        awaits: int,
     ) -> str:
         """Follow nobody and take writes."""
         with self._connections.session(service, target) as session:
-            executed = take_writes(session, target)
+            executed = take_writes(session, target, awaits)
         return self._loss(service, executed)
 
-    def demote(self, service: ServiceContext, target: Target) -> None:
-        """`super_read_only`, with every client cut off before and after."""
-        with self._connections.session(service, target) as session:
-            refuse_writes(session)
+    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+        """The source side of semi-synchronous replication."""
+        with self._connections.session(service, primary) as session:
+            semisync.require(session, awaits)
 
-    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
+    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        """The replica side, and a relay log that is synced with each event."""
+        with self._connections.session(service, target) as session:
+            semisync.acknowledge(session, target, wanted=wanted)
+
+    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """By position in the primary's binary log, and by what is applied."""
+        with self._connections.session(service, primary) as led:
+            written = semisync.end_of_log(led)
+            executed = gtid.parse(server_row(led)["executed"])
+        with self._connections.session(service, target) as session:
+            semisync.confirm(session, target, written, executed)
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        """`super_read_only`, with every client cut off before anything is let go."""
+        with self._connections.session(service, target) as session:
+            step_down(session)
+
+    def hand_over(
+        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
+    ) -> str:
         """Stop the writes, wait until the target has executed all of them, promote it."""
-        return hand_over(self._connections, service, target, primary)
+        return hand_over(self._connections, service, target, primary, terms)
+
+    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
+        """No server of this engine elects: a forced promotion is an ordinary one."""
+        raise ServerError(f"{target.name} is promoted, not elected: nothing was changed")
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002
         """The primary keeps no list of standbys: it is enough that this one stops following."""

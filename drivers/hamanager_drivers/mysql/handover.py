@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
-from hamanager.errors import ServerError
+from hamanager.contracts.driver import HandOver
+from hamanager.errors import HamanagerError, ServerError
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid
+from hamanager_drivers.mysql.config import MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Connections, Session
 from hamanager_drivers.mysql.probe import server_row
 from hamanager_drivers.mysql.replication import refuse_writes, take_writes
@@ -15,10 +17,23 @@ from hamanager_drivers.mysql.status import server_status
 HAND_OVER_SECONDS = 5.0
 LARGEST_LAG_SECONDS = 2.0
 WAIT_SLICE_SECONDS = 0.25
+LONGEST_PATIENCE_SECONDS = 20.0
+"""The lease under which a playbook acts is longer."""
+LONG_POLL_SECONDS = 0.1
+_LONG_TRANSACTIONS = """
+SELECT TIMESTAMPDIFF(SECOND, x.trx_started, NOW()) AS seconds
+FROM information_schema.innodb_trx AS x
+JOIN performance_schema.threads AS t ON t.PROCESSLIST_ID = x.trx_mysql_thread_id
+WHERE t.PROCESSLIST_USER NOT IN (%s, %s) AND x.trx_started < NOW() - INTERVAL 1 SECOND
+"""
 
 
 def hand_over(
-    connections: Connections, service: ServiceContext, target: Target, primary: Target
+    connections: Connections,
+    service: ServiceContext,
+    target: Target,
+    primary: Target,
+    terms: HandOver,
 ) -> str:
     """Let `target` take the place of `primary`, which becomes a standby that follows nobody.
 
@@ -30,8 +45,11 @@ def hand_over(
         taken_over = not server_row(new)["read_only"]
         if not taken_over:
             _check(new, target, primary)
-    began = time.monotonic()
     with connections.session(service, primary) as old:
+        if not taken_over:
+            _await_long_transactions(old, primary, terms)
+        awaited = int(server_row(old)["awaits"])
+        began = time.monotonic()
         refuse_writes(old)
         written = server_row(old)["executed"]
     if taken_over:
@@ -39,18 +57,35 @@ def hand_over(
     try:
         with connections.session(service, target) as new:
             _catch_up(new, target, written, began + HAND_OVER_SECONDS)
-            take_writes(new, target)
-    except ServerError:
+            terms.before_promotion()
+            take_writes(new, target, terms.awaits)
+    except HamanagerError:
         with connections.session(service, target) as new:
             refuse_writes(new)
             if not gtid.parse(server_row(new)["executed"]) <= gtid.parse(written):
                 # It did take over, and clients have written to it: there is no way back.
-                take_writes(new, target)
+                take_writes(new, target, terms.awaits)
                 return f"{target.name} took over, its answer came late"
         with connections.session(service, primary) as old:
-            take_writes(old, primary)
+            take_writes(old, primary, awaited)
         raise
     return f"no writes for {time.monotonic() - began:.3f} s, none lost"
+
+
+def _await_long_transactions(old: Session, primary: Target, terms: HandOver) -> None:
+    """Give them time to end by themselves, while writes still go on; those that are left are
+    ended with their clients, or the whole is refused."""
+    deadline = time.monotonic() + min(terms.patience_seconds, LONGEST_PATIENCE_SECONDS)
+    while running := old.rows(_LONG_TRANSACTIONS, MANAGER, REPLICATOR):
+        if time.monotonic() >= deadline:
+            if terms.kill:
+                return
+            raise ServerError(
+                f"{len(running)} transactions on {primary.name} run for up to"
+                f" {max(int(t['seconds']) for t in running)} s and did not end within"
+                f" {terms.patience_seconds:g} s: nothing was changed"
+            )
+        time.sleep(LONG_POLL_SECONDS)
 
 
 def _check(new: Session, target: Target, primary: Target) -> None:

@@ -11,7 +11,7 @@ import time
 
 from hamanager.errors import ServerError
 from hamanager.values.service import ServiceContext, Target
-from hamanager_drivers.mysql import gtid
+from hamanager_drivers.mysql import gtid, semisync
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Row, Session
 from hamanager_drivers.mysql.probe import server_row
@@ -47,9 +47,11 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
     """Replicate from that primary; nothing is changed where it is told so already."""
     server = server_row(session)
     if not server["read_only"]:
-        refuse_writes(session)
+        step_down(session)
     elif not server["super_read_only"]:
         session.run("SET GLOBAL super_read_only = ON")
+    if server["awaits"]:
+        semisync.require(session, 0)  # the primary's side, from when it was one
     if not _follows(server, primary):
         apply_received(session, target, server)
         stop_replicating(session, target)
@@ -126,8 +128,9 @@ def _left(server: Row) -> gtid.GtidSet:
     return gtid.parse(server["received"] or "") - gtid.parse(server["executed"])
 
 
-def take_writes(session: Session, target: Target) -> str:
-    """Accept writes and follow nobody any more; gives everything it had executed before.
+def take_writes(session: Session, target: Target, awaits: int) -> str:
+    """Accept writes, each of which waits for so many standbys, and follow nobody any more; gives
+    everything it had executed before.
 
     Raises:
         ServerError: it has received what it has not applied; it is still a standby.
@@ -143,6 +146,8 @@ def take_writes(session: Session, target: Target) -> str:
                     " must be applied first"
                 )
             stop_replicating(session, target)
+        session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
+        semisync.require(session, awaits)
         session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
     if has_source(server):
         # Last, as it takes the longest: it deletes the relay log.
@@ -158,6 +163,20 @@ def refuse_writes(session: Session) -> None:
     cut_clients(session)
     session.run("SET GLOBAL super_read_only = ON")
     cut_clients(session)
+
+
+def step_down(session: Session) -> None:
+    """Cease to be a primary that should not be one (any more): refuse writes, and let no write
+    that waits for a standby be acknowledged by that.
+
+    `super_read_only` waits for the commits that wait for standbys, so they have to be let go; but
+    then their clients would be told that they succeeded. Offline mode first cuts off every client
+    and keeps new ones out.
+    """
+    session.run("SET GLOBAL event_scheduler = OFF", "SET GLOBAL offline_mode = ON")
+    cut_clients(session)
+    semisync.require(session, 0)
+    session.run("SET GLOBAL super_read_only = ON", "SET GLOBAL offline_mode = OFF")
 
 
 def cut_clients(session: Session) -> None:

@@ -38,6 +38,8 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
             position,
             lag_seconds=0.0,
             synchronized=True,
+            awaits=int(server["awaits"]),
+            empty=not position["executed"],
             facts={"transactions": str(gtid.parse(position["executed"]).count)},
         )
     age = _seconds(server["link_age_us"])
@@ -57,6 +59,8 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
         link_age_seconds=age,
         lag_seconds=max(0.0, late, _backlog_seconds(server, position)) if follows else None,
         synchronized=synchronized,
+        acknowledges=bool(server["acknowledges"]),
+        empty=not position["executed"] and not position["received"],
         sync=sync,
         facts=_facts(server, clone, position),
     )
@@ -145,21 +149,26 @@ def covers(ahead: ServerStatus, behind: ServerStatus) -> bool:
     return holds(behind) <= holds(ahead)
 
 
+def beyond(standby: ServerStatus, primary: ServerStatus, *, follows: bool) -> gtid.GtidSet:
+    """What it has and the primary has not."""
+    here, there = holds(standby), gtid.parse(primary.position["executed"])
+    if follows and int(standby.position["receiver_error"]) not in _SOURCE_CANNOT_SEND:
+        # The two were not read at the same moment: it may have received what the primary wrote
+        # after its own reading, or has not committed yet.
+        here = here.without_tail(primary.position["uuid"], there)
+    return here - there
+
+
 def relate(standby: ServerStatus, primary_target: Target, primary: ServerStatus) -> Relation:
     """Where a standby stands, by sets of GTIDs."""
     own, led = standby.position, primary.position
     if own["cloning"]:
         return Relation.SEEDING
-    here, there = holds(standby), gtid.parse(led["executed"])
+    here = holds(standby)
     if not here:
         return Relation.EMPTY
     follows = standby.source == primary_target.address
-    known = here
-    if follows and int(own["receiver_error"]) not in _SOURCE_CANNOT_SEND:
-        # The two were not read at the same moment: it may have received what the primary wrote
-        # after its own reading.
-        known = here.without_tail(led["uuid"], there)
-    if not known <= there or own["uuid"] == led["uuid"]:
+    if beyond(standby, primary, follows=follows) or own["uuid"] == led["uuid"]:
         return Relation.DIVERGED
     if int(own["applier_error"]) in _CONFLICTS and own["applier"] != "ON":
         return Relation.DIVERGED

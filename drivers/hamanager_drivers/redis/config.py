@@ -13,6 +13,9 @@ REPLICATOR = "replicator"
 NOWHERE = ("127.0.0.1", 1)
 """The primary of a server that nobody has spoken to: nothing listens there. A server that
 follows it refuses writes, and it never gives a full copy of itself to a former standby."""
+MAX_LAG_SECONDS = 2
+"""In strict mode a primary refuses writes when no standby was heard of for so long (standbys report
+every second): what a cut-off primary accepts meanwhile can be lost."""
 MEMORY_SHARE = 0.7
 """The part of the container's limit for data; the rest is for buffers and copy-on-write."""
 

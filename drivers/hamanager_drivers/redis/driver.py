@@ -12,16 +12,17 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
-from hamanager.contracts.driver import LaunchSpec
+from hamanager.contracts.driver import HandOver, LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
 from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.connections import TIMEOUT_SECONDS, Connections, info, told_apart
 from hamanager_drivers.redis.lag import OffsetHistory
-from hamanager_drivers.redis.status import covers, relate, server_status
+from hamanager_drivers.redis.status import beyond, covers, relate, server_status
 from hamanager_drivers.redis.writer import RedisWriter
 
 HAND_OVER_SECONDS = 5.0
@@ -36,6 +37,7 @@ class RedisDriver:
         elects_itself=False,
         minimum_memory_bytes=32 * 1024**2,
         url_names_all=False,
+        durabilities=(Durability.AVAILABILITY, Durability.STRICT),
     )
 
     def __init__(self) -> None:
@@ -78,6 +80,16 @@ class RedisDriver:
         """By offset within one history; the offset counts before anything else, as a standby
         that is preferred for another reason would lose acknowledged writes."""
         return rank_by(standbys, covers)
+
+    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """As bytes of its replication stream, where both offsets belong to one history."""
+        extra = beyond(status, primary)
+        return f"{extra} bytes of its replication stream" if extra else ""
+
+    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+        """As bytes of the primary's replication stream, where both share a history."""
+        missing = beyond(primary, status)
+        return f"at least {missing} bytes of the replication stream" if missing else ""
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """One INFO."""
@@ -135,12 +147,28 @@ class RedisDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
+        awaits: int,
     ) -> str:
         """REPLICAOF NO ONE; clients that read from it are cut off and look again."""
+        self.require(service, target, awaits)
         self._take_writes(service, target)
         with told_apart(target):
             seen = info(self._connections.manager(service, target))
         return self._loss(service, str(seen["master_replid2"]), int(seen["second_repl_offset"]))
+
+    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+        """`min-replicas-to-write`: writes are refused unless so many standbys were heard of within
+        `min-replicas-max-lag`. That bounds what can be lost; it does not make it nothing."""
+        with told_apart(primary):
+            self._connections.manager(service, primary).config_set(
+                "min-replicas-to-write", awaits, "min-replicas-max-lag", config.MAX_LAG_SECONDS
+            )
+
+    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        """A standby always reports its offset; nothing waits for it."""
+
+    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Nothing is promised of a standby."""
 
     def demote(self, service: ServiceContext, target: Target) -> None:
         """Let it follow nobody, which makes it refuse writes, and cut its clients off."""
@@ -150,8 +178,22 @@ class RedisDriver:
             _cut_clients(pipe)
             pipe.execute()
 
-    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> str:
-        """FAILOVER TO, watched to its end; it answers at once and works in the background."""
+    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
+        """No server of this engine elects: a forced promotion is an ordinary one."""
+        raise ServerError(f"{target.name} is promoted, not elected: nothing was changed")
+
+    def hand_over(
+        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
+    ) -> str:
+        """FAILOVER TO, watched to its end; it answers at once and works in the background. There
+        are no long transactions to wait for."""
+        with told_apart(target):
+            leads = info(self._connections.manager(service, target))["role"] == "master"
+        if leads:
+            return f"{target.name} took over already"
+        self.require(service, target, terms.awaits)
+        terms.before_promotion()
+        began = time.monotonic()
         with told_apart(primary):
             client = self._connections.manager(service, primary)
             client.execute_command(  # type: ignore[no-untyped-call]
@@ -170,7 +212,7 @@ class RedisDriver:
             pipe = client.pipeline(transaction=True)
             _cut_clients(pipe)
             pipe.execute()
-        return "handed over without loss"
+        return f"no writes for {time.monotonic() - began:.3f} s, none lost"
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002
         """The primary keeps no list of standbys: it is enough that this one stops following."""

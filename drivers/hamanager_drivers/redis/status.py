@@ -31,7 +31,15 @@ def server_status(
     version = str(info.get("valkey_version") or info["redis_version"])
     if info["role"] == "master":
         return ServerStatus(
-            Role.PRIMARY, version, position, lag_seconds=0.0, synchronized=True, facts=_facts(info)
+            Role.PRIMARY,
+            version,
+            position,
+            lag_seconds=0.0,
+            synchronized=True,
+            # The field is there when writes need standbys.
+            awaits=int("min_slaves_good_slaves" in info),
+            empty=position["keys"] == "0",
+            facts=_facts(info),
         )
     link_up = info["master_link_status"] == "up"
     age = float(info.get("master_last_io_seconds_ago", -1))
@@ -46,6 +54,7 @@ def server_status(
         link_age_seconds=age if age >= 0 else None,
         lag_seconds=lag_seconds if link_up else None,
         synchronized=link_up and sync is None,
+        empty=position["keys"] == "0" and sync is None,
         sync=sync,
         facts=_facts(info),
     )
@@ -99,10 +108,26 @@ def covers(ahead: ServerStatus, behind: ServerStatus) -> bool:
     """Whether the first has all that the second has, by replication id and offset (PSYNC2: a
     promoted server keeps its former primary's id, valid below `second_repl_offset`)."""
     a, b = ahead.position, behind.position
+    if behind.empty:
+        return True
     offset = int(b["offset"])
     if a["replid"] == b["replid"]:
         return int(a["offset"]) >= offset
     return a["replid2"] == b["replid"] and offset < int(a["second_offset"])
+
+
+def beyond(ahead: ServerStatus, behind: ServerStatus) -> int:
+    """How many bytes of one history the first has and the second has not; 0 when they share none.
+
+    A former primary and the one that was promoted share the history that the latter names
+    `master_replid2`, up to `second_repl_offset`.
+    """
+    a, b = ahead.position, behind.position
+    if a["replid"] == b["replid"]:
+        return max(0, int(a["offset"]) - int(b["offset"]))
+    if a["replid"] == b["replid2"] and int(b["second_offset"]) > 0:
+        return max(0, int(a["offset"]) - (int(b["second_offset"]) - 1))
+    return 0
 
 
 def _is_database(name: str) -> bool:

@@ -1,0 +1,107 @@
+"""Semi-synchronous replication: whose acknowledgements a primary waits for.
+
+MySQL Reference Manual, "Semisynchronous Replication" (the names are those of 8.0.26 and later).
+There is no list of who may acknowledge, only a number to wait for: so the replica side is turned
+on at exactly the standbys that are meant. It takes effect when the receiver connects.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pymysql
+
+from hamanager.errors import ServerError
+from hamanager.values.service import Target
+from hamanager_drivers.mysql import gtid
+from hamanager_drivers.mysql.connections import Row, Session
+from hamanager_drivers.mysql.probe import server_row
+
+CONNECTED_SECONDS = 3.0
+CONFIRM_SECONDS = 5.0
+POLL_SECONDS = 0.005
+LAZY_SYNC = 10000
+"""The server's default: a relay log that nobody counts on is not synced after each event."""
+PARSE_ERROR = 1064
+
+
+def require(session: Session, awaits: int) -> None:
+    """Let each write wait for so many standbys; 0 lets go of those that wait now."""
+    if not awaits:
+        session.run("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+        return
+    session.rows("SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = %s", awaits)
+    session.run("SET GLOBAL rpl_semi_sync_source_enabled = ON")
+
+
+def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
+    """Turn a standby's acknowledgements on or off; before the first one its relay log is synced
+    with every event, so that an acknowledgement means "on this disk".
+
+    Raises:
+        ServerError: its link did not come up in time.
+    """
+    server = server_row(session)
+    if bool(server["acknowledges"]) is wanted and (wanted or server["receiver"] != "CONNECTING"):
+        return
+    session.rows("SET GLOBAL sync_relay_log = %s", 1 if wanted else LAZY_SYNC)
+    session.rows("SET GLOBAL rpl_semi_sync_replica_enabled = %s", wanted)
+    if server["receiver"] == "OFF" and not wanted:
+        return
+    session.run("STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD")
+    deadline = time.monotonic() + CONNECTED_SECONDS
+    while wanted and not server_row(session)["acknowledges"]:
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"{target.name} did not connect to its source within {CONNECTED_SECONDS:g} s"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def end_of_log(session: Session) -> tuple[str, int]:
+    """Name and length of the binary log that is written now: everything that was committed, or
+    is about to be, lies before it."""
+    try:
+        row = session.row("SHOW BINARY LOG STATUS")
+    except pymysql.MySQLError as error:
+        if not error.args or error.args[0] != PARSE_ERROR:
+            raise
+        row = session.row("SHOW MASTER STATUS")  # before 8.2
+    return str(row["File"]), int(row["Position"])
+
+
+def confirm(
+    standby: Session, target: Target, written: tuple[str, int], executed: gtid.GtidSet
+) -> None:
+    """Wait until the standby has received the primary's binary log up to there, in order, and
+    has applied that set.
+
+    The position is what proves it: a transaction that was past the point of waiting when the
+    waiting was turned on is in no set yet, but it is in the log. What is applied is on disk
+    whatever happens to the relay log, which was not synced until now.
+
+    Raises:
+        ServerError: it has not within some seconds.
+    """
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    while True:
+        here = gtid.parse(server_row(standby)["executed"])
+        if _received_up_to(standby.row("SHOW REPLICA STATUS"), written) and executed <= here:
+            return
+        if time.monotonic() > deadline:
+            left = (executed - here).count
+            raise ServerError(
+                f"{target.name} could not be confirmed to hold every acknowledged write within"
+                f" {CONFIRM_SECONDS:g} s: {left} transactions are left to apply"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _received_up_to(replica: Row, written: tuple[str, int]) -> bool:
+    file, position = str(replica["Source_Log_File"]), int(replica["Read_Source_Log_Pos"])
+    return (_number(file), position) >= (_number(written[0]), written[1])
+
+
+def _number(log_file: str) -> int:
+    suffix = log_file.rpartition(".")[2]
+    return int(suffix) if suffix.isdigit() else 0

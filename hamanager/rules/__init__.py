@@ -1,0 +1,1 @@
+"""The rules, by subject; their order is in `hamanager.decide`."""

@@ -1,0 +1,123 @@
+"""Keep the instances running, and make the standbys follow."""
+
+from __future__ import annotations
+
+from hamanager.rules.common import do, start
+from hamanager.rules.syncing import leaver
+from hamanager.situation import Situation, follows, has_role, restarted
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import KEPT_LIMIT, InstanceRecord
+from hamanager.values.snapshot import Observation, Relation, Role
+
+STARTS_BEFORE_REBUILD = 5
+"""A standby that does not come up after so many starts is rebuilt from nothing."""
+
+
+def surplus(s: Situation) -> Decision | None:
+    """More instances than wanted: one standby goes, a broken one first, the primary never."""
+    if not s.primary_works or len(s.all) <= s.wish.instances:
+        return None
+    return do(
+        Action.REMOVE_INSTANCE,
+        leaver(s),
+        f"{s.wish.instances} of {len(s.all)} instances are wanted",
+    )
+
+
+def start_gone(s: Situation) -> Decision | None:
+    """A process that ended is started again, the primary's first (no standby could take over,
+    or we would not be here)."""
+    waiting: Decision | None = None
+    for instance, seen in sorted(s.all, key=lambda pair: pair[0].name != s.record.primary):
+        if not seen.gone:
+            continue
+        if (
+            instance.starts >= STARTS_BEFORE_REBUILD
+            and instance.name != s.record.primary
+            and s.primary_works
+        ):
+            return _rebuild(s, instance, f"it did not come up after {instance.starts} starts")
+        decision = start(s, instance, seen)
+        if decision.action is Action.START_INSTANCE:
+            return decision
+        waiting = waiting or decision
+    return waiting if not s.primary_works else None
+
+
+def primary_not_ready(s: Situation) -> Decision | None:
+    """What follows needs a working primary."""
+    if s.primary_works:
+        return None
+    detail = s.primary_seen.detail if s.primary_seen else ""
+    return do(
+        Action.WAIT,
+        s.record.primary,
+        f"{s.record.primary or 'no instance'} is not ready to take writes"
+        + (f": {detail}" if detail else ""),
+    )
+
+
+def restart_done(s: Situation) -> Decision | None:
+    """A restarted instance is back in its place."""
+    for instance, seen in s.all:
+        back = has_role(seen, Role.PRIMARY) or follows(seen)
+        if instance.restarting_since is not None and back and restarted(instance):
+            return do(Action.FINISH_RESTART, instance.name, "it is back in its place")
+    return None
+
+
+def synchronized(s: Situation) -> Decision | None:
+    """A standby that was seen to hold a full copy and to follow becomes a candidate."""
+    for instance, seen in s.standbys:
+        settled = instance.synchronized and not instance.has_led and instance.starts == 0
+        if follows(seen) and not settled:
+            return do(Action.MARK_SYNCHRONIZED, instance.name, "it holds a full copy and follows")
+    return None
+
+
+def rejoin(s: Situation) -> Decision | None:
+    """A standby that does not follow the primary is seeded, attached or rebuilt."""
+    for instance, seen in s.standbys:
+        if decision := _rejoin_one(s, instance, seen):
+            return decision
+    return None
+
+
+def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision | None:
+    name = instance.name
+    match seen.relation:
+        case Relation.EMPTY:
+            return do(Action.SEED, name, "it has no data yet")
+        case Relation.DETACHED:
+            return do(Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}")
+        case Relation.UNPROVEN if not instance.has_led:
+            return do(
+                Action.ATTACH,
+                name,
+                "its data came from a primary and is replaced by a new copy",
+            )
+        case Relation.UNPROVEN:
+            return _rebuild(
+                s, instance, "it was primary, and its data cannot be proven to be elsewhere"
+            )
+        case Relation.DIVERGED:
+            reason = f"its data is not a part of what {s.record.primary} can send"
+            if seen.excess:
+                what = "never acknowledged" if instance.unacknowledged_only else "missing there"
+                reason += f": it alone has {seen.excess} ({what})"
+            return _rebuild(s, instance, reason)
+        case _:
+            return None
+
+
+def _rebuild(s: Situation, instance: InstanceRecord, reason: str) -> Decision:
+    """Rebuild it, unless that would set aside more data than there is room for."""
+    replaceable = any(kept.unacknowledged for kept in s.record.kept)
+    if len(s.record.kept) < KEPT_LIMIT or replaceable:
+        return do(Action.REBUILD, instance.name, reason)
+    return do(
+        Action.WAIT,
+        instance.name,
+        f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept already:"
+        f" look at `kept_data` and let go of one with `hamanager discard {s.wish.name} VOLUME`",
+    )

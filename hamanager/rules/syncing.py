@@ -1,0 +1,115 @@
+"""Who acknowledges writes: keep the sync set a subset of the standbys that hold all of them."""
+
+from __future__ import annotations
+
+from hamanager.rules.common import do
+from hamanager.situation import Situation, follows
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import index_of
+from hamanager.values.snapshot import Relation
+
+RECONNECT_SECONDS = 2.0
+"""A standby finds a primary that was just started within this time."""
+
+
+def leave(s: Situation) -> Decision | None:
+    """A member of the sync set that does not follow any more leaves it, so that writes need not
+    wait for it. In strict mode the last one stays, and they do wait."""
+    if not s.capabilities.acknowledges or not s.primary_works:
+        return None
+    for name in s.record.sync_set:
+        if reason := _holds_no_more(s, name):
+            return do(Action.LEAVE_SYNC_SET, name, reason)
+        last_of_strict = s.strict and len(s.record.sync_set) == 1 and s.wish.instances > 1
+        if not last_of_strict and (reason := _does_not_follow(s, name)):
+            return do(Action.LEAVE_SYNC_SET, name, reason)
+    return None
+
+
+def _holds_no_more(s: Situation, name: str) -> str:
+    """Why it is no member of the set, whatever the mode: its data is not what it was."""
+    seen = s.snapshot.of(name)
+    if seen is None or s.record.instance(name) is None or name == s.record.primary:
+        return "it is no standby"
+    if seen.relation is Relation.DIVERGED:
+        return f"its data is not {s.record.primary}'s" + (
+            f": it alone has {seen.excess}" if seen.excess else ""
+        )
+    if seen.relation in (Relation.EMPTY, Relation.SEEDING, Relation.UNPROVEN):
+        return "it holds no full copy"
+    return ""
+
+
+def _does_not_follow(s: Situation, name: str) -> str:
+    """Why writes should not wait for it."""
+    instance, seen = s.record.instance(name), s.snapshot.of(name)
+    assert instance is not None
+    assert seen is not None
+    if seen.gone:
+        return "its process has ended"
+    if s.restart_wanted(instance):
+        return "it is to be restarted"
+    if len(s.all) > s.wish.instances and name == leaver(s):
+        return "it is to be removed"
+    if not seen.alive and seen.silent_seconds >= s.wish.down_after_seconds:
+        return f"no sign of life for {seen.silent_seconds:.1f} s"
+    if seen.status is None:
+        return ""
+    if seen.relation is Relation.DETACHED:
+        return f"it does not replicate from {s.record.primary}"
+    age = seen.status.link_age_seconds
+    if seen.status.link_up is False and not _primary_just_started(s):
+        if age is None:
+            return "its link is down"
+        if age >= s.wish.down_after_seconds:
+            return f"its link has been silent for {age:.1f} s"
+    return ""
+
+
+def _primary_just_started(s: Situation) -> bool:
+    started = s.primary.started_at if s.primary else None
+    grace = s.wish.down_after_seconds + RECONNECT_SECONDS
+    return started is not None and 0 <= s.snapshot.at - started < grace
+
+
+def adjust(s: Situation) -> Decision | None:
+    """The primary waits for as many standbys as the record and the durability say; it may not
+    after a manager died half-way, or when a person changed the durability."""
+    if not s.primary_works or s.primary_seen is None or s.primary_seen.status is None:
+        return None
+    present = s.primary_seen.status.awaits
+    if present is None or present == s.awaits:
+        return None
+    return do(
+        Action.REQUIRE,
+        s.record.primary,
+        f"its writes wait for {present} standbys, and should for {s.awaits}",
+    )
+
+
+def join(s: Situation) -> Decision | None:
+    """A standby that follows closely enters the sync set: from then on it may be promoted."""
+    if not s.capabilities.acknowledges:
+        return None
+    for instance, seen in s.standbys:
+        if not follows(seen) or seen.status is None or not instance.synchronized:
+            continue
+        if s.restart_wanted(instance) or (
+            len(s.all) > s.wish.instances and instance.name == leaver(s)
+        ):
+            continue
+        if instance.name not in s.record.sync_set:
+            return do(Action.JOIN_SYNC_SET, instance.name, "it follows closely")
+        if not seen.status.acknowledges:
+            return do(Action.JOIN_SYNC_SET, instance.name, "it does not acknowledge writes")
+    return None
+
+
+def leaver(s: Situation) -> str:
+    """Who goes when there are more instances than wanted: a broken one first, then the one with
+    the highest number."""
+    order = sorted(
+        s.standbys,
+        key=lambda pair: (pair[1].relation is Relation.ATTACHED, -index_of(pair[0].name)),
+    )
+    return order[0][0].name

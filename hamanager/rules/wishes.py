@@ -1,0 +1,94 @@
+"""Make what a person wants true."""
+
+from __future__ import annotations
+
+from hamanager.rules.common import do
+from hamanager.situation import Situation, follows
+from hamanager.values.decision import Action, Decision
+from hamanager.values.order import OrderKind
+from hamanager.values.service import index_of
+from hamanager.values.snapshot import Relation
+
+
+def discard(s: Situation) -> Decision | None:
+    """A person said that data which was set aside is not needed any more."""
+    if s.pending(OrderKind.DISCARD) is None:
+        return None
+    return do(Action.DISCARD, None, "a person asked for it")
+
+
+def switchover(s: Situation) -> Decision | None:
+    """A person asked for a planned change of primary: it is done now, or refused."""
+    order = s.pending(OrderKind.SWITCHOVER)
+    if order is None:
+        return None
+    refusal = ""
+    to = order.to or (s.snapshot.candidates[0] if s.snapshot.candidates else None)
+    if s.expired(order):
+        refusal = "it was asked for more than a minute ago"
+    elif to is None:
+        refusal = "no standby could take over"
+    elif to == s.record.primary:
+        refusal = f"{to} is primary already"
+    elif s.record.instance(to) is None:
+        refusal = f"there is no instance {to}"
+    elif to not in s.snapshot.candidates:
+        refusal = f"{to} is not in step with {s.record.primary}"
+    elif not follows(s.snapshot.observations[to]):
+        refusal = f"{to} does not follow {s.record.primary}"
+    if refusal:
+        return do(Action.REFUSE, None, f"{refusal}; nothing was changed")
+    return do(Action.SWITCHOVER, to, "a person asked for it")
+
+
+def refuse_switchover(s: Situation) -> Decision | None:
+    """A planned change needs a primary that works: it does not replace a fail-over."""
+    if s.primary_works or s.pending(OrderKind.SWITCHOVER) is None:
+        return None
+    return do(
+        Action.REFUSE,
+        None,
+        f"{s.record.primary} does not take writes, so nothing can be handed over; nothing was"
+        " changed",
+    )
+
+
+def restart(s: Situation) -> Decision | None:
+    """A person asked for an instance to be restarted."""
+    for instance, seen in s.all:
+        if s.restart_wanted(instance) and not seen.gone:
+            return do(Action.RESTART, instance.name, "a person asked for it")
+    return None
+
+
+def memory(s: Situation) -> Decision | None:
+    """The memory limit changed."""
+    for instance, seen in s.all:
+        if instance.memory_bytes != s.wish.memory_bytes and not seen.gone:
+            return do(Action.SET_MEMORY, instance.name, "another limit is wanted")
+    return None
+
+
+def missing(s: Situation) -> Decision | None:
+    """Fewer instances than wanted: one is added."""
+    if len(s.all) >= s.wish.instances:
+        return None
+    taken = {index_of(instance.name) for instance, _ in s.all}
+    index = next(i for i in range(len(taken) + 1) if i not in taken)
+    return do(
+        Action.ADD_INSTANCE,
+        f"{s.wish.name}.{index}",
+        f"{s.wish.instances} instances are wanted, there are {len(s.all)}",
+    )
+
+
+def well(s: Situation) -> Decision | None:
+    """Nothing to do."""
+    following = [i.name for i, seen in s.standbys if follows(seen)]
+    copying = [i.name for i, seen in s.standbys if seen.relation is Relation.SEEDING]
+    text = f"{s.record.primary} is primary"
+    if s.standbys:
+        text += f", standbys following: {len(following)} of {len(s.standbys)}"
+    if copying:
+        text += f", {' and '.join(copying)} copies the data"
+    return do(Action.NOTHING, None, text)

@@ -1,0 +1,59 @@
+"""A person's one-time order: to be carried out once, or refused with the reason."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+ORDER_SECONDS = 60.0
+"""An order that could not be begun for so long is refused: nobody expects it any more."""
+
+
+class OrderKind(StrEnum):
+    """What can be ordered."""
+
+    SWITCHOVER = "switchover"
+    """A planned change of primary, without loss."""
+    FAILOVER = "failover"
+    """Promote an instance although acknowledged writes may be lost: a person decided."""
+    DISCARD = "discard"
+    """Delete data that was set aside."""
+
+
+class Order(BaseModel):
+    """One order."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    """Grows by one with each order of the service."""
+    kind: OrderKind
+    asked_at: float
+    """Seconds since the epoch."""
+    to: str | None = None
+    """The instance (or, for `discard`, the volume) that it is about; None: the best one (all)."""
+    patience_seconds: float = 5.0
+    """How long a switchover waits for long transactions to end by themselves."""
+    kill: bool = True
+    """Whether it then ends them, or is refused."""
+
+
+class OrderResult(BaseModel):
+    """What became of an order."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    ok: bool
+    text: str
+    """One sentence."""
+    at: float
+    """Seconds since the epoch."""
+
+
+def pending(order: Order | None, result: OrderResult | None, kind: OrderKind) -> Order | None:
+    """The order, if it is of that kind and was neither carried out nor refused yet."""
+    if order is None or order.kind is not kind:
+        return None
+    return order if result is None or result.number < order.number else None

@@ -1,0 +1,39 @@
+"""For whom writes wait, and who may be promoted, by wish, record and engine. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
+from hamanager.values.service import ServiceRecord, Wish
+from hamanager.values.snapshot import ServerStatus
+
+
+def awaits(
+    wish: Wish, record: ServiceRecord, capabilities: Capabilities, members: int | None = None
+) -> int:
+    """For how many standbys each write has to wait: for every member of the sync set (`members`
+    when it is another number than on record), and in strict mode for one at least."""
+    strict = wish.durability is Durability.STRICT and record.guarded and wish.instances > 1
+    if not capabilities.acknowledges:
+        return int(strict)
+    return max(int(strict), len(record.sync_set) if members is None else members)
+
+
+def eligible(
+    record: ServiceRecord, capabilities: Capabilities, statuses: Mapping[str, ServerStatus]
+) -> dict[str, ServerStatus]:
+    """Those of the answering standbys that may be promoted without a person's order.
+
+    Where standbys acknowledge: the sync set, whatever was seen of the primary. Elsewhere those
+    that have been seen to hold a full copy and to follow.
+    """
+    names = {i.name for i in record.instances if i.synchronized}
+    if capabilities.acknowledges:
+        names = set(record.sync_set)
+    return {
+        name: status
+        for name, status in statuses.items()
+        if name in names and name != record.primary
+    }

@@ -1,0 +1,66 @@
+"""A person's orders that change nothing in the servers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.contracts.runtime import Place
+from hamanager.values.order import OrderKind, OrderResult
+from hamanager.values.service import KeptData, ServiceRecord
+
+
+def settled(
+    ctx: PlaybookContext,
+    record: ServiceRecord,
+    kinds: Collection[OrderKind],
+    *,
+    ok: bool,
+    text: str,
+) -> ServiceRecord:
+    """The record with the result of the pending order, if there is one of these kinds."""
+    order, last = ctx.wish.order, record.order_result
+    if order is None or order.kind not in kinds:
+        return record
+    if last is not None and last.number >= order.number:
+        return record
+    result = OrderResult(number=order.number, ok=ok, text=text, at=ctx.clock.now())
+    return record.model_copy(update={"order_result": result})
+
+
+def refuse(ctx: PlaybookContext) -> Sequence[Step]:
+    """Say why it is not carried out."""
+
+    def record() -> None:
+        ctx.records.change(
+            lambda r: settled(ctx, r, list(OrderKind), ok=False, text=ctx.decision.reason)
+        )
+
+    return [Step("record the refusal", record)]
+
+
+def discard(ctx: PlaybookContext) -> Sequence[Step]:
+    """Delete data that was set aside: a person said that it is not needed."""
+    order = ctx.wish.order
+    wanted: list[KeptData] = [
+        kept
+        for kept in ctx.records.read().kept
+        if order is not None and order.to in (None, kept.volume)
+    ]
+
+    def delete() -> str:
+        for kept in wanted:
+            place = Place(ctx.wish.name, kept.instance, kept.generation)
+            ctx.runtime.discard_volume(place)
+        return ", ".join(kept.volume for kept in wanted) or "none"
+
+    def record() -> None:
+        names = " and ".join(kept.volume for kept in wanted)
+        text = f"deleted {names}" if wanted else "no such data are kept; nothing was changed"
+        ctx.records.change(
+            lambda r: settled(
+                ctx, r.letting_go(wanted), [OrderKind.DISCARD], ok=bool(wanted), text=text
+            )
+        )
+
+    return [Step("delete the data set aside", delete), Step("record that", record)]

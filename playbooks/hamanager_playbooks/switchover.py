@@ -1,0 +1,105 @@
+"""A planned change of primary: without loss, and undone when it fails half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.driver import HandOver
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import HamanagerError, ServerError
+from hamanager.values.order import OrderKind
+from hamanager.values.service import ServiceRecord, Switchover
+from hamanager.values.snapshot import Role
+from hamanager_playbooks.failover import with_primary
+from hamanager_playbooks.orders import settled
+
+
+def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
+    """Stop the writes, let the standby apply all of them, publish the new term, let it lead."""
+    before = ctx.records.read()
+    old = before.primary
+    assert old is not None
+    order = ctx.wish.order
+    began = ctx.clock.monotonic()
+    notes: list[str] = []
+
+    def plan() -> None:
+        ctx.records.change(lambda r: r.model_copy(update={"switching_to": ctx.name}))
+
+    def publish() -> None:
+        """Between the last write of the old primary and the first of the new one."""
+        update: dict[str, object] = {"promoting": ctx.name, "promoting_may_write": True}
+        if ctx.driver.capabilities.acknowledges:
+            update["sync_set"] = (ctx.name,)
+        ctx.records.change(lambda r: r.model_copy(update={"term": r.term + 1, **update}))
+
+    def hand_over() -> str:
+        terms = HandOver(
+            before_promotion=publish,
+            awaits=ctx.awaits(members=0),
+            patience_seconds=order.patience_seconds if order else 0.0,
+            kill=order.kill if order else True,
+        )
+        try:
+            note = ctx.driver.hand_over(ctx.service, ctx.target(), ctx.target(old), terms)
+        except HamanagerError as error:
+            _give_up(ctx, before, str(error))
+            raise
+        notes.append(note)
+        return note
+
+    def record() -> str:
+        seconds = round(ctx.clock.monotonic() - began, 3)
+        switchover = Switchover(
+            at=ctx.clock.now(),
+            from_instance=old,
+            to_instance=ctx.name,
+            seconds=seconds,
+            note="; ".join(notes),
+        )
+        text = f"{ctx.name} is primary instead of {old}: {'; '.join(notes)}"
+        ctx.records.change(
+            lambda r: settled(
+                ctx,
+                with_primary(ctx, r, None, lossless=True).model_copy(
+                    update={"last_switchover": switchover}
+                ),
+                [OrderKind.SWITCHOVER],
+                ok=True,
+                text=text,
+            )
+        )
+        return f"{seconds:.3f} s"
+
+    return [
+        Step(f"record the planned change from {old} to {ctx.name}", plan),
+        Step(f"hand over from {old} to {ctx.name}", hand_over),
+        Step(f"record {ctx.name} as primary", record),
+    ]
+
+
+def abandon(ctx: PlaybookContext) -> Sequence[Step]:
+    """A planned change that cannot be finished: who leads is decided as if it had never begun."""
+
+    def record() -> None:
+        ctx.records.change(lambda r: _without_plan(ctx, r, ctx.decision.reason))
+
+    return [Step("record that it was given up", record)]
+
+
+def _give_up(ctx: PlaybookContext, before: ServiceRecord, reason: str) -> None:
+    """Once the new term was published the standby may lead, whatever its answer was: then the
+    plan is only dropped when it says itself that it does not."""
+    if ctx.records.read().promoting is not None:
+        try:
+            if ctx.driver.probe(ctx.service, ctx.target()).role is Role.PRIMARY:
+                return
+        except ServerError:
+            return
+    update = {"promoting": None, "promoting_may_write": False, "sync_set": before.sync_set}
+    ctx.records.change(lambda r: _without_plan(ctx, r.model_copy(update=update), reason))
+
+
+def _without_plan(ctx: PlaybookContext, record: ServiceRecord, reason: str) -> ServiceRecord:
+    left = record.model_copy(update={"switching_to": None})
+    return settled(ctx, left, [OrderKind.SWITCHOVER], ok=False, text=reason)

@@ -1,0 +1,112 @@
+"""The published sync set: who holds every acknowledged write.
+
+The set in the store is always a subset of the standbys that truly do. So one is added to the
+engine first and then to the store, and taken out of the store first and then of the engine. A
+manager that dies between the two may block writes until the next look; it never loses one.
+
+The primary waits for as many acknowledgements as the set has members, whoever sends them. That
+is why nobody else may acknowledge while it waits: an acknowledgement of a standby that is no
+member would stand for one of a member's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import ServerError
+from hamanager.values.service import ServiceRecord, Target
+
+
+def join(ctx: PlaybookContext) -> Sequence[Step]:
+    """Engine first, then store. The primary waits for one more before the new one acknowledges;
+    only an empty set is joined the other way round, so that no write waits for the link's
+    restart."""
+    members = set(ctx.records.read().sync_set) | {ctx.name}
+
+    def wait_for_it() -> None:
+        ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits(len(members)))
+
+    def acknowledge() -> None:
+        ctx.driver.acknowledge(ctx.service, ctx.target(), wanted=True)
+
+    def confirm() -> None:
+        ctx.driver.confirm(ctx.service, ctx.target(), _primary(ctx))
+
+    def publish() -> str:
+        ordered = tuple(i.name for i in ctx.records.read().instances if i.name in members)
+        update = {"sync_set": ordered, "sync_lost_at": None, "guarded": True}
+        ctx.records.change(lambda r: r.model_copy(update=update))
+        return f"every acknowledged write is on {' and '.join(ordered)}, too"
+
+    count = Step(f"let writes wait for {len(members)} standbys", wait_for_it)
+    acknowledging = Step(f"let {ctx.name} acknowledge writes", acknowledge)
+    first = len(members) == 1
+    return [
+        *([acknowledging, count] if first else [count, acknowledging]),
+        Step(f"confirm that {ctx.name} holds every acknowledged write", confirm),
+        Step("publish the sync set", publish),
+    ]
+
+
+def leave(ctx: PlaybookContext) -> Sequence[Step]:
+    """Store first, then engine."""
+    return [
+        Step(f"take {ctx.name} out of the sync set", lambda: take_out(ctx, ctx.name)),
+        *require(ctx),
+    ]
+
+
+def require(ctx: PlaybookContext) -> Sequence[Step]:
+    """The primary waits for as many standbys as the record says, and nobody else acknowledges."""
+
+    def silence_others() -> str | None:
+        record = ctx.records.read()
+        if not record.sync_set:
+            return None  # nobody counts on an acknowledgement
+        others = (i.name for i in record.instances if i.name not in record.sync_set)
+        notes = [silence(ctx, name) for name in others if name != record.primary]
+        return "; ".join(note for note in notes if note) or None
+
+    def wait_for_them() -> str:
+        ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
+        return f"writes wait for {ctx.awaits()} standbys"
+
+    return [
+        Step("let no other standby acknowledge", silence_others),
+        Step("tell the primary for how many to wait", wait_for_them),
+    ]
+
+
+def silence(ctx: PlaybookContext, name: str) -> str | None:
+    """Make sure that it acknowledges nothing: by its own word, else by force."""
+    seen = ctx.snapshot.of(name)
+    if seen is not None and (
+        seen.gone or (seen.status is not None and not seen.status.acknowledges)
+    ):
+        return None
+    try:
+        ctx.driver.acknowledge(ctx.service, ctx.target(name), wanted=False)
+    except ServerError as error:
+        ctx.runtime.kill(ctx.place(name))
+        return f"{name} was killed, as it might acknowledge writes: {error}"
+    return None
+
+
+def take_out(ctx: PlaybookContext, name: str) -> str | None:
+    """Publish the set without that one."""
+    if name not in ctx.records.read().sync_set:
+        return None
+
+    def without(record: ServiceRecord) -> ServiceRecord:
+        left = tuple(member for member in record.sync_set if member != name)
+        lost_at = record.sync_lost_at if left else ctx.clock.now()
+        return record.model_copy(update={"sync_set": left, "sync_lost_at": lost_at})
+
+    if ctx.records.change(without).sync_set:
+        return None
+    return "no standby is left in it: the next failure may lose writes"
+
+
+def _primary(ctx: PlaybookContext) -> Target:
+    return ctx.target(ctx.records.read().primary)

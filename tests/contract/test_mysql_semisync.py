@@ -1,0 +1,146 @@
+"""Acknowledgements of real MySQL servers: who waits for whom, and what an acknowledgement means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pymysql
+import pytest
+
+from hamanager.errors import ServerError
+from hamanager.values.snapshot import Role
+from hamanager_drivers.mysql.driver import MySQLDriver
+from hamanager_drivers.mysql.writer import SCHEMA
+from tests.contract.test_driver import make_full_standby
+from tests.contract.test_mysql_driver import application, make_primary, manager, wait_for
+from tests.support.servers import Server, servers
+
+INSERT = f"INSERT INTO {SCHEMA}.numbers VALUES"
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server]]:
+    """A primary that waits for its standby."""
+    with servers(MySQLDriver(), 2) as [primary, standby]:
+        make_primary(primary)
+        make_full_standby(standby, primary, [primary, standby])
+        synchronize(primary, standby)
+        yield primary, standby
+
+
+def synchronize(primary: Server, standby: Server) -> None:
+    driver, service = primary.driver, primary.service
+    driver.acknowledge(service, standby.target, wanted=True)
+    driver.require(service, primary.target, 1)
+    driver.confirm(service, standby.target, primary.target)
+
+
+def test_a_write_is_acknowledged_when_the_standby_has_it(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    assert driver.probe(service, primary.target).awaits == 1
+    assert driver.probe(service, standby.target).acknowledges
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")
+    driver.acknowledge(service, standby.target, wanted=False)
+    assert not driver.probe(service, standby.target).acknowledges
+    with application(primary, seconds=0.7) as client, pytest.raises(pymysql.MySQLError):
+        client.run(f"{INSERT} (2)")
+    driver.require(service, primary.target, 0)
+    with application(primary) as client:
+        client.run(f"{INSERT} (3)")
+    assert driver.probe(service, primary.target).awaits == 0
+
+
+def test_what_was_acknowledged_survives_the_standby_and_the_primary(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("STOP REPLICA SQL_THREAD")
+    with application(primary) as client:
+        for number in range(50):
+            client.run(f"{INSERT} ({number})")
+    standby.kill()
+    primary.kill()
+    standby.start_again()
+    standby.wait()
+    driver.drain(service, standby.target)
+    driver.promote(service, standby.target, [], 0)
+    reader = driver.open_writer(service, standby.target, timeout_seconds=5)
+    assert reader.numbers() == set(range(50))
+    reader.close()
+
+
+def test_nobody_is_told_of_a_write_that_waited_when_its_primary_is_demoted(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("STOP REPLICA IO_THREAD")
+    outcomes: list[str] = []
+
+    def write(number: int) -> None:
+        try:
+            with application(primary, seconds=20) as client:
+                client.run(f"{INSERT} ({number})")
+            outcomes.append(f"{number} acknowledged")
+        except pymysql.MySQLError:
+            outcomes.append("refused")
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(5)]
+    for writer in writers:
+        writer.start()
+    with manager(primary) as session:
+        wait_for(
+            lambda: bool(
+                session.rows(
+                    "SELECT 1 FROM performance_schema.processlist WHERE STATE LIKE %s",
+                    "Waiting for semi-sync%",
+                )
+            )
+        )
+    began = time.monotonic()
+    driver.demote(service, primary.target)
+    assert time.monotonic() - began < 2
+    for writer in writers:
+        writer.join(10)
+    assert outcomes == ["refused"] * 5
+    assert driver.probe(service, primary.target).role is Role.STANDBY
+    assert driver.excess(
+        driver.probe(service, primary.target), driver.probe(service, standby.target)
+    )
+
+
+def test_a_standby_is_not_confirmed_before_it_has_applied_everything(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("STOP REPLICA SQL_THREAD")
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")
+    with pytest.raises(ServerError, match="1 transactions are left to apply"):
+        driver.confirm(service, standby.target, primary.target)
+    with manager(standby) as session:
+        session.run("START REPLICA SQL_THREAD")
+    driver.confirm(service, standby.target, primary.target)
+
+
+def test_a_restarted_primary_waits_again_before_it_takes_writes(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, _ = pair
+    driver, service = primary.driver, primary.service
+    primary.kill()
+    primary.start_again()
+    primary.wait()
+    driver.promote(service, primary.target, [], 1)
+    assert driver.probe(service, primary.target).awaits == 1
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")

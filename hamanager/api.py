@@ -19,6 +19,8 @@ from hamanager.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
+from hamanager.values.order import OrderKind
+from hamanager.values.settings import Settings
 from hamanager.version import program_version
 from hamanager.views import ServiceView
 
@@ -78,7 +80,7 @@ class CreateBody(_Body):
     instances: int = 1
     memory_bytes: int | None = None
     image: str | None = None
-    down_after_seconds: float = 3.0
+    settings: Settings = Settings()
 
 
 class ScaleTarget(_Body):
@@ -93,6 +95,27 @@ class ScaleBody(_Body):
     """All targets of one command: carried out together or not at all."""
 
     targets: list[ScaleTarget]
+
+
+class OrderBody(_Body):
+    """A one-time order."""
+
+    kind: OrderKind
+    to: str | None = None
+    patience_seconds: float = 5.0
+    kill: bool = True
+
+
+class PauseBody(_Body):
+    """Whether the manager only observes."""
+
+    paused: bool
+
+
+class Ordered(BaseModel):
+    """The order was taken; what becomes of it is in the service's `order_result`."""
+
+    number: int
 
 
 class RestartBody(_Body):
@@ -147,7 +170,7 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
 def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
     @app.post("/services", status_code=201)
     def create(body: CreateBody) -> ServiceView:
-        manager.commands.create(**body.model_dump())
+        manager.commands.create(**{**body.model_dump(), "settings": body.settings})
         manager.wake(body.name)
         return manager.view(body.name)
 
@@ -165,6 +188,26 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
         manager.commands.restart(body.instance)
         manager.wake(name)
         return manager.view(name)
+
+    @app.post("/services/{name}/settings")
+    def settings(name: str, body: Settings) -> ServiceView:
+        manager.commands.change_settings(name, body)
+        manager.wake(name)
+        return manager.view(name)
+
+    @app.post("/services/{name}/pause")
+    def pause(name: str, body: PauseBody) -> ServiceView:
+        manager.commands.pause(name, paused=body.paused)
+        manager.wake(name)
+        return manager.view(name)
+
+    @app.post("/services/{name}/orders", status_code=202)
+    def order(name: str, body: OrderBody) -> Ordered:
+        number = manager.commands.order(
+            name, body.kind, body.to, body.patience_seconds, kill=body.kill
+        )
+        manager.wake(name)
+        return Ordered(number=number)
 
     @app.delete("/services/{name}", status_code=202)
     def destroy(name: str) -> dict[str, str]:

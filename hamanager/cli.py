@@ -1,60 +1,33 @@
-"""The commands of a person at a shell. Exit codes: 0 done, 1 it failed, 2 wrong usage.
-
-Most of the program is imported by the command that needs it, so that each starts quickly.
-"""
+"""The commands of a person at a shell. Exit codes: 0 done, 1 it failed, 2 wrong usage."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from hamanager.errors import HamanagerError, UsageError
+from hamanager.cli_common import (
+    DownAfterOption,
+    DrillsOption,
+    DurabilityOption,
+    FailoverPeriodOption,
+    NameArgument,
+    Output,
+    OutputOption,
+    TimeoutOption,
+    WaitOption,
+    app,
+    finish,
+    open_client,
+    settings_of,
+)
+from hamanager.errors import UsageError
 from hamanager.grammar import check_service_name, parse_memory, parse_scale, service_of
 
 if TYPE_CHECKING:
     from hamanager.client import Client
-    from hamanager.views import ServiceView
     from hamanager.waiting import Goal
-
-
-class Output(StrEnum):
-    """How results are printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class _Group(TyperGroup):
-    def invoke(self, ctx: Any) -> Any:
-        """Print errors as the one sentence that they are."""
-        try:
-            return super().invoke(ctx)
-        except HamanagerError as error:
-            typer.echo(f"hamanager: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
-
-
-app = typer.Typer(
-    cls=_Group,
-    help="High availability for databases: MySQL, Redis and MongoDB.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
-TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", help="Seconds to wait at the most.", min=0)
-]
-NameArgument = Annotated[str, typer.Argument(help="The service, such as db.", metavar="NAME")]
 
 
 def main() -> None:
@@ -89,9 +62,10 @@ def create(
     instances: Annotated[int, typer.Option(help="How many servers.")] = 1,
     memory: Annotated[str | None, typer.Option(help="Limit of each server, e.g. 512M.")] = None,
     image: Annotated[str | None, typer.Option(help="Container image to run.")] = None,
-    down_after: Annotated[
-        float, typer.Option(help="Seconds of silence after which a primary is given up.")
-    ] = 3.0,
+    durability: DurabilityOption = None,
+    down_after: DownAfterOption = None,
+    failover_period: FailoverPeriodOption = None,
+    allow_drills: DrillsOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
@@ -106,10 +80,11 @@ def create(
 
     check_service_name(name)
     memory_bytes = parse_memory(memory) if memory is not None else None
-    with _client() as client:
-        view = client.create(name, engine, instances, memory_bytes, image, down_after)
+    settings = settings_of(durability, down_after, failover_period, allow_drills)
+    with open_client() as client:
+        view = client.create(name, engine, instances, memory_bytes, image, settings)
         goals: dict[str, Goal] = {name: complete} if wait else {}
-        done = _finish(client, [view], goals, timeout, output)
+        done = finish(client, [view], goals, timeout, output)
         if output is Output.JSON:
             typer.echo(terminal.as_json(done[0]), nl=False)
 
@@ -132,11 +107,11 @@ def scale(
     from hamanager.waiting import complete, limited
 
     requests = parse_scale(targets)
-    with _client() as client:
+    with open_client() as client:
         views = client.scale(requests)
         resized = {r.service for r in requests if r.instances is not None}
         goals: dict[str, Goal] = {v.name: complete if v.name in resized else limited for v in views}
-        done = _finish(client, views, goals if wait else {}, timeout, output)
+        done = finish(client, views, goals if wait else {}, timeout, output)
         if output is Output.JSON:
             texts = [v.model_dump_json(by_alias=True) for v in done]
             typer.echo(terminal.as_json_list(texts), nl=False)
@@ -158,10 +133,10 @@ def restart(
     from hamanager.waiting import restarted
 
     name = service_of(instance)
-    with _client() as client:
+    with open_client() as client:
         view = client.restart(name, instance)
         goals: dict[str, Goal] = {name: restarted(instance)} if wait else {}
-        done = _finish(client, [view], goals, timeout, output)
+        done = finish(client, [view], goals, timeout, output)
         if output is Output.JSON:
             typer.echo(terminal.as_json(done[0]), nl=False)
 
@@ -181,7 +156,7 @@ def destroy(
     check_service_name(name)
     if not yes and not sys.stdin.isatty():
         raise UsageError(f"destroying '{name}' removes all its data: confirm that with --yes")
-    with _client() as client:
+    with open_client() as client:
         client.view(name)
         if not yes and not typer.confirm(f"Destroy '{name}' and all its data?"):
             typer.echo("nothing was changed")
@@ -212,7 +187,7 @@ def info(
         check_service_name(name)
     from hamanager import terminal
 
-    with _client() as client:
+    with open_client() as client:
         if watch:
             documents = output is Output.TEXT and name is not None
             terminal.watch(lambda: _info(client, name, output), documents=documents)
@@ -228,7 +203,7 @@ def status(name: NameArgument, output: OutputOption = Output.TEXT) -> None:
     Example: hamanager status db
     """
     check_service_name(name)
-    with _client() as client:
+    with open_client() as client:
         view = client.status(name)
     from hamanager import terminal
     from hamanager.output import status_text
@@ -248,7 +223,7 @@ def history(
     Example: hamanager history db --limit 20
     """
     check_service_name(name)
-    with _client() as client:
+    with open_client() as client:
         entries = client.history(name, limit)
     from hamanager import terminal
     from hamanager.output import history_text
@@ -299,12 +274,6 @@ def demo(
 # --- Helpers ------------------------------------------------------------------------------------
 
 
-def _client() -> Client:
-    from hamanager.client import Client
-
-    return Client.connect()
-
-
 def _info(client: Client, name: str | None, output: Output) -> str:
     from hamanager import terminal
     from hamanager.output import info_text, services_text
@@ -318,21 +287,7 @@ def _info(client: Client, name: str | None, output: Output) -> str:
     return terminal.as_json_list(v.model_dump_json(by_alias=True) for v in views)
 
 
-def _finish(
-    client: Client,
-    views: Sequence[ServiceView],
-    goals: Mapping[str, Goal],
-    timeout_seconds: float | None,
-    output: Output,
-) -> Sequence[ServiceView]:
-    """Wait for the goals, if there are any, and say what has become of the services."""
-    from hamanager import terminal
-    from hamanager.output import summary
+# Last, so that `--help` lists its commands after these.
+from hamanager import cli_orders  # noqa: E402
 
-    if goals:
-        views = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)
-    if output is Output.TEXT:
-        later = "" if goals else "; the manager works on it"
-        for view in views:
-            terminal.emit(f"{summary(view)}{later}\n")
-    return views
+__all__ = ["app", "cli_orders", "main"]

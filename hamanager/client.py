@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from hamanager import paths
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
+from hamanager.values.order import OrderKind
+from hamanager.values.settings import Settings
 from hamanager.views import ServiceView
 
 ANSWER_SECONDS = 15.0
@@ -85,7 +88,7 @@ class Client:
         instances: int,
         memory_bytes: int | None,
         image: str | None,
-        down_after_seconds: float,
+        settings: Settings,
     ) -> ServiceView:
         """Ask for a new service."""
         body = {
@@ -94,7 +97,7 @@ class Client:
             "instances": instances,
             "memory_bytes": memory_bytes,
             "image": image,
-            "down_after_seconds": down_after_seconds,
+            "settings": settings.model_dump(),
         }
         answer = self._ask("POST", "/services", body, CREATE_SECONDS)
         return ServiceView.model_validate_json(answer)
@@ -108,6 +111,29 @@ class Client:
         """Ask for a planned restart."""
         answer = self._ask("POST", f"{_path(service)}/restart", {"instance": instance})
         return ServiceView.model_validate_json(answer)
+
+    def change_settings(self, name: str, settings: Settings) -> ServiceView:
+        """Ask for other settings."""
+        answer = self._ask("POST", f"{_path(name)}/settings", settings.model_dump())
+        return ServiceView.model_validate_json(answer)
+
+    def pause(self, name: str, *, paused: bool) -> ServiceView:
+        """Ask the manager to observe only, or to act again."""
+        answer = self._ask("POST", f"{_path(name)}/pause", {"paused": paused})
+        return ServiceView.model_validate_json(answer)
+
+    def order(
+        self,
+        name: str,
+        kind: OrderKind,
+        to: str | None = None,
+        patience_seconds: float = 5.0,
+        *,
+        kill: bool = True,
+    ) -> int:
+        """Give a one-time order; its number."""
+        body = {"kind": kind, "to": to, "patience_seconds": patience_seconds, "kill": kill}
+        return int(json.loads(self._ask("POST", f"{_path(name)}/orders", body))["number"])
 
     def destroy(self, name: str) -> None:
         """Ask for the end of a service."""

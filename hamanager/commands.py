@@ -26,11 +26,16 @@ from hamanager.keeping import (
     service_names,
 )
 from hamanager.values.history import HistoryEntry
+from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import Wish
+from hamanager.values.settings import Settings
 
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
-LONGEST_DOWN_AFTER_SECONDS = 3600.0
+LONGEST_SECONDS = 86400.0
+LONGEST_PATIENCE_SECONDS = 20.0
+"""The lease under which a switchover is carried out is longer."""
+NO_CHANGE = Settings()
 
 
 class Commands:
@@ -53,7 +58,7 @@ class Commands:
         instances: int = 1,
         memory_bytes: int | None = None,
         image: str | None = None,
-        down_after_seconds: float = 3.0,
+        settings: Settings = NO_CHANGE,
     ) -> Wish:
         """Wish for a new service.
 
@@ -67,10 +72,7 @@ class Commands:
         _check_instances(driver, instances)
         if memory_bytes is not None:
             memory_bytes = _checked_memory(driver, memory_bytes)
-        if not (math.isfinite(down_after_seconds) and down_after_seconds > 0):
-            raise UsageError(f"down-after takes seconds above 0, not {down_after_seconds:g}")
-        if down_after_seconds > LONGEST_DOWN_AFTER_SECONDS:
-            raise UsageError(f"down-after takes at most an hour, not {down_after_seconds:g} s")
+        chosen = {"durability": driver.capabilities.durabilities[0], **_chosen(driver, settings)}
         self._refuse_existing(name)
         wish = Wish(
             name=name,
@@ -78,9 +80,8 @@ class Commands:
             instances=instances,
             memory_bytes=memory_bytes,
             image=self._runtime.resolve_image(engine, image),
-            down_after_seconds=down_after_seconds,
             created_at=self._clock.now(),
-        )
+        ).model_copy(update=chosen)
         with self._creating:
             self._refuse_existing(name)
             # The secrets first: a wish without them could not be carried out.
@@ -139,6 +140,81 @@ class Commands:
         self._change(name, ask)
         self._note(name, f"restart {instance_name}")
         return name
+
+    def change_settings(self, name: str, settings: Settings) -> None:
+        """Wish for other settings.
+
+        Raises:
+            UsageError: nothing is chosen, or something that cannot be.
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed.
+        """
+        chosen = _chosen(self._driver(self._standing(name)[0].engine), settings)
+        if not chosen:
+            raise UsageError("nothing to set is named: write for example --durability strict")
+        self._change(name, lambda wish: wish.model_copy(update=chosen))
+        words = [f"{key}={value}" for key, value in chosen.items()]
+        self._note(name, f"set {name} {' '.join(words)}")
+
+    def pause(self, name: str, *, paused: bool) -> None:
+        """Wish that the manager observes and does not act, or that it acts again.
+
+        Raises:
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed.
+        """
+        if self._standing(name)[0].paused is paused:
+            return
+        self._change(name, lambda wish: wish.model_copy(update={"paused": paused}))
+        self._note(name, f"{'pause' if paused else 'resume'} {name}")
+
+    def order(
+        self,
+        name: str,
+        kind: OrderKind,
+        to: str | None = None,
+        patience_seconds: float = 5.0,
+        *,
+        kill: bool = True,
+    ) -> int:
+        """Give a one-time order; its number. What became of it is in the record.
+
+        Raises:
+            UsageError: the bound is not one.
+            NotFoundError: there is no such service, or no such instance in it.
+            ConflictError: it is being destroyed, or paused.
+        """
+        if not 0 <= patience_seconds <= LONGEST_PATIENCE_SECONDS:
+            raise UsageError(
+                f"long transactions can be given 0 to {LONGEST_PATIENCE_SECONDS:g} s,"
+                f" not {patience_seconds:g}; nothing was changed"
+            )
+        wish, _ = self._standing(name)
+        record, _ = load_record(self._store, name)
+        if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
+            names = " and ".join(i.name for i in record.instances) or "none yet"
+            raise NotFoundError(f"there is no instance '{to}': '{name}' has {names}")
+        if wish.paused:
+            raise ConflictError(
+                f"service '{name}' is paused: `hamanager resume {name}` first; nothing was changed"
+            )
+        numbers: list[int] = []
+
+        def give(wish: Wish) -> Wish:
+            numbers.append(wish.order.number + 1 if wish.order else 1)
+            order = Order(
+                number=numbers[-1],
+                kind=kind,
+                asked_at=self._clock.now(),
+                to=to,
+                patience_seconds=patience_seconds,
+                kill=kill,
+            )
+            return wish.model_copy(update={"order": order})
+
+        self._change(name, give)
+        self._note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
+        return numbers[-1]
 
     def destroy(self, name: str) -> None:
         """Wish that the service and all its data be gone.
@@ -219,6 +295,28 @@ class Commands:
         self._store.append(
             HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
         )
+
+
+def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
+    """The checked settings by the names that the wish has for them."""
+    for seconds, name, least in (
+        (settings.down_after_seconds, "down-after", 0.0),
+        (settings.failover_period_seconds, "failover-period", -1.0),
+    ):
+        if seconds is None:
+            continue
+        if not (math.isfinite(seconds) and seconds > least):
+            bound = "above 0" if least == 0 else "from 0 on"
+            raise UsageError(f"{name} takes seconds {bound}, not {seconds:g}; nothing was changed")
+        if seconds > LONGEST_SECONDS:
+            raise UsageError(f"{name} takes at most a day, not {seconds:g} s; nothing was changed")
+    possible = driver.capabilities.durabilities
+    if settings.durability is not None and settings.durability not in possible:
+        raise UsageError(
+            f"{driver.engine} has durability {' or '.join(possible)}, not {settings.durability};"
+            " nothing was changed"
+        )
+    return settings.model_dump(exclude_none=True)
 
 
 def _check_instances(driver: Driver, instances: int) -> None:

@@ -111,6 +111,7 @@ class ServiceLoop:
         self._clock = clock
         self._runner = Runner(name, store, clock, owner, playbooks)
         self._noted = ""
+        self._warned: set[str] = set()
 
     def run_pass(self) -> Pass | None:
         """Observe, decide, act, record once; None when the service is no more."""
@@ -118,6 +119,7 @@ class ServiceLoop:
         if ctx is None:
             return None
         decision = ctx.decision
+        self._note_warnings(ctx.snapshot)
         if decision.action in IDLE:
             self._note_waiting(decision)
             self.last = Pass(ctx.snapshot, decision, decision.reason, acted=False)
@@ -135,15 +137,24 @@ class ServiceLoop:
             raise NotFoundError(f"service '{self.name}' is no more")
         return ctx
 
+    def _note_warnings(self, snapshot: Snapshot) -> None:
+        """Each once in this process's life."""
+        for seen in snapshot.observations.values():
+            for warning in seen.warnings:
+                if warning not in self._warned:
+                    self._warned.add(warning)
+                    self._note(warning)
+
+    def _note(self, text: str) -> None:
+        self._store.append(
+            HistoryEntry(at=self._clock.now(), service=self.name, kind="note", text=text)
+        )
+
     def _note_waiting(self, decision: Decision) -> None:
         """A wait that begins belongs in the history; that it goes on does not."""
         waiting = decision.rule if decision.action is Action.WAIT else ""
         if waiting and waiting != self._noted and waiting not in UNTOLD:
-            self._store.append(
-                HistoryEntry(
-                    at=self._clock.now(), service=self.name, kind="note", text=decision.reason
-                )
-            )
+            self._note(decision.reason)
         self._noted = waiting
 
     def context(self) -> ServiceContext | None:

@@ -32,6 +32,7 @@ LONGEST_GAP_SECONDS = 5.0
 """After a longer pause between two looks (a suspended machine, a stopped manager) silence is
 counted anew: what was not looked at was not silent."""
 MEMORY_SAMPLE_SECONDS = 5.0
+ROLLBACK_SAMPLE_SECONDS = 10.0
 
 
 @dataclass
@@ -43,6 +44,7 @@ class _Look:
     status: ServerStatus | None = None
     memory_used_bytes: int | None = None
     detail: str = "no answer in time"
+    warnings: tuple[str, ...] = ()
 
 
 class Observer:
@@ -58,6 +60,7 @@ class Observer:
         self._last_look: float | None = None
         self._rates = _Rates()
         self._memory: dict[str, tuple[float, int | None]] = {}
+        self._undone: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._led: tuple[str, ServerStatus] | None = None
         """The primary on record when it was last seen to lead."""
 
@@ -125,7 +128,27 @@ class Observer:
         except HamanagerError as error:
             look.detail = str(error)
         look.memory_used_bytes = self._memory_used(place)
+        look.warnings = self._rolled_back(place)
         return look
+
+    def _rolled_back(self, place: Place) -> tuple[str, ...]:
+        """Files of writes that the engine had to undo; looked for now and then."""
+        directory = self._driver.capabilities.rollback_directory
+        if not directory:
+            return ()
+        now = self._clock.monotonic()
+        listed = self._undone.get(place.instance)
+        if listed is None or now - listed[0] > ROLLBACK_SAMPLE_SECONDS:
+            try:
+                files = self._runtime.file_names(place, directory)
+            except HamanagerError:
+                files = ()
+            listed = self._undone[place.instance] = (now, files)
+        if not listed[1]:
+            return ()
+        names = ", ".join(listed[1])
+        undone = f"writes that no majority had were undone on {place.instance}"
+        return (f"{undone} and lie in {directory}: {names}",)
 
     def _memory_used(self, place: Place) -> int | None:
         """For people only, so not asked anew in every look."""
@@ -148,6 +171,7 @@ class Observer:
             silent_seconds=now - self._silent_since.get(name, now),
             detail=look.detail,
             memory_used_bytes=look.memory_used_bytes,
+            warnings=look.warnings,
         )
 
     def _relate(

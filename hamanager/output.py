@@ -14,7 +14,15 @@ from rich.table import Table
 
 from hamanager import formats
 from hamanager.values.history import HistoryEntry
-from hamanager.views import InstanceState, InstanceView, ServiceState, ServiceView, SyncView
+from hamanager.views import (
+    DurabilityView,
+    InstanceState,
+    InstanceView,
+    KeptView,
+    ServiceState,
+    ServiceView,
+    SyncView,
+)
 
 _UNWRAPPED = 100_000
 """Columns: YAML stays on one line per value, tables are never cut."""
@@ -48,6 +56,9 @@ def info_document(view: ServiceView) -> Document:
         "config": {
             "instances": view.desired.instances,
             "memory": _limit(view.desired.memory_bytes),
+            "down_after": formats.duration(view.down_after_seconds),
+            "failover_period": formats.duration(view.failover_period_seconds),
+            **({"drills": "allowed"} if view.allow_drills else {}),
         },
         "created_at": round(view.created_at, 2),
         "ports": [{"name": view.engine, "url": view.url}],
@@ -56,14 +67,28 @@ def info_document(view: ServiceView) -> Document:
         document["instances"] = {i.name: _member(i) for i in view.instances}
     else:
         document["replication"] = _replication(view)
+    if view.durability is not None:
+        document["durability"] = _durability(view.durability)
     document["memory"] = _memory(view)
     if view.last_failover is not None:
         document["last_failover"] = _last_failover(view)
-    if view.kept:
-        document["kept_data"] = [
-            {"volume": k.volume, "of": k.instance, "at": formats.moment(k.at), "reason": k.reason}
-            for k in view.kept
+    if view.last_switchover is not None:
+        document["last_switchover"] = {
+            "at": formats.moment(view.last_switchover.at),
+            "from": view.last_switchover.from_instance,
+            "to": view.last_switchover.to_instance,
+            "took": formats.stopwatch(view.last_switchover.seconds),
+            "note": view.last_switchover.note,
+        }
+    if view.last_resorts:
+        document["last_resorts"] = [
+            {"name": r.instance, "may_lack": r.may_lack or "unknown"} for r in view.last_resorts
         ]
+    if view.kept:
+        document["kept_data"] = [_kept(k) for k in view.kept]
+    warnings = [warning for i in view.instances for warning in i.warnings]
+    if warnings:
+        document["warnings"] = warnings
     document["term"] = view.term
     if view.message:
         document["message"] = view.message
@@ -71,6 +96,29 @@ def info_document(view: ServiceView) -> Document:
     document["type"] = view.engine
     if view.version:
         document["version"] = view.version
+    return document
+
+
+def _kept(kept: KeptView) -> Document:
+    document: Document = {
+        "volume": kept.volume,
+        "of": kept.instance,
+        "at": formats.moment(kept.at),
+        "reason": kept.reason,
+    }
+    if kept.writes:
+        document["holds_alone"] = kept.writes
+        document["acknowledged"] = "no" if kept.unacknowledged else "perhaps"
+    return document
+
+
+def _durability(durability: DurabilityView) -> Document:
+    document: Document = {"mode": str(durability.mode)}
+    if durability.synchronized is not None:
+        document["synchronized"] = durability.synchronized
+    if durability.lost_at is not None and not durability.synchronized:
+        document["not_since"] = formats.moment(durability.lost_at)
+    document["note"] = durability.note
     return document
 
 
@@ -95,6 +143,8 @@ def _slave(instance: InstanceView) -> Document:
         "name": instance.name,
         "replication_lag": lag_words(instance),
         "status": instance.state.upper(),
+        **({"synchronized": instance.synchronized} if instance.synchronized is not None else {}),
+        **({"alone_has": instance.excess} if instance.excess else {}),
         **_progress(instance.sync),
         **_detail(instance),
     }
@@ -178,6 +228,10 @@ def _last_failover(view: ServiceView) -> Document:
         "to": view.last_failover.to_instance,
         "took": formats.stopwatch(view.last_failover.seconds),
         "lost": view.last_failover.lost,
+        **({"forced": True} if view.last_failover.forced else {}),
+        "another_needs_proof_until": formats.moment(
+            view.last_failover.at + view.failover_period_seconds
+        ),
     }
 
 
@@ -259,6 +313,23 @@ def _run_lines(run: Sequence[HistoryEntry]) -> list[str]:
             what = "a person asked: " if entry.kind == "command" else ""
             lines.append(f"{formats.moment(entry.at)}  {failed}{what}{entry.text}{took}")
     return lines
+
+
+def failover_assessment(view: ServiceView, to: str | None) -> str:
+    """One sentence: what a forced fail-over would do and may cost."""
+    lacking = {resort.instance: resort.may_lack for resort in view.last_resorts}
+    chosen = to or next(iter(lacking), None)
+    others = [i for i in view.instances if i.state is InstanceState.DOWN]
+    if view.topology == "replica-set":
+        gone = " and ".join(i.name for i in others) or "nobody else"
+        return (
+            f"{chosen or 'the best member'} would lead without the agreement of a majority, and"
+            f" what only {gone} had would be lost"
+        )
+    if chosen is None:
+        return f"{view.primary} leads, or a standby can take over without loss by itself"
+    lacks = lacking.get(chosen) or "an unknown number of acknowledged writes"
+    return f"{chosen} would be promoted, and may lack {lacks}, which would be lost"
 
 
 # --- Progress -----------------------------------------------------------------------------------

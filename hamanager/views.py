@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hamanager.evidence import Verdict
 from hamanager.situation import Situation, follows, has_role
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
+from hamanager.values.order import OrderResult
 from hamanager.values.service import Failover, InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
@@ -102,8 +104,45 @@ class InstanceView(_View):
     """A planned restart is asked for or under way."""
     detail: str = ""
     """Why it does not answer."""
+    synchronized: bool | None = None
+    """It holds every acknowledged write; null for engines that do not tell, and of the primary."""
+    excess: str = ""
+    """What it has and the primary has not, in the engine's terms."""
+    warnings: list[str] = []
+    """Sentences for people."""
     facts: dict[str, str] = {}
     """Engine-specific; names and values may change."""
+
+
+class DurabilityView(_View):
+    """What becomes of acknowledged writes in a failure."""
+
+    mode: Durability
+    synchronized: list[str] | None
+    """Standbys that hold every acknowledged write; null for engines that do not tell."""
+    lost_at: float | None
+    """Since when there is none of these (seconds since the epoch); null while there are some, and
+    before there was the first."""
+    note: str
+    """One sentence for people."""
+
+
+class LastResortView(_View):
+    """A standby that only `hamanager failover --force` promotes."""
+
+    instance: str
+    may_lack: str
+    """In words; '' when nothing is known of."""
+
+
+class SwitchoverView(_View):
+    """The last planned change of primary."""
+
+    at: float
+    from_instance: str = Field(alias="from")
+    to_instance: str = Field(alias="to")
+    seconds: float
+    note: str
 
 
 class FailoverView(_View):
@@ -115,6 +154,8 @@ class FailoverView(_View):
     seconds: float
     """From the first evidence of death to the new primary accepting writes."""
     lost: str
+    forced: bool = False
+    """A person decided it, although writes could be lost."""
 
 
 class KeptView(_View):
@@ -124,6 +165,10 @@ class KeptView(_View):
     volume: str
     at: float
     reason: str
+    writes: str = ""
+    """What it alone has, in the engine's terms, where that is known."""
+    unacknowledged: bool = False
+    """None of these was ever acknowledged: they make room first."""
 
 
 class ServiceView(_View):
@@ -148,6 +193,17 @@ class ServiceView(_View):
     """Or `replica-set`: the servers elect their primary themselves."""
     destroying: bool = False
     kept: list[KeptView] = []
+    durability: DurabilityView | None = None
+    down_after_seconds: float = 3.0
+    failover_period_seconds: float = 60.0
+    """How long after a fail-over another one needs proof of death."""
+    allow_drills: bool = False
+    paused: bool = False
+    last_switchover: SwitchoverView | None = None
+    last_resorts: list[LastResortView] = []
+    """While no standby can be promoted without loss: whom a person's order would promote."""
+    order_result: OrderResult | None = None
+    """What became of the last order."""
 
 
 def service_view(
@@ -177,6 +233,16 @@ def service_view(
         topology="replica-set" if capabilities.elects_itself else "primary-standby",
         destroying=wish.destroy,
         kept=[KeptView(**kept.model_dump()) for kept in record.kept],
+        durability=_durability_view(situation),
+        down_after_seconds=wish.down_after_seconds,
+        failover_period_seconds=wish.failover_period_seconds,
+        allow_drills=wish.allow_drills,
+        paused=wish.paused,
+        last_switchover=SwitchoverView.model_validate(record.last_switchover.model_dump())
+        if record.last_switchover
+        else None,
+        last_resorts=_last_resorts(situation),
+        order_result=record.order_result,
     )
 
 
@@ -213,6 +279,48 @@ def _version(s: Situation) -> str | None:
     return next((o.status.version for o in seen if o and o.status and o.status.version), None)
 
 
+# --- Durability ---------------------------------------------------------------------------------
+
+
+def _durability_view(s: Situation) -> DurabilityView:
+    tells = s.capabilities.acknowledges
+    return DurabilityView(
+        mode=s.wish.durability,
+        synchronized=list(s.record.sync_set) if tells else None,
+        lost_at=s.record.sync_lost_at if tells else None,
+        note=_durability_note(s),
+    )
+
+
+def _durability_note(s: Situation) -> str:
+    if s.wish.durability is Durability.MAJORITY:
+        return "a write is acknowledged when a majority of the members has it"
+    if s.wish.instances == 1:
+        return "one instance holds the data; `hamanager scale` adds a standby"
+    if not s.capabilities.acknowledges:
+        if s.strict:
+            return (
+                "writes are refused while no standby is heard of; a failure may lose what the"
+                " standby had not received"
+            )
+        return "replication is asynchronous: a failure may lose the last moment's writes"
+    if s.record.sync_set:
+        return f"every acknowledged write is on {' and '.join(s.record.sync_set)}, too"
+    if s.strict and s.record.guarded:
+        return "no standby is in step: writes wait until one is"
+    return "no standby is in step: the next failure may lose writes"
+
+
+def _last_resorts(s: Situation) -> list[LastResortView]:
+    if s.primary_works or s.snapshot.candidates or not s.record.initialized:
+        return []
+    lacking = s.snapshot.shortfalls
+    return [
+        LastResortView(instance=name, may_lack=lacking.get(name, ""))
+        for name in s.snapshot.last_resorts
+    ]
+
+
 # --- One instance -------------------------------------------------------------------------------
 
 
@@ -235,6 +343,11 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         ),
         restarting=asked or instance.restarting_since is not None,
         detail=seen.detail if seen else "",
+        synchronized=None
+        if leads or not s.capabilities.acknowledges
+        else instance.name in s.record.sync_set,
+        excess=seen.excess if seen else "",
+        warnings=list(seen.warnings) if seen else [],
         facts=dict(status.facts) if status else {},
     )
 
@@ -252,11 +365,11 @@ def _instance_state(
         return InstanceState.REJOINING if waits_for_resume else InstanceState.UP
     # Without a primary nobody can say who follows it: the last word counts.
     attached = follows(seen) or (seen.relation is Relation.UNKNOWN and not s.primary_works)
-    return (
-        InstanceState.UP
-        if instance.synchronized and attached and seen.status
-        else InstanceState.REJOINING
-    )
+    in_step = instance.synchronized
+    if s.capabilities.acknowledges and s.primary_works:
+        in_step = instance.name in s.record.sync_set
+    up = in_step and attached and seen.status is not None
+    return InstanceState.UP if up else InstanceState.REJOINING
 
 
 def _lag_seconds(seen: Observation) -> float | None:

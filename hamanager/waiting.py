@@ -55,6 +55,15 @@ def restarted(instance_name: str) -> Goal:
     return reached
 
 
+def ordered(number: int) -> Goal:
+    """That order was carried out or refused."""
+
+    def reached(view: ServiceView) -> bool:
+        return view.order_result is not None and view.order_result.number >= number
+
+    return reached
+
+
 class Display(Protocol):
     """Shows the progress; a context manager."""
 

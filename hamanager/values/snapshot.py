@@ -99,8 +99,6 @@ class ServerStatus:
     """Of a standby: the primary counts its acknowledgements, each of which means "on my disk"."""
     empty: bool = False
     """It holds no data of the service at all."""
-    warnings: tuple[str, ...] = ()
-    """Sentences for people about this server: shown in `info`, never decided upon."""
     believes_in: str | None = None
     """`host:port` of the primary this server knows of (engines that elect by themselves)."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -122,6 +120,8 @@ class Observation:
     excess: str = ""
     """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
     memory_used_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    """Sentences for people: shown in `info` and noted in the history, never decided upon."""
 
     @property
     def alive(self) -> bool:

@@ -25,6 +25,7 @@ from hamanager.keeping import (
 )
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.service import ServiceRecord, Wish
+from hamanager.values.settings import Settings
 from tests.unit.fakes import MB, NOW, SECRET, FakeRuntime, commands, instance
 
 
@@ -65,7 +66,7 @@ def texts(store: MemoryStore, name: str = "db") -> list[str]:
 
 
 def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: WatchedStore) -> None:
-    do.create("db", "redis", 2, 500 * MB, None, 5.0)
+    do.create("db", "redis", 2, 500 * MB, None, Settings(down_after_seconds=5.0))
     assert store.written == [secrets_key("db"), wish_key("db")]
     assert wish(store) == Wish(
         name="db",
@@ -113,9 +114,18 @@ def test_create_twice_changes_nothing(do: Commands, store: WatchedStore) -> None
         (("db", "redis", 0), "a redis service can have 1, 2 or 3 instances, not 0"),
         (("db", "redis", 1, 32 * MB), "redis needs at least 64MB of memory per instance, not 32MB"),
         (("db", "redis", 1, 1), "memory must be from 32M to 64G, not 1"),
-        (("db", "redis", 1, None, None, 0.0), "down-after takes seconds above 0, not 0"),
-        (("db", "redis", 1, None, None, float("nan")), "down-after takes seconds above 0, not nan"),
-        (("db", "redis", 1, None, None, 1e9), "down-after takes at most an hour"),
+        (
+            ("db", "redis", 1, None, None, Settings(down_after_seconds=0.0)),
+            "down-after takes seconds above 0, not 0",
+        ),
+        (
+            ("db", "redis", 1, None, None, Settings(down_after_seconds=float("nan"))),
+            "down-after takes seconds above 0, not nan",
+        ),
+        (
+            ("db", "redis", 1, None, None, Settings(down_after_seconds=1e9)),
+            "down-after takes at most a day",
+        ),
     ],
 )
 def test_a_service_that_cannot_be(

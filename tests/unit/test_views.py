@@ -219,11 +219,34 @@ def test_the_stable_json() -> None:
             "to": "db.0",
             "seconds": 0.131,
             "lost": "nothing",
+            "forced": False,
         },
         "created_at": NOW,
         "topology": "primary-standby",
         "destroying": False,
-        "kept": [{"instance": "db.1", "volume": "v1", "at": NOW, "reason": "it was primary"}],
+        "kept": [
+            {
+                "instance": "db.1",
+                "volume": "v1",
+                "at": NOW,
+                "reason": "it was primary",
+                "writes": "",
+                "unacknowledged": False,
+            }
+        ],
+        "durability": {
+            "mode": "availability",
+            "synchronized": None,
+            "lost_at": None,
+            "note": "replication is asynchronous: a failure may lose the last moment's writes",
+        },
+        "down_after_seconds": 3.0,
+        "failover_period_seconds": 60.0,
+        "allow_drills": False,
+        "paused": False,
+        "last_switchover": None,
+        "last_resorts": [],
+        "order_result": None,
     }
     assert second == {
         "name": "db.1",
@@ -243,6 +266,9 @@ def test_the_stable_json() -> None:
         "memory": {"reserved_bytes": None, "used_bytes": None},
         "restarting": False,
         "detail": "",
+        "synchronized": None,
+        "excess": "",
+        "warnings": [],
         "facts": {},
     }
     shown = ServiceView.model_validate(json.loads(view(seen).model_dump_json(by_alias=True)))

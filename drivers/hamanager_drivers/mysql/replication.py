@@ -146,7 +146,7 @@ def take_writes(session: Session, target: Target, awaits: int) -> str:
                     " must be applied first"
                 )
             stop_replicating(session, target)
-        session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
+        semisync.cease(session)
         semisync.require(session, awaits)
         session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
     if has_source(server):

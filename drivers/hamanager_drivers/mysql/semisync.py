@@ -34,6 +34,13 @@ def require(session: Session, awaits: int) -> None:
     session.run("SET GLOBAL rpl_semi_sync_source_enabled = ON")
 
 
+def cease(session: Session) -> None:
+    """A server that leads, or that nobody counts on yet: no acknowledgements, and a relay log that
+    is not synced with each event, which would keep a standby from ever catching up."""
+    session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
+    session.rows("SET GLOBAL sync_relay_log = %s", LAZY_SYNC)
+
+
 def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
     """Turn a standby's acknowledgements on or off; before the first one its relay log is synced
     with every event, so that an acknowledgement means "on this disk".

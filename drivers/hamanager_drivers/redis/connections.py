@@ -99,3 +99,11 @@ def info(client: redis.Redis) -> dict[str, Any]:
     """INFO as a flat dictionary."""
     answer: dict[str, Any] = client.info()
     return answer
+
+
+def cut_clients(pipe: redis.client.Pipeline) -> None:
+    """Applications reconnect and ask again who is primary; the manager's own stay."""
+    for kind in ("normal", "pubsub"):
+        pipe.execute_command(  # type: ignore[no-untyped-call]
+            "CLIENT", "KILL", "TYPE", kind, "USER", "default", "SKIPME", "yes"
+        )

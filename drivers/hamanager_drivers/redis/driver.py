@@ -10,8 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-import redis
-
 from hamanager.contracts.driver import HandOver, LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
@@ -20,12 +18,17 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis import config
-from hamanager_drivers.redis.connections import TIMEOUT_SECONDS, Connections, info, told_apart
+from hamanager_drivers.redis.connections import (
+    TIMEOUT_SECONDS,
+    Connections,
+    cut_clients,
+    info,
+    told_apart,
+)
+from hamanager_drivers.redis.handover import hand_over
 from hamanager_drivers.redis.lag import OffsetHistory
 from hamanager_drivers.redis.status import beyond, covers, relate, server_status
 from hamanager_drivers.redis.writer import RedisWriter
-
-HAND_OVER_SECONDS = 5.0
 
 
 class RedisDriver:
@@ -175,7 +178,7 @@ class RedisDriver:
         with told_apart(target):
             pipe = self._connections.manager(service, target).pipeline(transaction=True)
             pipe.replicaof(*config.NOWHERE)
-            _cut_clients(pipe)
+            cut_clients(pipe)
             pipe.execute()
 
     def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
@@ -185,34 +188,15 @@ class RedisDriver:
     def hand_over(
         self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
     ) -> str:
-        """FAILOVER TO, watched to its end; it answers at once and works in the background. There
-        are no long transactions to wait for."""
-        with told_apart(target):
-            leads = info(self._connections.manager(service, target))["role"] == "master"
-        if leads:
-            return f"{target.name} took over already"
-        self.require(service, target, terms.awaits)
-        terms.before_promotion()
-        began = time.monotonic()
-        with told_apart(primary):
-            client = self._connections.manager(service, primary)
-            client.execute_command(  # type: ignore[no-untyped-call]
-                "FAILOVER", "TO", target.host, target.port, "TIMEOUT", int(HAND_OVER_SECONDS * 1000)
-            )
-            deadline = time.monotonic() + HAND_OVER_SECONDS + 1
-            while info(client).get("master_failover_state") != "no-failover":
-                if time.monotonic() > deadline:
-                    raise ServerError(f"{primary.name} is still handing over to {target.name}")
-                time.sleep(0.005)
-            if info(client)["role"] == "master":
-                raise ServerError(
-                    f"{target.name} did not catch up with {primary.name} within"
-                    f" {HAND_OVER_SECONDS:g} s: nothing was changed"
-                )
-            pipe = client.pipeline(transaction=True)
-            _cut_clients(pipe)
-            pipe.execute()
-        return f"no writes for {time.monotonic() - began:.3f} s, none lost"
+        """Pause writes, compare offsets, change the roles; there are no long transactions."""
+        return hand_over(
+            self._connections,
+            service,
+            target,
+            primary,
+            terms,
+            lambda: self.require(service, target, terms.awaits),
+        )
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002
         """The primary keeps no list of standbys: it is enough that this one stops following."""
@@ -243,7 +227,7 @@ class RedisDriver:
                 return
             pipe = client.pipeline(transaction=True)
             pipe.replicaof("NO", "ONE")
-            _cut_clients(pipe)
+            cut_clients(pipe)
             pipe.execute()
             if info(client)["role"] != "master":
                 raise ServerError(f"{target.name} did not become primary")
@@ -258,12 +242,4 @@ class RedisDriver:
             f"at least {missing} bytes of its replication stream"
             if missing
             else "none seen; replication is asynchronous, so the last moment's writes may be"
-        )
-
-
-def _cut_clients(pipe: redis.client.Pipeline) -> None:
-    """Applications reconnect and ask again who is primary; the manager's own stay."""
-    for kind in ("normal", "pubsub"):
-        pipe.execute_command(  # type: ignore[no-untyped-call]
-            "CLIENT", "KILL", "TYPE", kind, "USER", "default", "SKIPME", "yes"
         )

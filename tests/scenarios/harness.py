@@ -1,0 +1,226 @@
+"""One failure on a real service: a writer all along, a second look at who takes writes, a result.
+
+Each scenario ends healthy at full size, with nothing lost where that is promised, and never with
+two servers that both took writes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+from hamanager.errors import HamanagerError, ServerError
+from hamanager.faults import Faults
+from hamanager.stage import Stage, wait_for
+from hamanager.values.service import Target
+from hamanager.values.snapshot import Role
+from hamanager.workload import Acknowledged, LoadWriter
+from hamanager_drivers.registry import load_drivers
+
+SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
+LOSSLESS = ("mysql", "mongodb")
+"""Engines that promise not to lose an acknowledged write; of Redis the loss is measured."""
+WHOLE_SECONDS = 150.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass
+class Result:
+    """A line of the table."""
+
+    scenario: str
+    engine: str
+    passed: bool = False
+    acknowledged: int = 0
+    lost: int | None = None
+    longest_gap_seconds: float | None = None
+    whole_seconds: float | None = None
+    """From the (last) fault to full health."""
+    note: str = ""
+
+
+RESULTS: list[Result] = []
+
+
+class Watch(threading.Thread):
+    """Asks every server again and again whether it takes writes, with connections of its own."""
+
+    def __init__(self, stage: Stage, service: str) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._stage, self._service = stage, service
+        self._driver = load_drivers()[stage.context(service).engine]
+        self._stopping = threading.Event()
+        self.duplicates: list[tuple[str, ...]] = []
+
+    def run(self) -> None:
+        """The thread's life."""
+        before: tuple[str, ...] = ()
+        while not self._stopping.wait(LOOK_SECONDS):
+            leading = tuple(t.name for t in self._stage.members(self._service) if self._leads(t))
+            # The servers are asked one after the other: a change of primary may fall in between.
+            if len(leading) > 1 and leading == before:
+                self.duplicates.append(leading)
+            before = leading
+        for target in self._stage.members(self._service):
+            self._driver.forget(target)
+
+    def _leads(self, target: Target) -> bool:
+        try:
+            context = self._stage.context(self._service)
+            return self._driver.probe(context, target).role is Role.PRIMARY
+        except ServerError:
+            return False
+
+    def stop(self) -> None:
+        """End, and wait for the end."""
+        self._stopping.set()
+        self.join(20)
+
+
+class Scenario:
+    """Use as a context manager around the failure."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        engine: str,
+        name: str,
+        *,
+        instances: int | None = None,
+        options: tuple[str, ...] = (),
+        pause_seconds: float = 0.002,
+        lossless: bool | None = None,
+        service: str = "db",
+    ) -> None:
+        self.stage = stage
+        self.engine = engine
+        self.service = service
+        self.size = instances or SIZES[engine]
+        self.result = Result(name, engine)
+        self.lossless = engine in LOSSLESS if lossless is None else lossless
+        self.faults = Faults(stage.docker, stage.manager_id)
+        self.faulted_at = 0.0
+        """Monotonic seconds of the last fault."""
+        self.writer_cut_off = False
+        """The fault concerns the writer, too: its gap says nothing about the service."""
+        self.writer: LoadWriter
+        self._options = options
+        self._pause_seconds = pause_seconds
+        self._watch: Watch
+
+    def __enter__(self) -> Scenario:
+        RESULTS.append(self.result)
+        self.stage.command(
+            "create",
+            self.service,
+            "--engine",
+            self.engine,
+            "--instances",
+            str(self.size),
+            *self._options,
+        )
+        self.stage.wait_for_state(self.service, "running", 180, self.size)
+        self.writer = self.stage.start_writer(self.service, self._pause_seconds)
+        self._watch = Watch(self.stage, self.service)
+        self._watch.start()
+        wait_for("writes", 10, lambda: len(self.writer.acknowledged()) > 50)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.faults.heal()
+            if error is None:
+                self._finish()
+        finally:
+            self._watch.stop()
+            self.writer.stop()
+            self.stage.run("destroy", self.service, "--yes")
+
+    def _finish(self) -> None:
+        self.wait_whole()
+        result = self.result
+        result.whole_seconds = time.monotonic() - self.faulted_at
+        self.wait_for_write(from_now=True)
+        self.writer.stop()
+        written = self.writer.acknowledged()
+        result.acknowledged = len(written)
+        result.lost = self.stage.lost(self.service, self.writer)
+        times = [write.at for write in written]
+        gaps = [b - a for a, b in pairwise(times) if b > self.faulted_at]
+        if not self.writer_cut_off:
+            result.longest_gap_seconds = max(gaps, default=None)
+        assert not self._watch.duplicates, f"two took writes: {self._watch.duplicates[:3]}"
+        if self.lossless:
+            assert result.lost == 0, f"{result.lost} acknowledged writes are gone"
+        result.passed = True
+
+    # --- What scenarios are made of ----------------------------------------------------------
+
+    def fault(self, inject: Callable[[], object]) -> None:
+        """Inject it; gaps and recovery are counted from here."""
+        self.faulted_at = time.monotonic()
+        inject()
+
+    @property
+    def primary(self) -> str:
+        """The primary on record."""
+        return self.stage.primary(self.service).name
+
+    @property
+    def standby(self) -> str:
+        """The standby with the lowest number."""
+        return next(t.name for t in self.stage.members(self.service) if t.name != self.primary)
+
+    def port(self, instance: str) -> int:
+        """Where it is published."""
+        return next(t.port for t in self.stage.members(self.service) if t.name == instance)
+
+    def info(self) -> Any:
+        """What `info` shows."""
+        return self.stage.ask("info", self.service)
+
+    def wait_whole(self, seconds: float = WHOLE_SECONDS) -> Any:
+        """Until the service is healthy at its full size."""
+        return self.stage.wait_for_state(self.service, "running", seconds, self.size)
+
+    def wait_for_write(
+        self, *, not_on: str = "", seconds: float = 40, from_now: bool = False
+    ) -> Acknowledged:
+        """The first write after the fault (or from now on) on another instance."""
+        after = time.monotonic() if from_now else self.faulted_at
+        accepted = self.writer.wait_for_write(after=after, not_on=not_on, timeout_seconds=seconds)
+        assert accepted is not None, f"no write on another than {not_on} within {seconds:g} s"
+        return accepted
+
+    def wait_for_history(self, words: str, seconds: float = 30) -> None:
+        """Until an entry says so."""
+        wait_for(f"the history to say '{words}'", seconds, lambda: self.history_says(words))
+
+    def history_says(self, words: str) -> bool:
+        """Whether an entry holds these words."""
+        return any(words in e["text"] for e in self.stage.ask("history", self.service) or [])
+
+    def writes_in(self, seconds: float) -> int:
+        """How many writes are acknowledged from now on in that time."""
+        before = len(self.writer.acknowledged())
+        time.sleep(seconds)
+        return len(self.writer.acknowledged()) - before
+
+    def expect_no_failover(self, seconds: float) -> None:
+        """For so long nobody takes the primary's place."""
+        primary = self.primary
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.primary != primary:
+                raise HamanagerError(f"{self.primary} took the place of {primary}")
+            time.sleep(0.2)

@@ -1,0 +1,205 @@
+"""The primary fails, in every way that containers can."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hamanager.errors import ServerError
+from hamanager.stage import Stage, wait_for
+from hamanager_drivers.mysql.connections import Connections
+from tests.scenarios.conftest import ENGINES
+from tests.scenarios.harness import Scenario
+from tests.support.volumes import empty_volume
+
+EVERY = pytest.mark.parametrize("engine", ENGINES)
+PROMOTED = pytest.mark.parametrize("engine", ["mysql", "redis"])
+MYSQL = pytest.mark.parametrize("engine", ["mysql"])
+long = pytest.mark.long
+
+
+@EVERY
+@long
+def test_killed_at_full_speed(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary killed, at full speed", pause_seconds=0.0) as run:
+        old = run.primary
+        time.sleep(1)
+        run.fault(lambda: run.faults.kill(old))
+        run.wait_for_write(not_on=old, seconds=10)
+
+
+def hang(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary hangs 10 s, then wakes") as run:
+        old = run.primary
+        run.fault(lambda: run.faults.hang(old))
+        accepted = run.wait_for_write(not_on=old)
+        if engine != "mongodb":
+            assert accepted.at - run.faulted_at > 3, "silence was taken for death"
+        time.sleep(max(0.0, run.faulted_at + 10 - time.monotonic()))
+        run.faults.wake(old)
+        assert run.primary == accepted.instance
+
+
+def test_hangs_and_wakes(stage: Stage) -> None:
+    """Its process is stopped: it is fenced before anybody takes its place."""
+    hang(stage, "mysql")
+
+
+@long
+@pytest.mark.parametrize("engine", ["redis", "mongodb"])
+def test_hangs_and_wakes_too(stage: Stage, engine: str) -> None:
+    hang(stage, engine)
+
+
+@EVERY
+@long
+def test_hangs_for_a_moment(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary hangs 1.5 s: no fail-over") as run:
+        old = run.primary
+        run.fault(lambda: run.faults.hang(old))
+        time.sleep(1.5)
+        run.faults.wake(old)
+        run.expect_no_failover(5)
+        run.wait_for_write()
+
+
+@EVERY
+@long
+def test_cut_off_from_everyone(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary cut off from everyone 10 s") as run:
+        old = run.primary
+        run.fault(lambda: run.faults.cut_off(old))
+        run.wait_for_write(not_on=old)
+        time.sleep(max(0.0, run.faulted_at + 10 - time.monotonic()))
+        run.faults.reconnect(old)
+
+
+@EVERY
+@long
+def test_cut_off_from_the_manager_only(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary cut off from the manager only") as run:
+        run.writer_cut_off = True  # it runs where the manager runs
+        run.fault(lambda: run.faults.cut_manager(run.port(run.primary)))
+        wait_for(
+            "the manager to say that it is the one cut off",
+            15,
+            lambda: "does not answer the manager" in run.info()["message"],
+        )
+        run.expect_no_failover(10)
+        run.faults.heal()
+        run.wait_for_write(from_now=True)
+
+
+@PROMOTED
+@long
+def test_cut_off_from_the_standby_only(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary cut off from the standby only") as run:
+        standby = run.standby
+        run.fault(lambda: run.faults.cut_link(standby, run.port(run.primary)))
+        run.expect_no_failover(10)
+        assert run.writes_in(1) > 0
+        if engine == "mysql":
+            assert "next failure may lose" in run.info()["durability"]["note"]
+        run.faults.heal()
+
+
+@MYSQL
+@long
+def test_strict_waits_for_its_standby(stage: Stage, engine: str) -> None:
+    options = ("--durability", "strict")
+    with Scenario(stage, engine, "strict: cut off from the standby, waits", options=options) as run:
+        standby = run.standby
+        run.fault(lambda: run.faults.cut_link(standby, run.port(run.primary)))
+        time.sleep(3)
+        assert run.writes_in(6) == 0
+        run.faults.heal()
+        run.wait_for_write(from_now=True)
+
+
+@PROMOTED
+def test_restarted_by_somebody_else(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary crashed and restarted by somebody else") as run:
+        old = run.primary
+        run.fault(lambda: run.faults.restart(old))
+        run.wait_for_write()
+
+
+@MYSQL
+@long
+def test_out_of_connections(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary out of connections: alive") as run:
+        driver, context = stage.driver("db"), stage.context("db")
+        held = []
+        run.fault(lambda: None)
+        try:
+            for _ in range(400):
+                held.append(driver.open_writer(context, stage.primary("db"), 2))
+        except ServerError:
+            pass
+        run.expect_no_failover(8)
+        for client in held:
+            client.close()
+        run.wait_for_write()
+
+
+@EVERY
+@long
+def test_very_slow(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary slow: 5 % of a CPU for 10 s") as run:
+        run.fault(lambda: run.faults.slow(run.primary))
+        time.sleep(10)
+        run.faults.heal()
+        run.wait_for_write(from_now=True)
+
+
+@MYSQL
+def test_returns_with_what_nobody_else_has(stage: Stage, engine: str) -> None:
+    """A write that waits for its standby when the primary dies was never acknowledged."""
+    with Scenario(stage, engine, "primary returns with errant writes") as run:
+        old, standby = run.primary, run.standby
+        run.faults.cut_link(standby, run.port(old))
+        before = len(run.writer.acknowledged())
+        time.sleep(0.7)  # less than a lost link needs to be noticed: the writes wait now
+        assert len(run.writer.acknowledged()) - before < 200
+        run.fault(lambda: run.faults.kill(old))
+        run.wait_for_write(not_on=old)
+        run.faults.heal()
+        run.wait_whole()
+        [kept] = run.info()["kept"]
+        assert kept["instance"] == old
+        assert kept["unacknowledged"]
+        assert ":" in kept["writes"], "a GTID set"
+        assert run.history_says(kept["writes"])
+
+
+@PROMOTED
+@long
+def test_returns_empty(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "primary killed and returns empty") as run:
+        old = run.primary
+        record = stage.record("db").instance(old)
+        assert record is not None
+        stage.kill_daemon()
+        run.fault(lambda: run.faults.kill(old))
+        empty_volume(stage, old)
+        stage.container(old).start()
+        stage.start_daemon()
+        run.wait_for_write(not_on=old)
+
+
+@MYSQL
+def test_hung_and_woken_without_being_killed(stage: Stage, engine: str) -> None:
+    """A primary that the manager could not kill: it waits for a standby that has left it, so it
+    acknowledges nothing, and it refuses writes as soon as it is seen."""
+    with Scenario(stage, engine, "primary hangs, promoted past, wakes") as run:
+        old = run.primary
+        run.fault(lambda: run.faults.hang(old))
+        run.wait_for_write(not_on=old)
+        run.faults.wake(old)
+        run.wait_whole()
+        connections = Connections()
+        target = next(t for t in stage.members("db") if t.name == old)
+        with connections.session(stage.context("db"), target) as session:
+            assert session.row("SELECT @@super_read_only AS ro")["ro"]
+        connections.forget(target)

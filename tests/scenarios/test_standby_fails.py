@@ -1,0 +1,186 @@
+"""The standby fails: writes go on (or wait, in strict mode), and no stale one is promoted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hamanager.stage import Stage, wait_for
+from hamanager_drivers.mysql.connections import Connections
+from tests.scenarios.conftest import ENGINES
+from tests.scenarios.harness import Scenario
+from tests.support.volumes import truncate_newest
+
+EVERY = pytest.mark.parametrize("engine", ENGINES)
+MYSQL = pytest.mark.parametrize("engine", ["mysql"])
+long = pytest.mark.long
+
+
+@EVERY
+@long
+def test_killed(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "standby killed: writes go on") as run:
+        run.fault(lambda: run.faults.kill(run.standby))
+        assert run.writes_in(3) > 10
+        run.expect_no_failover(2)
+
+
+@MYSQL
+def test_killed_in_strict_mode(stage: Stage, engine: str) -> None:
+    options = ("--durability", "strict")
+    with Scenario(stage, engine, "strict: standby killed: writes wait", options=options) as run:
+        standby = run.standby
+        stage.command("pause", "db")
+        run.fault(lambda: run.faults.kill(standby))
+        time.sleep(0.5)
+        assert run.writes_in(2) == 0
+        stage.command("resume", "db")
+        run.wait_for_write(seconds=60)
+
+
+@EVERY
+@long
+def test_hangs(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "standby hangs 8 s") as run:
+        standby = run.standby
+        run.fault(lambda: run.faults.hang(standby))
+        time.sleep(8)
+        assert run.writes_in(1) > 0
+        run.faults.wake(standby)
+
+
+@EVERY
+@long
+def test_cut_off(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "standby cut off 8 s") as run:
+        standby = run.standby
+        run.fault(lambda: run.faults.cut_off(standby))
+        time.sleep(8)
+        assert run.writes_in(1) > 0
+        run.faults.reconnect(standby)
+
+
+@MYSQL
+@long
+def test_applier_behind_when_the_primary_dies(stage: Stage, engine: str) -> None:
+    """What it has received and not applied is applied before it leads."""
+    with Scenario(stage, engine, "standby lags, then the primary is killed") as run:
+        old = run.primary
+        on_server(stage, run.standby, "STOP REPLICA SQL_THREAD")
+        time.sleep(0.8)
+        run.fault(lambda: run.faults.kill(old))
+        run.wait_for_write()
+
+
+@MYSQL
+@long
+def test_applier_broken_by_a_conflict(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "standby's applier broken by a conflict") as run:
+        run.fault(lambda: None)
+        on_server(
+            stage,
+            run.standby,
+            "SET GLOBAL super_read_only = OFF",
+            "SET SESSION sql_log_bin = 0",
+            "CREATE TABLE hamanager.conflict (n INT PRIMARY KEY)",
+            "SET GLOBAL super_read_only = ON",
+        )
+        on_server(stage, run.primary, "CREATE TABLE hamanager.conflict (n INT PRIMARY KEY)")
+        run.wait_for_history("rebuild", 60)
+
+
+@MYSQL
+def test_written_to(stage: Stage, engine: str) -> None:
+    """Somebody with the manager's rights writes to the standby."""
+    with Scenario(stage, engine, "somebody writes to the standby") as run:
+        standby = run.standby
+        run.fault(lambda: None)
+        on_server(
+            stage,
+            standby,
+            "SET GLOBAL super_read_only = OFF",
+            "CREATE TABLE hamanager.errant (n INT PRIMARY KEY)",
+            "SET GLOBAL super_read_only = ON",
+        )
+        run.wait_for_history("it alone has")
+        assert run.primary != standby
+        run.wait_whole()
+        [kept] = run.info()["kept"]
+        assert (kept["instance"], kept["unacknowledged"]) == (standby, False)
+        assert kept["writes"]
+
+
+@MYSQL
+@long
+def test_relay_log_torn(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "standby's relay log torn") as run:
+        standby = run.standby
+        stage.command("pause", "db")
+        on_server(stage, standby, "STOP REPLICA SQL_THREAD")
+        time.sleep(0.5)
+        run.fault(lambda: run.faults.kill(standby))
+        truncate_newest(stage, standby, "mysql/relay.[0-9]*", 700)
+        stage.command("resume", "db")
+        run.wait_whole()
+        run.wait_for_write()
+
+
+@EVERY
+@long
+def test_killed_while_it_is_seeded(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "new standby killed while it is seeded", instances=1) as run:
+        stage.fill("db", 200_000_000)
+        size = {"mysql": 2, "redis": 2, "mongodb": 3}[engine]
+        stage.command("scale", f"db:instances={size}", "--no-wait")
+        wait_for_copy(run)
+        run.fault(lambda: run.faults.kill("db.1"))
+        run.size = size
+        run.wait_whole(180)
+
+
+@pytest.mark.parametrize("engine", ["mysql", "redis"])
+@long
+def test_donor_killed_while_seeding(stage: Stage, engine: str) -> None:
+    with Scenario(stage, engine, "donor killed while seeding", instances=1) as run:
+        stage.fill("db", 200_000_000)
+        stage.command("scale", "db:instances=2", "--no-wait")
+        wait_for_copy(run)
+        run.fault(lambda: run.faults.kill("db.0"))
+        run.size = 2
+        run.wait_whole(180)
+
+
+@MYSQL
+def test_dies_just_before_the_primary(stage: Stage, engine: str) -> None:
+    """The double failure: the standby is stale by 200 ms of acknowledged writes. It is not
+    promoted, `info` says why and what it would cost, and with the primary all comes back."""
+    with Scenario(stage, engine, "standby dies 200 ms before the primary") as run:
+        old, standby = run.primary, run.standby
+        run.faults.kill(standby)
+        time.sleep(0.2)
+        run.fault(lambda: run.faults.kill(old))
+        run.wait_for_history("no standby")
+        run.wait_for_write()
+        assert run.primary == old
+
+
+def wait_for_copy(run: Scenario) -> None:
+    """Until a copy has begun and is under way for a moment."""
+    words = "begin to copy" if run.engine == "mysql" else "a standby of"
+    wait_for(
+        "the copy",
+        60,
+        lambda: any(words in e.text for e in run.stage.store.history("db")),
+    )
+    time.sleep(0.3)
+
+
+def on_server(stage: Stage, instance: str, *statements: str) -> None:
+    """Run statements with the manager's rights."""
+    target = next(t for t in stage.members("db") if t.name == instance)
+    connections = Connections()
+    with connections.session(stage.context("db"), target) as session:
+        for statement in statements:
+            session.run(statement)
+    connections.forget(target)

@@ -94,6 +94,16 @@ class Stage:
         self._daemon.kill()
         self._daemon.wait(10)
 
+    def suspend_daemon(self) -> None:
+        """SIGSTOP."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP)
+
+    def continue_daemon(self) -> None:
+        """SIGCONT."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGCONT)
+
     def daemon_log(self) -> str:
         """All that the daemon has printed."""
         return (self.home / "serve.log").read_text()

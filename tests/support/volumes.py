@@ -14,33 +14,48 @@ def volume_of(container: Container) -> str:
     return str(name)
 
 
-def empty_volume(stage: Stage, instance: str) -> None:
-    """Delete everything on the disk of an instance that does not run."""
+def on_volume(stage: Stage, instance: str, script: str) -> str:
+    """Run a script in the data directory of an instance that does not run; what it printed."""
     image = resolve_image(stage.docker, "redis", None)
-    stage.docker.containers.run(
-        image,
-        ["/bin/sh", "-c", "rm -rf /data/* /data/.[!.]*"],
-        entrypoint=[],
-        user="0",
-        volumes={volume_of(stage.container(instance)): {"bind": "/data", "mode": "rw"}},
-        remove=True,
-    )
-
-
-def truncate_newest(stage: Stage, instance: str, pattern: str, cut_bytes: int) -> str:
-    """Tear the newest file of that pattern below the data directory, of an instance that does not
-    run: its last bytes had not reached the disk."""
-    image = resolve_image(stage.docker, "redis", None)
-    script = (
-        f"cd /data && f=$(ls {pattern} | sort | tail -1) && size=$(stat -c %s $f)"
-        f" && truncate -s $((size > {cut_bytes} ? size - {cut_bytes} : 4)) $f && echo $f $size"
-    )
     printed: bytes = stage.docker.containers.run(
         image,
-        ["/bin/sh", "-c", script],
+        ["/bin/sh", "-ec", f"cd /data; {script}"],
         entrypoint=[],
         user="0",
         volumes={volume_of(stage.container(instance)): {"bind": "/data", "mode": "rw"}},
         remove=True,
     )
     return printed.decode().strip()
+
+
+def empty_volume(stage: Stage, instance: str) -> None:
+    """Everything on its disk is gone."""
+    on_volume(stage, instance, "rm -rf ./* ./.[!.]*")
+
+
+def break_data(stage: Stage, instance: str) -> None:
+    """Its server cannot start any more, until `mend_data`."""
+    on_volume(
+        stage,
+        instance,
+        "for d in mysql mongodb; do [ -d $d ] || continue; mv $d $d.aside; touch $d; done",
+    )
+
+
+def mend_data(stage: Stage, instance: str) -> None:
+    """As it was before `break_data`."""
+    on_volume(
+        stage,
+        instance,
+        "for d in mysql mongodb; do [ -d $d.aside ] || continue; rm $d; mv $d.aside $d; done",
+    )
+
+
+def truncate_newest(stage: Stage, instance: str, pattern: str, cut_bytes: int) -> str:
+    """Tear the newest file of that pattern: its last bytes had not reached the disk."""
+    return on_volume(
+        stage,
+        instance,
+        f"f=$(ls {pattern} | sort | tail -1); size=$(stat -c %s $f);"
+        f" truncate -s $((size > {cut_bytes} ? size - {cut_bytes} : 4)) $f; echo $f $size",
+    )

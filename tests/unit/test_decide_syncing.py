@@ -1,0 +1,219 @@
+"""The rules about acknowledgements, orders and pauses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hamanager.values.decision import Action, Decision
+from hamanager.values.durability import Durability
+from hamanager.values.order import Order, OrderKind, OrderResult
+from hamanager.values.service import Failover
+from hamanager.values.snapshot import Observation, Relation, Role
+from tests.unit.test_decide import (
+    GONE,
+    LONG_SILENT,
+    NOW,
+    PROMOTED,
+    instance,
+    table,
+    up,
+)
+
+ACKNOWLEDGING = replace(PROMOTED, acknowledges=True)
+STRICT = {"durability": Durability.STRICT}
+SET = {"sync_set": ("db.1",), "guarded": True}
+
+
+def decided(
+    seen: dict[str, Observation],
+    candidates: tuple[str, ...] = (),
+    *,
+    record: dict[str, Any] | None = None,
+    **more: Any,
+) -> Decision:
+    return table(
+        seen, candidates, capabilities=ACKNOWLEDGING, record={**SET, **(record or {})}, **more
+    )
+
+
+def leads(awaits: int) -> Observation:
+    return up(Role.PRIMARY, awaits=awaits)
+
+
+ACKNOWLEDGES = up(acknowledges=True)
+
+
+def test_all_is_well() -> None:
+    assert decided({"db.0": leads(1), "db.1": ACKNOWLEDGES}).rule == "well"
+
+
+@pytest.mark.parametrize(
+    ("standby", "reason"),
+    [
+        pytest.param(GONE, "its process has ended", id="gone"),
+        pytest.param(LONG_SILENT, "no sign of life for 3.5 s", id="silent"),
+        pytest.param(
+            up(relation=Relation.DETACHED), "it does not replicate from db.0", id="detached"
+        ),
+        pytest.param(
+            up(link_up=False, link_age_seconds=4.0, relation=Relation.UNKNOWN),
+            "its link has been silent for 4.0 s",
+            id="its link is down",
+        ),
+    ],
+)
+def test_a_member_that_does_not_follow_leaves_unless_writes_are_to_wait(
+    standby: Observation, reason: str
+) -> None:
+    seen = {"db.0": leads(1), "db.1": standby}
+    decision = decided(seen)
+    assert (decision.action, decision.instance) == (Action.LEAVE_SYNC_SET, "db.1")
+    assert decision.reason == reason
+    assert decided(seen, wish=STRICT).action is not Action.LEAVE_SYNC_SET
+
+
+@pytest.mark.parametrize("relation", [Relation.DIVERGED, Relation.EMPTY])
+@pytest.mark.parametrize("wish", [{}, STRICT])
+def test_a_member_whose_data_are_not_what_they_were_leaves_in_any_mode(
+    relation: Relation, wish: dict[str, Any]
+) -> None:
+    seen = {"db.0": leads(1), "db.1": up(relation=relation, excess="x:1")}
+    assert decided(seen, wish=wish).action is Action.LEAVE_SYNC_SET
+
+
+def test_of_two_members_one_leaves_in_strict_mode_too() -> None:
+    seen = {"db.0": leads(2), "db.1": ACKNOWLEDGES, "db.2": GONE}
+    decision = decided(seen, record={"sync_set": ("db.1", "db.2")}, wish=STRICT)
+    assert (decision.action, decision.instance) == (Action.LEAVE_SYNC_SET, "db.2")
+
+
+def test_a_standby_that_follows_enters() -> None:
+    seen = {"db.0": leads(0), "db.1": up()}
+    decision = decided(seen, record={"sync_set": ()})
+    assert (decision.action, decision.instance) == (Action.JOIN_SYNC_SET, "db.1")
+    unproven = (instance("db.0"), instance("db.1", synchronized=False))
+    assert decided(seen, record={"sync_set": ()}, instances=unproven).action is (
+        Action.MARK_SYNCHRONIZED
+    )
+
+
+def test_a_member_that_was_restarted_acknowledges_again() -> None:
+    seen = {"db.0": leads(1), "db.1": up(acknowledges=False)}
+    assert decided(seen).action is Action.JOIN_SYNC_SET
+
+
+@pytest.mark.parametrize(
+    ("awaits", "members", "wish", "expected"),
+    [
+        (1, (), {}, True),
+        (0, ("db.1",), {}, True),
+        (2, ("db.1",), {}, True),
+        (1, ("db.1",), {}, False),
+        (0, (), STRICT, True),
+        (1, (), STRICT, False),
+        (0, (), {**STRICT, "instances": 1}, False),
+    ],
+)
+def test_the_primary_waits_for_whom_it_should(
+    awaits: int, members: tuple[str, ...], wish: dict[str, Any], expected: bool
+) -> None:
+    seen = {"db.0": leads(awaits), "db.1": up(acknowledges=bool(members))}
+    decision = decided(seen, record={"sync_set": members}, wish=wish)
+    assert (decision.action is Action.REQUIRE) is expected
+
+
+def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
+    seen = {"db.0": GONE, "db.1": up(link_up=False)}
+    assert decided(seen, ("db.1",)).action is Action.FAIL_OVER
+    broken = (instance("db.0", starts=4, started_at=NOW - 1), instance("db.1"))
+    decision = decided(
+        seen,
+        record={"sync_set": (), "sync_lost_at": NOW - 7},
+        instances=broken,
+        last_resorts=("db.1",),
+        shortfalls={"db.1": "at least 12 transactions"},
+    )
+    assert (decision.rule, decision.action) == ("no-safe-candidate", Action.WAIT)
+    assert decision.reason == (
+        "db.0: the runtime says that its process has ended; no standby is known to hold every"
+        " acknowledged write: db.1 may lack at least 12 transactions, all of them from the last"
+        " 7 s; `hamanager failover db --to db.1 --force` promotes db.1 and loses that"
+    )
+
+
+def test_whoever_may_have_taken_writes_is_waited_for() -> None:
+    begun = {"promoting": "db.1", "promoting_may_write": True}
+    seen = {"db.0": up(), "db.1": LONG_SILENT}
+    decision = decided(seen, record=begun, primary_has_all=True)
+    assert (decision.rule, decision.action) == ("primary-restarted", Action.WAIT)
+    assert "db.1 may have taken writes in term 3" in decision.reason
+
+
+FLAPPED = Failover(at=NOW - 20, from_instance="db.1", to_instance="db.0", seconds=1, lost="")
+
+
+@pytest.mark.parametrize(
+    ("primary", "period", "expected"),
+    [
+        (LONG_SILENT, 60.0, "flapping"),
+        (LONG_SILENT, 10.0, "primary-dead"),
+        (GONE, 60.0, "primary-dead"),
+    ],
+)
+def test_a_second_silent_failure_needs_proof(
+    primary: Observation, period: float, expected: str
+) -> None:
+    decision = decided(
+        {"db.0": primary, "db.1": up(link_up=False)},
+        ("db.1",),
+        record={"last_failover": FLAPPED},
+        wish={"failover_period_seconds": period},
+    )
+    assert decision.rule == expected
+
+
+def test_paused_nothing_is_done() -> None:
+    seen = {"db.0": GONE, "db.1": up(link_up=False)}
+    decision = decided(seen, ("db.1",), wish={"paused": True})
+    assert (decision.rule, decision.action) == ("paused", Action.WAIT)
+    assert "its process has ended" in decision.reason
+
+
+def order(kind: OrderKind, to: str | None = None, age: float = 1.0) -> dict[str, Any]:
+    return {"order": Order(number=4, kind=kind, asked_at=NOW - age, to=to)}
+
+
+WELL = {"db.0": leads(1), "db.1": ACKNOWLEDGES}
+DEAD = {"db.0": GONE, "db.1": up(link_up=False)}
+
+
+@pytest.mark.parametrize(
+    ("seen", "candidates", "wish", "action", "words"),
+    [
+        (WELL, ("db.1",), order(OrderKind.SWITCHOVER), Action.SWITCHOVER, "asked"),
+        (WELL, (), order(OrderKind.SWITCHOVER), Action.REFUSE, "no standby could take over"),
+        (WELL, ("db.1",), order(OrderKind.SWITCHOVER, "db.0"), Action.REFUSE, "primary already"),
+        (WELL, (), order(OrderKind.SWITCHOVER, "db.1"), Action.REFUSE, "not in step with db.0"),
+        (WELL, ("db.1",), order(OrderKind.SWITCHOVER, age=99), Action.REFUSE, "a minute ago"),
+        (DEAD, ("db.1",), order(OrderKind.SWITCHOVER), Action.REFUSE, "does not take writes"),
+        (WELL, ("db.1",), order(OrderKind.FAILOVER, "db.1"), Action.REFUSE, "takes writes"),
+        (DEAD, (), order(OrderKind.FAILOVER, "db.1"), Action.FAIL_OVER, "a person decided it"),
+        (WELL, ("db.1",), order(OrderKind.DISCARD), Action.DISCARD, "asked"),
+    ],
+)
+def test_orders(
+    seen: dict[str, Observation],
+    candidates: tuple[str, ...],
+    wish: dict[str, Any],
+    action: Action,
+    words: str,
+) -> None:
+    decision = decided(seen, candidates, wish=wish)
+    assert decision.action is action
+    assert words in decision.reason
+    done = OrderResult(number=4, ok=False, text="", at=NOW)
+    again = decided(seen, candidates, wish=wish, record={"order_result": done})
+    assert again.action is not action or action is Action.FAIL_OVER

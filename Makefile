@@ -4,18 +4,21 @@
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench images docker venv clean
+.PHONY: help demo test scenarios check bench images docker venv clean
 
 BIN := .venv/bin
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: images ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE))
 
 test: images ## Run all tests
 	@exec $(BIN)/pytest $(ARGS)
+
+scenarios: images ## Run every failure on every engine and print a table; takes an hour
+	@exec $(BIN)/pytest tests/scenarios -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff check

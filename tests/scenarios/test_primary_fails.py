@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pymongo
 import pytest
 
 from hamanager.errors import ServerError
@@ -39,6 +40,18 @@ def hang(stage: Stage, engine: str) -> None:
         time.sleep(max(0.0, run.faulted_at + 10 - time.monotonic()))
         run.faults.wake(old)
         assert run.primary == accepted.instance
+        if engine == "mysql":
+            run.wait_whole()
+            assert refuses_writes(stage, old)
+
+
+def refuses_writes(stage: Stage, instance: str) -> bool:
+    target = next(t for t in stage.members("db") if t.name == instance)
+    connections = Connections()
+    with connections.session(stage.context("db"), target) as session:
+        refuses = bool(session.row("SELECT @@super_read_only AS ro")["ro"])
+    connections.forget(target)
+    return refuses
 
 
 def test_hangs_and_wakes(stage: Stage) -> None:
@@ -188,18 +201,39 @@ def test_returns_empty(stage: Stage, engine: str) -> None:
         run.wait_for_write(not_on=old)
 
 
-@MYSQL
-def test_hung_and_woken_without_being_killed(stage: Stage, engine: str) -> None:
-    """A primary that the manager could not kill: it waits for a standby that has left it, so it
-    acknowledges nothing, and it refuses writes as soon as it is seen."""
-    with Scenario(stage, engine, "primary hangs, promoted past, wakes") as run:
+@pytest.mark.parametrize("engine", ["mongodb"])
+@long
+def test_cut_off_from_its_set_and_written_to_without_a_majority(stage: Stage, engine: str) -> None:
+    """What was acknowledged by it alone is undone, and the files that hold it are named."""
+    with Scenario(stage, engine, "primary cut off from its set, w=1 writes undone") as run:
         old = run.primary
-        run.fault(lambda: run.faults.hang(old))
+        others = [t for t in stage.members("db") if t.name != old]
+        target = stage.primary("db")
+        password = stage.context("db").secrets["root_password"]
+        client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
+            target.host,
+            target.port,
+            directConnection=True,
+            username="root",
+            password=password,
+            timeoutMS=2000,
+        )
+        run.fault(lambda: run.faults.cut_link(old, others[0].port))
+        run.faults.cut_link(old, others[1].port)
+        for other in others:
+            run.faults.cut_link(other.name, target.port)
+        alone = client["hamanager_workload"]["alone"].with_options(
+            write_concern=pymongo.WriteConcern(w=1)
+        )
+        alone.insert_one({"_id": 1})
+        client.close()
         run.wait_for_write(not_on=old)
-        run.faults.wake(old)
+        run.faults.heal()
         run.wait_whole()
-        connections = Connections()
-        target = next(t for t in stage.members("db") if t.name == old)
-        with connections.session(stage.context("db"), target) as session:
-            assert session.row("SELECT @@super_read_only AS ro")["ro"]
-        connections.forget(target)
+        wait_for("the undone writes to be named", 40, lambda: bool(warnings(run)))
+        assert old in warnings(run)[0]
+        assert run.history_says("writes that no majority had were undone")
+
+
+def warnings(run: Scenario) -> list[str]:
+    return [w for i in run.info()["instances"] for w in i["warnings"]]

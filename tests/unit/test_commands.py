@@ -24,6 +24,8 @@ from hamanager.keeping import (
     wish_key,
 )
 from hamanager.stores.memory import MemoryStore
+from hamanager.values.durability import Durability
+from hamanager.values.order import OrderKind
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.settings import Settings
 from tests.unit.fakes import MB, NOW, SECRET, FakeRuntime, commands, instance
@@ -272,3 +274,46 @@ def test_the_record_is_the_loops_alone(do: Commands, store: WatchedStore) -> Non
     do.create("db", "redis")
     do.scale([ScaleRequest("db", 3)])
     assert load_record(store, "db") == (ServiceRecord(), 0)
+
+
+def test_settings_change_what_is_named_and_nothing_else(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis", settings=Settings(durability=Durability.STRICT))
+    do.change_settings("db", Settings(failover_period_seconds=0, allow_drills=True))
+    assert wish(store).durability is Durability.STRICT
+    assert (wish(store).failover_period_seconds, wish(store).allow_drills) == (0, True)
+    assert texts(store)[-1] == "set db failover_period_seconds=0.0 allow_drills=True"
+    before = wish(store)
+    for wrong, words in (
+        (Settings(), "nothing to set is named"),
+        (Settings(durability=Durability.MAJORITY), "redis has durability availability or strict"),
+        (Settings(failover_period_seconds=-1), "failover-period takes seconds from 0 on, not -1"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            do.change_settings("db", wrong)
+    assert wish(store) == before
+
+
+def test_an_engine_that_leaves_no_choice(do: Commands, store: WatchedStore) -> None:
+    with pytest.raises(UsageError, match="mongodb has durability majority, not strict"):
+        do.create("db", "mongodb", settings=Settings(durability=Durability.STRICT))
+    do.create("db", "mongodb")
+    assert wish(store).durability is Durability.MAJORITY
+
+
+def test_orders_are_numbered_and_checked(do: Commands, store: WatchedStore) -> None:
+    do.create("db", "redis")
+    with pytest.raises(NotFoundError, match="'db' has none yet"):
+        do.order("db", OrderKind.SWITCHOVER, "db.7")
+    with pytest.raises(UsageError, match="0 to 20 s, not 21"):
+        do.order("db", OrderKind.SWITCHOVER, patience_seconds=21)
+    assert wish(store).order is None
+    assert do.order("db", OrderKind.SWITCHOVER) == 1
+    assert do.order("db", OrderKind.DISCARD, "volume") == 2
+    order = wish(store).order
+    assert order is not None
+    assert (order.kind, order.to, order.asked_at) == (OrderKind.DISCARD, "volume", NOW)
+    do.pause("db", paused=True)
+    do.pause("db", paused=True)
+    assert texts(store)[-3:] == ["switchover db", "discard db to volume", "pause db"]
+    with pytest.raises(ConflictError, match="`hamanager resume db` first"):
+        do.order("db", OrderKind.SWITCHOVER)

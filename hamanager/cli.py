@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ from hamanager.cli_common import (
     open_client,
     settings_of,
 )
+from hamanager.drill.fault import Fault
 from hamanager.errors import UsageError
 from hamanager.grammar import check_service_name, parse_memory, parse_scale, service_of
 
@@ -269,6 +271,32 @@ def demo(
     from hamanager.demo import run_demo
 
     raise typer.Exit(run_demo(engine or []))
+
+
+@app.command()
+def drill(
+    name: NameArgument,
+    fault: Annotated[
+        Fault, typer.Option(help="What is done to the primary.", case_sensitive=False)
+    ],
+    rounds: Annotated[int, typer.Option(help="How often.", min=1)] = 1,
+    pause: Annotated[float, typer.Option(help="Seconds between rounds.", min=0)] = 2.0,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with timelines.", dir_okay=False)
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Break the primary of a service on purpose, and measure what clients notice.
+
+    \b
+    Example: hamanager drill db --fault kill --rounds 3 --report drill.html
+    Only services marked with `hamanager set db --allow-drills`.
+    """
+    check_service_name(name)
+    from hamanager.drill.command import run_command
+
+    with open_client() as client:
+        raise typer.Exit(run_command(client, name, fault, rounds, pause, report, output))
 
 
 # --- Helpers ------------------------------------------------------------------------------------

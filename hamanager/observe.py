@@ -57,6 +57,7 @@ class Observer:
         self._executor = executor
         self._under_way: dict[str, Future[_Look]] = {}
         self._silent_since: dict[str, float] = {}
+        """When the first question was asked that it has not answered since."""
         self._last_look: float | None = None
         self._rates = _Rates()
         self._memory: dict[str, tuple[float, int | None]] = {}
@@ -70,12 +71,13 @@ class Observer:
 
     def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
         """Ask every instance and the runtime."""
+        began = self._clock.monotonic()
         looks = self._look_at_all(service, record)
         now = self._clock.monotonic()
         if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
             self._silent_since.clear()
         self._last_look = now
-        seen = {name: self._observation(name, look, now) for name, look in looks.items()}
+        seen = {name: self._observation(name, look, began, now) for name, look in looks.items()}
         related = self._relate(record, seen)
         candidates, primary_has_all = self._rank(record, related)
         last_resorts, shortfalls = self._last_resorts(record, related, candidates)
@@ -87,13 +89,13 @@ class Observer:
         names = {instance.name for instance in record.instances}
         for gone in set(self._under_way) - names:
             del self._under_way[gone]
-        hung = set(self._under_way)
+        hung = set(self._under_way) | set(self._silent_since)
         for instance in record.instances:
             if instance.name not in self._under_way:
                 self._under_way[instance.name] = self._executor.submit(
                     self._look_at, service, instance
                 )
-        # One that hung last time must not slow down what is seen of the others.
+        # One that gave no answer last time must not slow down what is seen of the others.
         wait([f for name, f in self._under_way.items() if name not in hung], LOOK_SECONDS)
         wait([f for name, f in self._under_way.items() if name in hung], HUNG_LOOK_SECONDS)
         looks = {}
@@ -158,12 +160,12 @@ class Observer:
             sampled = self._memory[place.instance] = (now, self._runtime.memory_used(place))
         return sampled[1]
 
-    def _observation(self, name: str, look: _Look, now: float) -> Observation:
+    def _observation(self, name: str, look: _Look, began: float, now: float) -> Observation:
         alive = look.contact in (Contact.ANSWERS, Contact.BUSY)
         if alive:
             self._silent_since.pop(name, None)
         else:
-            self._silent_since.setdefault(name, now)
+            self._silent_since.setdefault(name, began)
         return Observation(
             process=look.process,
             contact=look.contact,

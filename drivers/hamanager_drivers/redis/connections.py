@@ -56,7 +56,8 @@ def connect(
         password=password,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), retries),
+        # A time-out is not tried again: it would take twice as long as it may.
+        retry=Retry(NoBackoff(), retries, supported_errors=(redis.ConnectionError,)),
         retry_on_error=[redis.ConnectionError] if retries else [],
         decode_responses=True,
         protocol=2,

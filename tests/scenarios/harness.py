@@ -96,6 +96,7 @@ class Scenario:
         pause_seconds: float = 0.002,
         lossless: bool | None = None,
         service: str = "db",
+        before_destroy: Callable[[], None] = lambda: None,
     ) -> None:
         self.stage = stage
         self.engine = engine
@@ -110,6 +111,7 @@ class Scenario:
         """The fault concerns the writer, too: its gap says nothing about the service."""
         self.writer: LoadWriter
         self._options = options
+        self._before_destroy = before_destroy
         self._pause_seconds = pause_seconds
         self._watch: Watch
 
@@ -144,6 +146,7 @@ class Scenario:
         finally:
             self._watch.stop()
             self.writer.stop()
+            self._before_destroy()
             self.stage.run("destroy", self.service, "--yes")
 
     def _finish(self) -> None:

@@ -11,7 +11,8 @@ from hamanager.errors import ServerError
 from hamanager.stage import Stage, wait_for
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
-from tests.scenarios.harness import Scenario
+from tests.scenarios.harness import SIZES, Scenario
+from tests.support.small_volumes import small_volumes
 from tests.support.volumes import empty_volume
 
 EVERY = pytest.mark.parametrize("engine", ENGINES)
@@ -237,3 +238,16 @@ def test_cut_off_from_its_set_and_written_to_without_a_majority(stage: Stage, en
 
 def warnings(run: Scenario) -> list[str]:
     return [w for i in run.info()["instances"] for w in i["warnings"]]
+
+
+@EVERY
+@long
+def test_disk_full(stage: Stage, engine: str) -> None:
+    """Whatever the engine does about it, wait, refuse or end itself: nothing is lost."""
+    let_go = small_volumes(stage, "db", SIZES[engine], "900m")
+    with Scenario(stage, engine, "primary's disk full for 8 s", before_destroy=let_go) as run:
+        old = run.primary
+        run.fault(lambda: run.faults.fill_disk(old))
+        time.sleep(8)
+        run.faults.free_disk(old)
+        run.wait_for_write(from_now=True, seconds=90)

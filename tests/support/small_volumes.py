@@ -1,40 +1,48 @@
-"""Data volumes that can be filled: small filesystems of their own, in memory."""
+"""Data volumes so small that they can be filled."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
+from docker.errors import APIError
+
+from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Place
 from hamanager.images import resolve_image
 from hamanager.runtimes.docker_names import Names
 from hamanager.stage import Stage
 
-MB = 1024**2
 
-
-def make_small_volumes(stage: Stage, service: str, instances: int, size_bytes: int) -> None:
-    """Make the data volumes of a service that does not exist yet.
-
-    A holder keeps them mounted: what lies in memory is gone when its last container stops. It
-    carries the service's labels, so `destroy` removes it and the volumes with the rest.
-    """
+def small_volumes(stage: Stage, service: str, instances: int, size: str) -> Callable[[], None]:
+    """Made beforehand, under the names that the instances of a new service will look for. They are
+    in memory, so a container keeps each mounted while its server is down, until the function that
+    is returned is called."""
     names = Names(stage.manager_id)
     image = resolve_image(stage.docker, "redis", None)
-    mounted = {}
-    for number in range(instances):
-        place = Place(service, f"{service}.{number}", number + 1)
+    holders = []
+    for index in range(instances):
+        place = Place(service, f"{service}.{index}", index + 1)
+        volume = names.volume(place)
         stage.docker.volumes.create(
-            names.volume(place),
-            driver="local",
-            driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={size_bytes}"},
+            volume,
+            driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={size}"},
             labels=names.labels(place),
         )
-        mounted[names.volume(place)] = {"bind": f"/held/{number}", "mode": "rw"}
-    labels = names.network_labels(service)
-    stage.docker.containers.run(
-        image,
-        ["/bin/sh", "-c", "while :; do sleep 60; done"],
-        name=f"{names.network(service)}-holder",
-        entrypoint=[],
-        volumes=mounted,
-        labels=labels,
-        detach=True,
-    )
+        holders.append(
+            stage.docker.containers.run(
+                image,
+                ["/bin/sh", "-c", "exec sleep 3600"],
+                entrypoint=[],
+                volumes={volume: {"bind": DATA_DIRECTORY, "mode": "rw"}},
+                labels={"hamanager.manager": stage.manager_id},
+                detach=True,
+            )
+        )
+
+    def let_go() -> None:
+        for holder in holders:
+            with contextlib.suppress(APIError):
+                holder.remove(force=True)
+
+    return let_go

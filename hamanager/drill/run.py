@@ -22,7 +22,6 @@ from hamanager.errors import HamanagerError
 from hamanager.faults import Faults
 from hamanager.output import summary
 from hamanager.values.durability import Durability
-from hamanager.values.service import KEPT_LIMIT
 from hamanager.views import ServiceView
 from hamanager.waiting import complete
 from hamanager.workload import LoadWriter
@@ -58,12 +57,6 @@ def refusal(view: ServiceView) -> str | None:
         return (
             f"'{name}' has one instance, and nobody could take over from it;"
             f" `hamanager scale {name}:instances=2` adds one; nothing was done"
-        )
-    if len(view.kept) >= KEPT_LIMIT and not any(kept.unacknowledged for kept in view.kept):
-        return (
-            f"'{name}' keeps {len(view.kept)} sets of data from former rebuilds, so another one"
-            f" might not be carried out; `hamanager discard {name} all` makes room; nothing was"
-            " done"
         )
     if not complete(view):
         return f"a drill begins with a healthy service, but {summary(view)}; nothing was done"

@@ -112,7 +112,7 @@ def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> De
 
 def _rebuild(s: Situation, instance: InstanceRecord, reason: str) -> Decision:
     """Rebuild it, unless that would set aside more data than there is room for."""
-    replaceable = any(kept.unacknowledged for kept in s.record.kept)
+    replaceable = not s.capabilities.acknowledges or any(k.unacknowledged for k in s.record.kept)
     if len(s.record.kept) < KEPT_LIMIT or replaceable:
         return do(Action.REBUILD, instance.name, reason)
     return do(

@@ -102,7 +102,9 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
         place = Place(ctx.wish.name, in_the_way.instance, in_the_way.generation)
         ctx.runtime.discard_volume(place)
         ctx.records.change(lambda r: r.letting_go([in_the_way]))
-        return f"{in_the_way.volume} held {in_the_way.writes}, which nobody was promised"
+        if in_the_way.unacknowledged:
+            return f"{in_the_way.volume} held {in_the_way.writes}, which nobody was promised"
+        return f"{in_the_way.volume} was the oldest of {KEPT_LIMIT}: {in_the_way.reason}"
 
     steps = [
         # It holds no copy from here on: nobody may count on it.
@@ -116,8 +118,10 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def _in_the_way(ctx: PlaybookContext) -> KeptData | None:
-    """The oldest data set aside that hold nothing anybody was promised, when there are many."""
-    kept = ctx.records.read().kept
+    """When there are many: the oldest data set aside that hold nothing anybody was promised; where
+    a standby is never known to hold everything, just the oldest."""
+    kept = sorted(ctx.records.read().kept, key=lambda k: k.at)
     if len(kept) < KEPT_LIMIT:
         return None
-    return next((k for k in sorted(kept, key=lambda k: k.at) if k.unacknowledged), None)
+    anything_goes = not ctx.driver.capabilities.acknowledges
+    return next((k for k in kept if k.unacknowledged or anything_goes), None)

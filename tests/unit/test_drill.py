@@ -20,7 +20,6 @@ from hamanager.views import (
     DurabilityView,
     InstanceState,
     InstanceView,
-    KeptView,
     MemoryView,
     ServiceState,
     ServiceView,
@@ -240,9 +239,6 @@ def view(**changes: object) -> ServiceView:
     return ServiceView(**filled)  # type: ignore[arg-type]
 
 
-KEPT = KeptView(instance="db.0", volume="v", at=EPOCH, reason="it was primary")
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -252,7 +248,6 @@ KEPT = KeptView(instance="db.0", volume="v", at=EPOCH, reason="it was primary")
         ({"desired": DesiredView(instances=1, memory_bytes=None)}, "has one instance"),
         ({"desired": DesiredView(instances=3, memory_bytes=None)}, "begins with a healthy"),
         ({"state": ServiceState.DEGRADED}, "but db: degraded"),
-        ({"kept": [KEPT] * 5}, "`hamanager discard db all` makes room"),
     ],
 )
 def test_what_is_refused(changes: dict[str, object], words: str) -> None:
@@ -264,9 +259,6 @@ def test_what_is_refused(changes: dict[str, object], words: str) -> None:
 
 def test_what_is_not_refused() -> None:
     assert refusal(view()) is None
-    assert refusal(view(kept=[KEPT] * 4)) is None
-    unacknowledged = KEPT.model_copy(update={"unacknowledged": True})
-    assert refusal(view(kept=[KEPT] * 4 + [unacknowledged])) is None, "it makes room by itself"
 
 
 def test_who_promises_to_lose_nothing() -> None:

@@ -1,10 +1,11 @@
 # Everything runs from the virtual environment in .venv; each target sets up what it needs.
 #
-#   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images)
+#   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
+#   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check bench images docker venv clean
+.PHONY: help demo test scenarios check bench soak images docker venv clean
 
 BIN := .venv/bin
 
@@ -28,6 +29,10 @@ check: venv ## Lint, format, types and import contracts; needs no Docker
 
 bench: images ## Measure failovers
 	@exec $(BIN)/python -m benchmarks.failover
+
+soak: images ## Failure after failure under load, and every write counted
+	@exec $(BIN)/python -m benchmarks.soak $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 images: docker ## Have the databases' images: present, pulled or built
 	@exec $(BIN)/python -m hamanager.images $(ENGINE)

@@ -57,6 +57,26 @@ class ServiceLock:
         self._held_until = self._clock.monotonic() + LEASE_SECONDS
         return True
 
+    def keep(self) -> bool:
+        """Whether it was held without interruption since it was taken, for some time to come. Taken
+        anew in between it would be worth nothing: another manager may have acted meanwhile."""
+        held = self._store.get(self._key)
+        now, began = self._clock.now(), self._clock.monotonic()
+        if held is None or began >= self._held_until:
+            return False
+        lease = json.loads(held.value)
+        if lease["owner"] != self._owner:
+            return False
+        if LEASE_SECONDS / 2 < lease["expires_at"] - now <= LEASE_SECONDS:
+            return True
+        extended = {"owner": self._owner, "expires_at": now + LEASE_SECONDS}
+        try:
+            self._store.put(self._key, json.dumps(extended), held.version)
+        except StaleVersionError:
+            return False
+        self._held_until = began + LEASE_SECONDS
+        return True
+
     def confirm(self) -> None:
         """By this process's own clock, without asking the store.
 
@@ -135,6 +155,9 @@ class Runner:
         self._journal(run, playbook, "decision", f"{title}: {decision.reason}")
         began = self._clock.monotonic()
         try:
+            # From here on whoever is in the middle of another run can write nothing any more,
+            # even one that was suspended right before it writes.
+            ctx.records.change(lambda record: record.model_copy(update={"runs": record.runs + 1}))
             for number, step in enumerate(self._playbooks[decision.action](ctx), 1):
                 self._carry_out_step(run, playbook, number, step)
         except HamanagerError as error:
@@ -147,9 +170,9 @@ class Runner:
         return Outcome(True, f"{title}: done")
 
     def _carry_out_step(self, run: str, playbook: str, number: int, step: Step) -> None:
-        if not self._lock.take():
+        if not self._lock.keep():
             raise StaleVersionError(
-                "another manager has taken over this service: nothing more done"
+                "another manager may have taken over this service: nothing more done"
             )
         began = self._clock.monotonic()
         ok, text = False, step.name

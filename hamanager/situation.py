@@ -13,6 +13,8 @@ from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
 from hamanager.values.syncing import awaits
 
+STOP_AGAIN_SECONDS = 35.0
+"""A process that was asked to end has done so by then."""
 RESTART_BOUND_SECONDS = 60.0
 """A planned restart that takes longer is treated as a failure."""
 
@@ -98,6 +100,13 @@ class Situation:
     def restart_wanted(self, instance: InstanceRecord) -> bool:
         """A person asked for a restart of it that was not begun."""
         return self.wish.restarts.get(instance.name, 0) > instance.restarts_done
+
+    def restart_is_stuck(self, instance: InstanceRecord) -> bool:
+        """A planned restart was begun, perhaps by a manager that died before it asked the process
+        to end."""
+        since = instance.restarting_since
+        overdue = since is not None and self.snapshot.at - since >= STOP_AGAIN_SECONDS
+        return overdue and not restarted(instance)
 
     def restart_runs(self, instance: InstanceRecord | None) -> bool:
         """Whether a planned restart of it is under way and not overdue."""

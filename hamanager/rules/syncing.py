@@ -78,13 +78,21 @@ def adjust(s: Situation) -> Decision | None:
     if not s.primary_works or s.primary_seen is None or s.primary_seen.status is None:
         return None
     present = s.primary_seen.status.awaits
-    if present is None or present == s.awaits:
-        return None
-    return do(
-        Action.REQUIRE,
-        s.record.primary,
-        f"its writes wait for {present} standbys, and should for {s.awaits}",
-    )
+    if present is not None and present != s.awaits:
+        return do(
+            Action.REQUIRE,
+            s.record.primary,
+            f"its writes wait for {present} standbys, and should for {s.awaits}",
+        )
+    for instance, seen in s.standbys:
+        is_member = instance.name in s.record.sync_set
+        if s.record.sync_set and not is_member and seen.status and seen.status.acknowledges:
+            return do(
+                Action.REQUIRE,
+                s.record.primary,
+                f"{instance.name} acknowledges writes and is no member of the sync set",
+            )
+    return None
 
 
 def join(s: Situation) -> Decision | None:

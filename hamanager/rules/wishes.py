@@ -56,8 +56,12 @@ def refuse_switchover(s: Situation) -> Decision | None:
 def restart(s: Situation) -> Decision | None:
     """A person asked for an instance to be restarted."""
     for instance, seen in s.all:
-        if s.restart_wanted(instance) and not seen.gone:
+        if seen.gone:
+            continue
+        if s.restart_wanted(instance):
             return do(Action.RESTART, instance.name, "a person asked for it")
+        if s.restart_is_stuck(instance):
+            return do(Action.RESTART, instance.name, "its restart was begun, and it did not stop")
     return None
 
 

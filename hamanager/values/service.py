@@ -137,6 +137,9 @@ class KeptData(_Frozen):
 class ServiceRecord(_Frozen):
     """What the loop has done so far for one service."""
 
+    runs: int = 0
+    """Grows with each playbook that is begun: so that a run which another one has overtaken fails
+    to write the record."""
     term: int = 0
     """Grows by one at every promotion."""
     primary: str | None = None

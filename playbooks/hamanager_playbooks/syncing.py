@@ -24,6 +24,11 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
     restart."""
     members = set(ctx.records.read().sync_set) | {ctx.name}
 
+    def silence_others() -> str | None:
+        record = ctx.records.read()
+        names = [i.name for i in record.instances if i.name not in {*members, record.primary}]
+        return _silenced(ctx, names)
+
     def wait_for_it() -> None:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits(len(members)))
 
@@ -43,6 +48,8 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
     acknowledging = Step(f"let {ctx.name} acknowledge writes", acknowledge)
     first = len(members) == 1
     return [
+        # After a change of primary former members still acknowledge.
+        Step("let no other standby acknowledge", silence_others),
         *([acknowledging, count] if first else [count, acknowledging]),
         Step(f"confirm that {ctx.name} holds every acknowledged write", confirm),
         Step("publish the sync set", publish),
@@ -64,9 +71,8 @@ def require(ctx: PlaybookContext) -> Sequence[Step]:
         record = ctx.records.read()
         if not record.sync_set:
             return None  # nobody counts on an acknowledgement
-        others = (i.name for i in record.instances if i.name not in record.sync_set)
-        notes = [silence(ctx, name) for name in others if name != record.primary]
-        return "; ".join(note for note in notes if note) or None
+        members = {*record.sync_set, record.primary}
+        return _silenced(ctx, [i.name for i in record.instances if i.name not in members])
 
     def wait_for_them() -> str:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
@@ -76,6 +82,11 @@ def require(ctx: PlaybookContext) -> Sequence[Step]:
         Step("let no other standby acknowledge", silence_others),
         Step("tell the primary for how many to wait", wait_for_them),
     ]
+
+
+def _silenced(ctx: PlaybookContext, names: Sequence[str]) -> str | None:
+    notes = [silence(ctx, name) for name in names]
+    return "; ".join(note for note in notes if note) or None
 
 
 def silence(ctx: PlaybookContext, name: str) -> str | None:

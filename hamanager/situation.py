@@ -105,13 +105,14 @@ class Situation:
         """A planned restart was begun, perhaps by a manager that died before it asked the process
         to end."""
         since = instance.restarting_since
-        overdue = since is not None and self.snapshot.at - since >= STOP_AGAIN_SECONDS
-        return overdue and not restarted(instance)
+        if since is None or restarted(instance):
+            return False
+        return not 0 <= self.snapshot.at - since < STOP_AGAIN_SECONDS  # or the clock jumped back
 
     def restart_runs(self, instance: InstanceRecord | None) -> bool:
         """Whether a planned restart of it is under way and not overdue."""
         since = instance.restarting_since if instance else None
-        return since is not None and self.snapshot.at - since < RESTART_BOUND_SECONDS
+        return since is not None and 0 <= self.snapshot.at - since < RESTART_BOUND_SECONDS
 
 
 def has_role(seen: Observation | None, role: Role) -> bool:
@@ -128,8 +129,4 @@ def follows(seen: Observation) -> bool:
 
 def restarted(instance: InstanceRecord) -> bool:
     """It has been started since its planned restart began (and not merely not stopped yet)."""
-    return (
-        instance.started_at is not None
-        and instance.restarting_since is not None
-        and instance.started_at >= instance.restarting_since
-    )
+    return instance.restarting_since is not None and instance.restart_started

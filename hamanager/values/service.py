@@ -76,6 +76,8 @@ class InstanceRecord(_Frozen):
     """How many of the wish's restarts have been carried out or begun."""
     restarting_since: float | None = None
     """Seconds since the epoch when a planned restart began; None when none is under way."""
+    restart_started: bool = False
+    """The planned restart has come as far as the start."""
     starts: int = 0
     """Starts since it was last seen healthy: bounds how often a broken server is retried."""
     started_at: float | None = None

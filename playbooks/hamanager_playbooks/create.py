@@ -51,6 +51,7 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
                     "started_at": ctx.clock.now(),
                     "synchronized": instance.synchronized and is_primary,
                     "memory_bytes": ctx.wish.memory_bytes,
+                    "restart_started": instance.restarting_since is not None,
                 }
             )
 

@@ -124,8 +124,8 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
                 ctx,
                 with_primary(ctx, r.model_copy(update={"term": r.term + 1}), failover),
                 [OrderKind.SWITCHOVER],
-                ok=True,
-                text=f"{ctx.name} is primary",
+                ok=before.switching_to in (None, ctx.name),
+                text=f"the members elected {ctx.name}",
             )
         )
         return None

@@ -14,6 +14,7 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
     def plan() -> None:
         update = {
             "restarting_since": ctx.clock.now(),
+            "restart_started": False,
             "restarts_done": ctx.wish.restarts.get(ctx.name, 0),
         }
         ctx.change_instance(lambda i: i.model_copy(update=update))
@@ -39,7 +40,7 @@ def finish_restart(ctx: PlaybookContext) -> Sequence[Step]:
     """The restarted instance is back in its place."""
 
     def finish() -> None:
-        update = {"restarting_since": None, "starts": 0}
+        update = {"restarting_since": None, "restart_started": False, "starts": 0}
         ctx.change_instance(lambda i: i.model_copy(update=update))
 
     return [Step(f"record that {ctx.name} is back", finish)]

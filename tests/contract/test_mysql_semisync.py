@@ -144,3 +144,18 @@ def test_a_restarted_primary_waits_again_before_it_takes_writes(
     assert driver.probe(service, primary.target).awaits == 1
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
+
+
+def test_one_that_was_told_to_cease_does_not_begin_again_when_its_link_is_back(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("STOP REPLICA IO_THREAD")
+    assert not driver.probe(service, standby.target).acknowledges
+    driver.acknowledge(service, standby.target, wanted=False)
+    with manager(standby) as session:
+        session.run("START REPLICA IO_THREAD")
+    standby.wait(lambda s: s.link_up is True)
+    assert not driver.probe(service, standby.target).acknowledges

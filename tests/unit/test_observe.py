@@ -16,7 +16,10 @@ from hamanager.values.service import (
     Target,
 )
 from hamanager.values.snapshot import Contact, Process, Relation, ServerStatus
-from tests.simulation.world import InlineExecutor, Power, SimDriver, SimRuntime, World
+from tests.simulation.driver import SimDriver
+from tests.simulation.power import InlineExecutor, Power
+from tests.simulation.runtime import SimRuntime
+from tests.simulation.world import World
 
 SERVICE = ServiceContext("db", "sim", None, {})
 

@@ -15,7 +15,10 @@ from hamanager.stores.memory import MemoryStore
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import ServiceContext, ServiceRecord, Wish
 from hamanager.values.snapshot import Snapshot
-from tests.simulation.world import Power, SimClock, SimDriver, SimRuntime, World
+from tests.simulation.driver import SimDriver
+from tests.simulation.power import Power, SimClock
+from tests.simulation.runtime import SimRuntime
+from tests.simulation.world import World
 
 DECISION = Decision("rule", Action.ATTACH, "because", "db.1")
 

@@ -49,7 +49,8 @@ def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
         ServerError: its link did not come up in time.
     """
     server = server_row(session)
-    if bool(server["acknowledges"]) is wanted and (wanted or server["receiver"] != "CONNECTING"):
+    # One that may acknowledge does so as soon as its link is up.
+    if bool(server["acknowledges" if wanted else "may_acknowledge"]) is wanted:
         return
     session.rows("SET GLOBAL sync_relay_log = %s", 1 if wanted else LAZY_SYNC)
     session.rows("SET GLOBAL rpl_semi_sync_replica_enabled = %s", wanted)

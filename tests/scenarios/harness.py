@@ -61,7 +61,9 @@ class Watch(threading.Thread):
         """The thread's life."""
         before: tuple[str, ...] = ()
         while not self._stopping.wait(LOOK_SECONDS):
-            leading = tuple(t.name for t in self._stage.members(self._service) if self._leads(t))
+            terms = {t.name: self._term(t) for t in self._stage.members(self._service)}
+            newest = max(terms.values())
+            leading = tuple(name for name, term in terms.items() if term == newest >= 0)
             # The servers are asked one after the other: a change of primary may fall in between.
             if len(leading) > 1 and leading == before:
                 self.duplicates.append(leading)
@@ -69,12 +71,15 @@ class Watch(threading.Thread):
         for target in self._stage.members(self._service):
             self._driver.forget(target)
 
-    def _leads(self, target: Target) -> bool:
+    def _term(self, target: Target) -> int:
+        """-1 when it takes no writes. Of two members of an electing set that claim to lead the one
+        of the older term can acknowledge nothing: no majority follows it."""
         try:
             context = self._stage.context(self._service)
-            return self._driver.probe(context, target).role is Role.PRIMARY
+            status = self._driver.probe(context, target)
         except ServerError:
-            return False
+            return -1
+        return int(status.position.get("term", 0)) if status.role is Role.PRIMARY else -1
 
     def stop(self) -> None:
         """End, and wait for the end."""

@@ -1,6 +1,6 @@
 """Two managers on one store, one service in a world that breaks, and the invariants.
 
-After every event must hold:
+After every event, and before every effect of a manager, must hold:
 
 1. at most one server would acknowledge a client's write (one that merely hangs counts too);
 2. nothing that was acknowledged, or written where nobody should, has vanished from every disk;
@@ -16,79 +16,23 @@ from __future__ import annotations
 
 import contextlib
 
-from hamanager.contracts.store import Store, Versioned
 from hamanager.errors import HamanagerError
-from hamanager.keeping import load_record, load_wish, save_wish
-from hamanager.loop import ServiceLoop
+from hamanager.keeping import load_record, load_wish, record_key, save_wish
+from hamanager.runner import LEASE_SECONDS
+from hamanager.situation import follows
 from hamanager.stores.memory import MemoryStore
-from hamanager.values.decision import Action
+from hamanager.values.decision import Action, Decision
 from hamanager.values.durability import Durability
-from hamanager.values.history import HistoryEntry
 from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.snapshot import Relation, Role
-from hamanager_playbooks.book import PLAYBOOKS
-from tests.simulation.world import (
-    Engine,
-    InlineExecutor,
-    ManagerDiedError,
-    Power,
-    SimDriver,
-    SimRuntime,
-    SimServer,
-    World,
-)
+from hamanager.values.snapshot import Role
+from tests.simulation.manager import Manager
+from tests.simulation.power import ManagerDiedError, Power
+from tests.simulation.world import Engine, SimServer, World
 
-SUSPENDED_SECONDS = 60.0
-
-
-class PoweredStore:
-    """A store that a dead manager cannot use any more, and that may be out of order."""
-
-    def __init__(self, inner: Store, power: Power) -> None:
-        self.inner, self.power = inner, power
-
-    def get(self, key: str) -> Versioned | None:
-        self.power.question()
-        return self.inner.get(key)
-
-    def put(self, key: str, value: str, expected: int) -> int:
-        self.power.effect()
-        return self.inner.put(key, value, expected)
-
-    def delete(self, key: str, expected: int) -> None:
-        self.power.effect()
-        self.inner.delete(key, expected)
-
-    def keys(self, prefix: str) -> list[str]:
-        return list(self.inner.keys(prefix))
-
-    def append(self, entry: HistoryEntry) -> None:
-        if not self.power.dead:
-            self.inner.append(entry)
-
-    def history(self, service: str, limit: int | None = None) -> list[HistoryEntry]:
-        return list(self.inner.history(service, limit))
-
-    def close(self) -> None:
-        return None
-
-
-class Manager:
-    """One manager process: everything in it is forgotten when it dies."""
-
-    def __init__(self, world: World, store: Store, owner: str) -> None:
-        self.power = Power()
-        self.loop = ServiceLoop(
-            "db",
-            PoweredStore(store, self.power),
-            SimDriver(world, self.power),
-            SimRuntime(world, self.power),
-            world.clock,
-            InlineExecutor(),
-            owner,
-            PLAYBOOKS,
-        )
+SUSPENDED_SECONDS = 2 * LEASE_SECONDS
+PASSES_MEANWHILE = 8
+HEALTHY_SECONDS = 200
 
 
 class Simulation:
@@ -99,12 +43,24 @@ class Simulation:
         engine: Engine = Engine.ASYNCHRONOUS,
         durability: Durability = Durability.AVAILABILITY,
         instances: int = 2,
+        busy: int = 0,
     ) -> None:
+        """`busy`: a pattern of eight bits, by which clients write before a manager's effects."""
         self.world = World(engine)
         self.store = MemoryStore()
-        self.managers = [Manager(self.world, self.store, owner) for owner in ("a", "b")]
+        self.busy = busy
+        self.managers = [self._manager(owner) for owner in ("a", "b")]
         self.term = 0
         self.forced = False
+        self.destroying = False
+        self.effects = 0
+        """Of both managers, since the beginning."""
+        self.interjected: list[tuple[int, str, object]] = []
+        """What happens before the effect of that number."""
+        self.meanwhile: list[tuple[str, object]] = []
+        """What happens as soon as a manager is suspended."""
+        self.passes_meanwhile = PASSES_MEANWHILE
+        self._record: tuple[int, ServiceRecord] = (0, ServiceRecord())
         wish = Wish(
             name="db",
             engine="sim",
@@ -114,6 +70,9 @@ class Simulation:
             durability=durability,
         )
         save_wish(self.store, wish, 0)
+
+    def _manager(self, owner: str) -> Manager:
+        return Manager(self.world, self.store, owner, Power(self._before_effect))
 
     # --- What happens ----------------------------------------------------------------------
 
@@ -129,16 +88,23 @@ class Simulation:
         match kind, argument:
             case "pass", int(which):
                 self.run_pass(which)
-            case "pass and die", int(effects):
-                self.managers[0].power.effects_left = effects
+            case "pass and die", int(effect):
+                self.run_pass(0, dies_at=effect)
+                self.new_manager()
+            case "pass with a lost answer", int(effect):
+                self.run_pass(0, loses_answer_of=effect)
+            case "pass and be suspended", int(question):
+                self.run_pass(0, suspended_at=question)
+            case "pass amid", (int(effect), str(other), happening):
+                self.interject(effect, other, happening)
                 self.run_pass(0)
-                self.managers[0] = Manager(world, self.store, "a")
-            case "pass and be suspended", int(questions):
-                self._run_suspended(questions)
+                self.interjected.clear()
             case "new manager", _:
-                self.managers[0] = Manager(world, self.store, "a")
+                self.new_manager()
             case "time", float(seconds):
                 world.clock.seconds += seconds
+            case "clock jump", float(seconds):
+                world.clock.jumped_seconds += seconds
             case "write", int(first):
                 world.write(first)
             case "replicate", _:
@@ -147,8 +113,14 @@ class Simulation:
                 world.elect()
             case "runtime down", bool(down):
                 world.runtime_down = down
+            case "store down", bool(down):
+                world.store.down = down
+            case "store full", bool(full):
+                world.store.full = full
             case "scale", int(instances):
                 self.wish(instances=instances)
+            case "memory", int(memory_bytes):
+                self.wish(memory_bytes=memory_bytes)
             case "durability", Durability() as durability:
                 if not world.elects:
                     self.wish(durability=durability)
@@ -166,12 +138,17 @@ class Simulation:
         match kind:
             case "kill":
                 self.world.stop_process(server)
+            case "break":
+                self.world.stop_process(server)
+                server.broken = True
+            case "repair":
+                server.broken = False
             case "hang" if server.running:
                 server.hung = True
             case "wake":
-                self.world.wake(server)
+                server.hung = False
             case "start by somebody else":
-                server.running = True
+                self.world.start_process(server)
             case "cut off":
                 server.cut_off = True
             case "reach again":
@@ -180,30 +157,93 @@ class Simulation:
                 server.link_cut = True
             case "mend link":
                 server.link_cut = False
-            case "write on standby" if not self.world.elects:
+            case "receive":
+                self.world.receive(server)
+            case "write on standby" if not self.world.elects and self._joined(server):
                 self.world.write_on_standby(server)
             case "lose data":
                 self.world.lose_data(server)
 
-    def _run_suspended(self, questions: int) -> None:
-        """Manager a stops in the middle of a pass for a minute, in which b does its work."""
-        power = self.managers[0].power
-        power.questions_left = questions
+    def _joined(self, server: SimServer) -> bool:
+        """A first copy that was never seen to be complete holds nothing that is promised."""
+        instance = self.record.instance(server.place.instance)
+        return instance is not None and instance.joined
 
-        def meanwhile() -> None:
-            for _ in range(6):
-                self.world.clock.seconds += SUSPENDED_SECONDS / 6
-                self.event("pass", 1)
+    def events(self, *happened: tuple[str, object]) -> None:
+        for kind, argument in happened:
+            self.event(kind, argument)
+
+    def live(self, seconds: int, *, writing: bool = True) -> None:
+        """Time goes by as it does in daily life."""
+        for _ in range(seconds):
+            self.world.clock.seconds += 1
+            self.event("pass", 0)
+            if self.world.elects:
+                self.event("elect")
+            if writing:
                 self.event("write", 0)
+            self.event("replicate")
 
-        power.while_suspended = meanwhile
-        self.run_pass(0)
-        power.questions_left = None
+    # --- What managers do --------------------------------------------------------------------
 
-    def run_pass(self, which: int) -> None:
+    def run_pass(
+        self,
+        which: int,
+        *,
+        dies_at: int | None = None,
+        loses_answer_of: int | None = None,
+        suspended_at: int | None = None,
+    ) -> None:
         """One pass of one manager; what a daemon survives is survived here, too."""
+        power = self.managers[which].power
+        power.while_suspended = lambda: self._meanwhile(1 - which)
+        power.plan(dies_at=dies_at, loses_answer_of=loses_answer_of, suspended_at=suspended_at)
         with contextlib.suppress(ManagerDiedError, HamanagerError):
             self.managers[which].loop.run_pass()
+
+    def _meanwhile(self, other: int) -> None:
+        """One manager is suspended; its lease runs out, the other does its work, and its lease runs
+        out, too."""
+        self.events(*self.meanwhile)
+        self.world.clock.seconds += LEASE_SECONDS
+        for _ in range(self.passes_meanwhile):
+            self.event("pass", other)
+            self.event("write", 0)
+            self.event("replicate")
+            self.world.clock.seconds += 1
+        self.world.clock.seconds += LEASE_SECONDS
+
+    def interject(self, effect: int, kind: str, argument: object = 0) -> None:
+        """Let that happen before the effect with that number, counted from now."""
+        self.interjected.append((self.effects + effect, kind, argument))
+
+    def _before_effect(self) -> None:
+        number = self.effects
+        self.effects += 1
+        self.check(f"effect {number}")
+        for due in [happening for happening in self.interjected if happening[0] == number]:
+            self.interjected.remove(due)
+            self.event(*due[1:])
+        if self.busy >> number % 8 & 1:
+            self.event("write", number)
+
+    def new_manager(self) -> None:
+        """Manager a is started (again), knowing nothing."""
+        self.managers[0] = self._manager("a")
+
+    def peek(self) -> Decision | None:
+        """What manager a would do in its next pass; its hand is held before the first effect."""
+        manager = self.managers[0]
+        self.run_pass(0, dies_at=0)
+        manager.power.dead = False
+        return manager.loop.last.decision if manager.loop.last else None
+
+    @property
+    def decision(self) -> Decision:
+        """What manager a decided in its last pass."""
+        last = self.managers[0].loop.last
+        assert last is not None
+        return last.decision
 
     # --- What people ask for -----------------------------------------------------------------
 
@@ -227,9 +267,39 @@ class Simulation:
         self.forced = True
         self.order(OrderKind.FAILOVER, to)
 
+    def destroy(self) -> None:
+        """A person wants all of it gone."""
+        self.destroying = True
+        self.wish(destroy=True)
+
+    # --- What is seen --------------------------------------------------------------------------
+
     @property
     def record(self) -> ServiceRecord:
-        return load_record(self.store, "db")[0]
+        kept = self.store.get(record_key("db"))
+        version = kept.version if kept else 0
+        if version != self._record[0]:
+            self._record = version, load_record(self.store, "db")[0]
+        return self._record[1]
+
+    def server(self, name: str) -> SimServer:
+        found = self.world.named(name)
+        assert found is not None, f"there is no {name}"
+        return found
+
+    def log(self, name: str) -> set[int]:
+        """The writes on that server's disk."""
+        return set(self.world.data(self.server(name)).log)
+
+    def told(self) -> str:
+        """The whole history."""
+        return "\n".join(entry.text for entry in self.store.history("db"))
+
+    def writes(self) -> bool:
+        """Whether a client's write is acknowledged now."""
+        number = self.world.next_write
+        self.event("write", 0)
+        return number in self.world.acknowledged
 
     # --- What must be true ---------------------------------------------------------------------
 
@@ -240,63 +310,71 @@ class Simulation:
             if self.world.would_acknowledge(server)
         ]
         assert len(leading) <= 1, f"after {after}: {leading} would all acknowledge writes"
+        if self.destroying:
+            return
+        record = self.record
+        assert record.term >= self.term, f"after {after}: term {self.term} became {record.term}"
+        self.term = record.term
         promised = self.world.acknowledged | self.world.errant
         missing = promised - self.world.safe_somewhere()
         assert not missing, f"after {after}: writes {missing} are on no disk any more"
-        record = self.record
-        if not self.forced:
-            self._check_sync_set(after, record)
-        if self.world.elects and leading and not self.forced:
-            leader = self.world.named(leading[0])
-            assert leader is not None
-            lost = self.world.acknowledged - set(self.world.data(leader).log)
-            assert not lost, f"after {after}: a majority had {lost}, and the primary has not"
-        assert record.term >= self.term, f"after {after}: term {self.term} became {record.term}"
-        self.term = record.term
-
-    def _check_sync_set(self, after: str, record: ServiceRecord) -> None:
+        if self.forced:
+            return
         for name in record.sync_set:
             member = self.world.named(name)
-            if member is None or not self.world.data(member).seeded:
-                continue  # its disk was lost or replaced: it cannot be promoted
-            lacks = self.world.acknowledged - set(self.world.data(member).log)
-            assert not lacks, f"after {after}: {name} is in the sync set and lacks {lacks}"
+            if member is not None and self.world.data(member).seeded:
+                lacks = self.world.acknowledged - self.log(name)
+                assert not lacks, f"after {after}: {name} is in the sync set and lacks {lacks}"
+        if self.world.elects and leading:
+            lost = self.world.acknowledged - self.log(leading[0])
+            assert not lost, f"after {after}: a majority had {lost}, and the primary has not"
 
     def settle(self) -> None:
-        """No more faults: within a bounded number of passes everything is well."""
-        self.world.runtime_down = False
-        self.wish(paused=False)
+        """No more faults: within a bounded number of passes everything is well (or gone, when that
+        was asked for)."""
+        self.world.runtime_down = self.world.store.down = self.world.store.full = False
+        if load_wish(self.store, "db") is not None:
+            self.wish(paused=False)
         for server in self.world.servers.values():
-            server.cut_off = server.hung = server.link_cut = False
-        for _ in range(200):
-            self.world.clock.seconds += 1
-            self.event("pass", 0)
-            self.event("elect")
-            self.event("replicate")
-            self._archive_when_full()
+            server.cut_off = server.hung = server.link_cut = server.broken = False
+        for _ in range(HEALTHY_SECONDS):
+            self.live(1, writing=False)
+            self._let_a_person_decide()
             if self.healthy():
                 break
         else:
             last = self.managers[0].loop.last
-            raise AssertionError(f"not healthy after 200 s: {last}")
-        if self.world.engine is Engine.ACKNOWLEDGING and not self.forced:
-            primary = self.world.named(self.record.primary or "")
-            assert primary is not None
-            lost = self.world.acknowledged - set(self.world.data(primary).log)
+            raise AssertionError(f"not healthy after {HEALTHY_SECONDS} s: {last}")
+        if self.world.engine is Engine.ACKNOWLEDGING and not self.forced | self.destroying:
+            lost = self.world.acknowledged - self.log(self.record.primary or "")
             assert not lost, f"acknowledged and lost: {lost}"
 
-    def _archive_when_full(self) -> None:
-        """When so much data was set aside that nothing more is, a person sees to it."""
+    def assert_nothing_is_lost(self) -> None:
+        """Everything becomes well again, and the primary holds whatever was acknowledged."""
+        self.settle()
+        assert self.world.acknowledged <= self.log(self.record.primary or "")
+        assert self.writes()
+
+    def _let_a_person_decide(self) -> None:
+        """What the manager leaves to people: to let go of data set aside when that is too much, and
+        whether a write that somebody made on a standby is what the restarted primary lost."""
         last = self.managers[0].loop.last
-        if last is not None and "sets of data are kept already" in last.decision.reason:
+        reason = last.decision.reason if last else ""
+        if "sets of data are kept already" in reason:
             self.world.archiving = True
             self.order(OrderKind.DISCARD)
             self.event("pass", 0)
             self.world.archiving = False
+        elif "cannot be compared" in reason and self.world.errant:
+            self.force_failover(self.record.primary or "")
 
     def healthy(self) -> bool:
+        if self.destroying:
+            return load_wish(self.store, "db") is None and not self.world.volumes
         last, record = self.managers[0].loop.last, self.record
         primary = self.world.named(record.primary or "")
+        standbys = [i.name for i in record.instances if i.name != record.primary]
+        acknowledging = standbys if self.world.engine is Engine.ACKNOWLEDGING else []
         return (
             last is not None
             and last.decision.action is Action.NOTHING
@@ -304,9 +382,7 @@ class Simulation:
             and primary is not None
             and primary.role is Role.PRIMARY
             and not primary.waiting
-            and all(
-                seen.relation is Relation.ATTACHED
-                for name, seen in last.snapshot.observations.items()
-                if name != record.primary
-            )
+            and all(follows(last.snapshot.observations[name]) for name in standbys)
+            and list(record.sync_set) == acknowledging
+            and all(instance.restarting_since is None for instance in record.instances)
         )

@@ -1,0 +1,277 @@
+"""The driver contract on the simulated world, for all of its engines."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+
+from hamanager.contracts.driver import HandOver, LaunchSpec, Writer
+from hamanager.errors import (
+    HamanagerError,
+    RefusedError,
+    ServerError,
+    SilentError,
+    StaleVersionError,
+)
+from hamanager.values.capabilities import Capabilities
+from hamanager.values.durability import Durability
+from hamanager.values.service import ServiceContext, Target
+from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.ranking import rank_by
+from tests.simulation.power import Power
+from tests.simulation.world import Engine, SimServer, World
+
+EFFECTS = (
+    *("initialize", "seed", "attach", "drain", "promote", "require", "acknowledge"),
+    *("demote", "force", "hand_over", "detach"),
+)
+
+
+class SimDriver:
+    """What one manager can do to the simulated servers."""
+
+    engine = "sim"
+
+    def __init__(self, world: World, power: Power) -> None:
+        self.world, self.power = world, power
+        choice = (Durability.AVAILABILITY, Durability.STRICT)
+        self.capabilities = Capabilities(
+            allowed_instances=(1, 2, 3, 4, 5),
+            elects_itself=world.elects,
+            minimum_memory_bytes=1,
+            url_names_all=world.elects,
+            durabilities=(Durability.MAJORITY,) if world.elects else choice,
+            acknowledges=world.engine is Engine.ACKNOWLEDGING,
+        )
+
+    # --- Pure ----------------------------------------------------------------------------------
+
+    def new_secrets(self) -> dict[str, str]:
+        return {}
+
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        return LaunchSpec("", 1)
+
+    def url(
+        self, service: ServiceContext, primary: Target | None, members: Sequence[Target]
+    ) -> str | None:
+        return None
+
+    def relate(
+        self,
+        target: Target,
+        standby: ServerStatus,
+        primary_target: Target,
+        primary: ServerStatus,
+        members: Sequence[Target],
+    ) -> Relation:
+        if standby.position["seeded"] != "True":
+            return Relation.EMPTY
+        if standby.facts:
+            return Relation.DETACHED
+        if not covers(primary, standby):
+            return Relation.DIVERGED
+        attached = standby.source == primary_target.address
+        return Relation.ATTACHED if attached else Relation.DETACHED
+
+    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+        return ",".join(str(number) for number in sorted(_read(status) - _read(primary)))
+
+    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+        lacks = _read(primary) - _read(status)
+        return f"at least {len(lacks)} writes" if lacks else ""
+
+    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
+        return rank_by({n: s for n, s in standbys.items() if not s.empty}, covers)
+
+    # --- Questions -----------------------------------------------------------------------------
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        server = self._reach(target)
+        volume = self.world.data(server)
+        linked = self.world.linked(server)
+        return ServerStatus(
+            role=server.role,
+            position={"log": _written(volume.log), "seeded": str(volume.seeded)},
+            source=server.source,
+            link_up=linked,
+            lag_seconds=0.0 if linked else None,
+            synchronized=linked and volume.seeded and self._has_all(server),
+            awaits=None if self.world.elects else server.awaits,
+            acknowledges=server.acknowledges and linked,
+            empty=not volume.seeded,
+            facts={"expelled": "yes"} if server.expelled else {},
+        )
+
+    def _has_all(self, server: SimServer) -> bool:
+        source = self.world.at(server.source)
+        return source is not None and self.world.data(source).log == self.world.data(server).log
+
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
+        raise ServerError("there are none here")
+
+    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        server, led = self._reach(target), self._reach(primary)
+        self.world.receive(server)
+        self.world.data(server).apply()
+        if not set(self.world.data(led).log) <= set(self.world.data(server).log):
+            raise ServerError("it does not hold everything")
+
+    # --- Effects ---------------------------------------------------------------------------------
+
+    def initialize(self, service: ServiceContext, target: Target) -> None:
+        server = self._act(target)
+        self.world.data(server).seeded = True
+        if self.world.elects:
+            self.world.lead(server)
+        else:
+            server.role = Role.PRIMARY
+
+    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        volume = self.world.data(self._act(target))
+        volume.copy(self.world.data(self._reach(primary)))
+        volume.apply()
+        volume.seeded = True
+
+    def attach(
+        self,
+        service: ServiceContext,
+        target: Target,
+        primary: Target,
+        members: Sequence[Target],
+    ) -> None:
+        server = self._act(target)
+        self.world.data(server).apply()
+        server.role, server.source, server.awaits = Role.STANDBY, primary.address, 0
+        server.expelled = False
+        server.waiting.clear()
+
+    def drain(self, service: ServiceContext, target: Target) -> str:
+        server = self._act(target)
+        if not self.world.elects:
+            server.source = None
+            self.world.data(server).apply()
+        return ""
+
+    def promote(
+        self, service: ServiceContext, target: Target, others: Sequence[Target], awaits: int
+    ) -> str:
+        server = self._act(target)
+        if self.world.elects:
+            self.world.elect(server)
+            if server.role is not Role.PRIMARY:
+                raise ServerError("it was not elected")
+            return ""
+        self._lead(server, awaits)
+        return ""
+
+    def _lead(self, server: SimServer, awaits: int) -> None:
+        self.world.data(server).drop_unapplied()
+        server.source, server.role = None, Role.PRIMARY
+        server.awaits, server.acknowledges = awaits, False
+
+    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+        server = self._act(primary)
+        server.awaits = awaits
+        self.world.release(server)
+
+    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        server = self._act(target)
+        server.acknowledges = wanted
+        if wanted and not self.world.linked(server):
+            raise ServerError("its link is down")
+
+    def demote(self, service: ServiceContext, target: Target) -> None:
+        server = self._act(target)
+        server.role, server.awaits = Role.STANDBY, 0
+        server.waiting.clear()
+
+    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
+        chosen = self._act(target)
+        for server in self.world.servers.values():
+            reached = server.awake and not server.cut_off
+            if server is not chosen and not reached:
+                server.expelled = True
+        self.world.lead(chosen)
+        return "what only the others had"
+
+    def hand_over(
+        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
+    ) -> str:
+        if self._act(target).role is Role.PRIMARY:
+            self.demote(service, primary)
+            return "it took over already"
+        if self.world.elects:
+            return self._step_down_for(target, primary, terms)
+        old = self._act(primary)
+        old.role, awaited = Role.STANDBY, old.awaits
+        try:
+            self._catch_up(target, primary)
+            self.world.release(self._reach(primary))
+            self._reach(primary).waiting.clear()
+            terms.before_promotion()
+            self._lead(self._act(target), terms.awaits)
+        except StaleVersionError:
+            raise  # another manager has taken over: what to do now is not for this one to say
+        except HamanagerError:
+            old = self._act(primary)
+            old.role, old.awaits = Role.PRIMARY, awaited
+            raise
+        return ""
+
+    def _catch_up(self, target: Target, primary: Target) -> None:
+        new, old = self._act(target), self._reach(primary)
+        self.world.receive(new)
+        self.world.data(new).apply()
+        if self.world.data(new).log != self.world.data(old).log:
+            raise ServerError("it did not catch up")
+
+    def _step_down_for(self, target: Target, primary: Target, terms: HandOver) -> str:
+        terms.before_promotion()
+        self._catch_up(target, primary)
+        self._reach(primary).role = Role.STANDBY
+        self.world.lead(self._reach(target))
+        self.world.rejoin()
+        return ""
+
+    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
+        self.power.effect()
+
+    def before_stop(self, service: ServiceContext, target: Target) -> None:
+        return None
+
+    def forget(self, target: Target) -> None:
+        return None
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> Writer:
+        raise ServerError("clients of the simulation write to the world itself")
+
+    # --- The way to a server --------------------------------------------------------------------
+
+    def _act(self, target: Target) -> SimServer:
+        self.power.effect()
+        return self._reach(target)
+
+    def _reach(self, target: Target) -> SimServer:
+        self.power.live()
+        server = self.world.at(target.address)
+        if server is None or not server.running:
+            raise RefusedError("nothing listens")
+        if server.hung or server.cut_off:
+            raise SilentError("no answer")
+        return server
+
+
+def _written(log: Sequence[int]) -> str:
+    return "".join(f"{number}," for number in log)
+
+
+def _read(status: ServerStatus) -> set[int]:
+    return {int(number) for number in status.position["log"].split(",") if number}
+
+
+def covers(ahead: ServerStatus, behind: ServerStatus) -> bool:
+    """Whether the one's log begins with the other's."""
+    return ahead.position["log"].startswith(behind.position["log"])

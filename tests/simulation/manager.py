@@ -1,0 +1,37 @@
+"""One manager process on the simulated world: the real loop, rules and playbooks."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Runtime
+from hamanager.contracts.store import Store
+from hamanager.errors import RuntimeFailedError, SilentError
+from hamanager.loop import ServiceLoop
+from hamanager_playbooks.book import PLAYBOOKS
+from tests.simulation import driver, runtime
+from tests.simulation.driver import SimDriver
+from tests.simulation.power import InlineExecutor, Power, PoweredStore, Wire
+from tests.simulation.runtime import SimRuntime
+from tests.simulation.world import World
+
+
+class Manager:
+    """Everything in it is forgotten when it dies."""
+
+    def __init__(self, world: World, store: Store, owner: str, power: Power) -> None:
+        self.power = power
+        self.loop = ServiceLoop(
+            "db",
+            PoweredStore(store, power, world.store),
+            cast(Driver, Wire(SimDriver(world, power), power, SilentError, driver.EFFECTS)),
+            cast(
+                Runtime,
+                Wire(SimRuntime(world, power), power, RuntimeFailedError, runtime.EFFECTS),
+            ),
+            world.clock,
+            InlineExecutor(),
+            owner,
+            PLAYBOOKS,
+        )

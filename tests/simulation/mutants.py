@@ -1,0 +1,181 @@
+"""How to leave a safety rule out of the product, for as long as a test runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from hamanager import decide, observe, runner, situation
+from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
+from hamanager.evidence import Evidence, weigh
+from hamanager.loop import KeptRecords
+from hamanager.observe import Observer
+from hamanager.runner import ServiceLock
+from hamanager.stores.memory import MemoryStore
+from hamanager.values.decision import Action
+from hamanager.values.service import ServiceRecord
+from hamanager.values.snapshot import Observation, ServerStatus
+from hamanager_playbooks import failover, syncing
+from hamanager_playbooks.book import PLAYBOOKS
+from tests.simulation.runtime import SimRuntime
+
+Patch = pytest.MonkeyPatch
+
+
+def without_rule(name: str) -> Callable[[Patch], None]:
+    rules = [(rule, decides) for rule, decides in decide.RULES if rule != name]
+    assert len(rules) == len(decide.RULES) - 1
+    return lambda patch: patch.setattr(decide, "RULES", rules)
+
+
+def with_playbook(
+    action: Action, change: Callable[[PlaybookContext, list[Step]], list[Step]]
+) -> Callable[[Patch], None]:
+    """The action's playbook, its steps changed."""
+    original = PLAYBOOKS[action]
+
+    def mutated(ctx: PlaybookContext) -> Sequence[Step]:
+        return change(ctx, list(original(ctx)))
+
+    return lambda patch: patch.setitem(cast(dict[Action, Playbook], PLAYBOOKS), action, mutated)
+
+
+def without_step(action: Action, words: str) -> Callable[[Patch], None]:
+    def change(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
+        left = [step for step in steps if words not in step.name]
+        assert len(left) == len(steps) - 1
+        return left
+
+    return with_playbook(action, change)
+
+
+def with_step_before(action: Action, words: str, other: str) -> Callable[[Patch], None]:
+    """Two steps change places."""
+
+    def change(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
+        (early,) = [step for step in steps if words in step.name]
+        steps.remove(early)
+        (at,) = [number for number, step in enumerate(steps) if other in step.name]
+        return [*steps[:at], early, *steps[at:]]
+
+    return with_playbook(action, change)
+
+
+def with_evidence(
+    change: Callable[[list[Observation], float], tuple[list[Observation], float]],
+) -> Callable[[Patch], None]:
+    """The verdict on other standbys, or with another `down_after`."""
+
+    def mutated(
+        primary: Observation, address: str, standbys: Any, down_after_seconds: float
+    ) -> Evidence:
+        return weigh(primary, address, *change(list(standbys), down_after_seconds))
+
+    return lambda patch: patch.setattr(situation, "weigh", mutated)
+
+
+def no_fence(patch: Patch) -> None:
+    patch.setattr(failover, "fence", lambda *_, **__: "passed over")
+
+
+def fence_that_passes_everybody_over(patch: Patch) -> None:
+    fence = failover.fence
+    patch.setattr(failover, "fence", lambda ctx, old, lossless: fence(ctx, old, lossless=True))
+
+
+def no_drain(patch: Patch) -> None:
+    patch.setattr(failover, "drain", lambda ctx: "")
+
+
+def sync_set_not_consulted(patch: Patch) -> None:
+    def anybody(
+        record: ServiceRecord, capabilities: object, statuses: Mapping[str, ServerStatus]
+    ) -> dict[str, ServerStatus]:
+        names = {i.name for i in record.instances if i.synchronized and i.name != record.primary}
+        return {name: status for name, status in statuses.items() if name in names}
+
+    patch.setattr(observe, "eligible", anybody)
+
+
+def left_by_the_engine_first(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
+    def relax() -> None:
+        record = ctx.records.read()
+        ctx.driver.require(
+            ctx.service, ctx.target(record.primary), ctx.awaits(len(record.sync_set) - 1)
+        )
+
+    return [Step("relax first", relax), *steps]
+
+
+def primary_compared_with_nobody(patch: Patch) -> None:
+    rank = Observer._rank
+    patch.setattr(Observer, "_rank", lambda self, *a: (rank(self, *a)[0], True))
+
+
+def empty_primary_taken_for_full(patch: Patch) -> None:
+    rank = Observer._rank
+
+    def mutated(
+        self: Observer, record: ServiceRecord, seen: Mapping[str, Observation]
+    ) -> tuple[tuple[str, ...], bool]:
+        look = seen.get(record.primary or "")
+        if look is not None and look.status is not None and record.primary is not None:
+            full = replace(look, status=replace(look.status, empty=False))
+            seen = {**seen, record.primary: full}
+        return rank(self, record, seen)
+
+    patch.setattr(Observer, "_rank", mutated)
+
+
+def no_lease_guard(patch: Patch) -> None:
+    patch.setattr(runner, "_Guarded", lambda inner, confirm: inner)
+
+
+def lock_taken_anew(patch: Patch) -> None:
+    patch.setattr(ServiceLock, "keep", ServiceLock.take)
+
+
+def no_compare_and_swap(patch: Patch) -> None:
+    patch.setattr(MemoryStore, "_check", lambda self, key, expected: None)
+
+
+def suspension_counts_as_silence(patch: Patch) -> None:
+    patch.setattr(observe, "LONGEST_GAP_SECONDS", 1e9)
+
+
+def nothing_is_kept(patch: Patch) -> None:
+    remove = SimRuntime.remove
+    patch.setattr(
+        SimRuntime,
+        "remove",
+        lambda self, place, discard_data: remove(self, place, discard_data=True),
+    )
+
+
+def restarted_standby_stays_synchronized(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
+    before = ctx.instance().synchronized
+
+    def put_back() -> None:
+        ctx.change_instance(lambda i: i.model_copy(update={"synchronized": before}))
+
+    return [*steps, Step("put it back", put_back)]
+
+
+def promotion_never_led(patch: Patch) -> None:
+    patch.setattr(situation.Situation, "promotion_may_have_led", False)
+
+
+def others_go_on_acknowledging(patch: Patch) -> None:
+    patch.setattr(syncing, "silence", lambda ctx, name: None)
+
+
+def runs_leave_no_trace(patch: Patch) -> None:
+    change = KeptRecords.change
+
+    def mutated(self: KeptRecords, what: Callable[[ServiceRecord], ServiceRecord]) -> ServiceRecord:
+        return change(self, lambda record: what(record).model_copy(update={"runs": record.runs}))
+
+    patch.setattr(KeptRecords, "change", mutated)

@@ -1,0 +1,107 @@
+"""The runtime contract on the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from hamanager.contracts.runtime import Container, Place, RuntimeEvent
+from hamanager.errors import RuntimeFailedError
+from hamanager.values.snapshot import Process
+from tests.simulation.power import Power
+from tests.simulation.world import Engine, SimServer, Volume, World
+
+EFFECTS = (
+    *("start", "request_stop", "kill", "remove", "discard_volume"),
+    *("destroy_service", "set_memory"),
+)
+
+
+class SimRuntime:
+    """Containers and volumes of one service, as one manager may handle them."""
+
+    def __init__(self, world: World, power: Power) -> None:
+        self.world, self.power = world, power
+
+    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
+        while self.world.next_port in taken:
+            self.world.next_port += 1
+        self.world.next_port += 1
+        return "10.0.0.1", self.world.next_port - 1
+
+    def start(self, place: Place, container: Container) -> None:
+        self._effect()
+        key, volume = (place.service, place.instance), self.volume_name(place)
+        self.world.volumes.setdefault(volume, Volume())
+        server = self.world.servers.get(key)
+        if server is None or server.volume != volume:
+            address = f"{container.host}:{container.port}"
+            self.world.servers[key] = SimServer(place, address, volume)
+        elif not server.running:
+            self.world.start_process(server)
+
+    def process(self, place: Place) -> Process:
+        if self.world.runtime_down:
+            return Process.UNKNOWN
+        server = self.world.servers.get((place.service, place.instance))
+        if server is None:
+            return Process.MISSING
+        return Process.RUNNING if server.running else Process.EXITED
+
+    def request_stop(self, place: Place) -> None:
+        self.kill(place)
+
+    def kill(self, place: Place) -> None:
+        self._effect()
+        server = self.world.servers.get((place.service, place.instance))
+        if server is not None:
+            self.world.stop_process(server)
+
+    def remove(self, place: Place, *, discard_data: bool) -> None:
+        self._effect()
+        self.world.servers.pop((place.service, place.instance), None)
+        if discard_data:
+            self.world.volumes.pop(self.volume_name(place), None)
+
+    def discard_volume(self, place: Place) -> None:
+        self._effect()
+        gone = self.world.volumes.pop(self.volume_name(place), None)
+        # Where each fail-over may leave some behind only the newest sets of data are kept.
+        if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
+            self.world.archive |= set(gone.log)
+
+    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+        return ()
+
+    def volume_name(self, place: Place) -> str:
+        return f"{place.instance}-g{place.generation}"
+
+    def destroy_service(self, service: str) -> None:
+        self._effect()
+        self.world.servers.clear()
+        self.world.volumes.clear()
+
+    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+        self._effect()
+
+    def memory_used(self, place: Place) -> int | None:
+        return None
+
+    def logs(self, place: Place, lines: int) -> str:
+        return ""
+
+    def exit_descriptor(self, place: Place) -> int | None:
+        return None
+
+    def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
+        return iter(())
+
+    def resolve_image(self, engine: str, configured: str | None) -> str:
+        return "image"
+
+    def labels(self, place: Place) -> Mapping[str, str]:
+        return {}
+
+    def _effect(self) -> None:
+        self.power.effect()
+        if self.world.runtime_down:
+            raise RuntimeFailedError("the runtime does not answer")

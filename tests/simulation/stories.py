@@ -1,0 +1,236 @@
+"""For every action a story that makes the loop choose it: up to the moment before it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hamanager.values.decision import Action
+from hamanager.values.durability import Durability
+from hamanager.values.order import OrderKind
+from tests.simulation.modes import ASYNCHRONOUS, AVAILABILITY, LOSSLESS, MODES, PROMOTED, running
+from tests.simulation.simulation import Simulation
+
+LONGEST_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Story:
+    """How it comes to an action, told for each mode in which it does."""
+
+    action: Action
+    title: str
+    tell: Callable[[str], Simulation]
+    modes: Sequence[str] = tuple(MODES)
+
+    def brink(self, mode: str) -> Simulation:
+        """The world in which manager a takes the action in its next pass."""
+        simulation = self.tell(mode)
+        until(simulation, self.action)
+        return simulation
+
+
+def until(simulation: Simulation, action: Action) -> None:
+    for _ in range(LONGEST_SECONDS):
+        decision = simulation.peek()
+        if decision is not None and decision.action is action:
+            return
+        simulation.events(("pass", 0), ("elect", 0), ("replicate", 0), ("time", 1.0))
+    raise AssertionError(f"it does not come to '{action}': {simulation.decision}")
+
+
+def after(
+    *happened: tuple[str, object], instances: int | None = None
+) -> Callable[[str], Simulation]:
+    """A healthy service to which that happens."""
+
+    def tell(mode: str) -> Simulation:
+        simulation = running(mode, instances)
+        simulation.events(*happened)
+        return simulation
+
+    return tell
+
+
+def a_new_service(mode: str) -> Simulation:
+    return Simulation(*MODES[mode])
+
+
+def the_first_acknowledges_again(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("break", "db.1")
+    simulation.live(2)
+    simulation.event("repair", "db.1")
+    return simulation
+
+
+def durability_changes(mode: str) -> Simulation:
+    simulation = running(mode)
+    strict = mode.endswith("strict")
+    simulation.event("durability", Durability.AVAILABILITY if strict else Durability.STRICT)
+    return simulation
+
+
+def nobody_is_left_when_writes_shall_wait(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("break", "db.1")
+    simulation.live(2)
+    simulation.event("durability", Durability.STRICT)
+    return simulation
+
+
+def a_manager_died_while_one_joined(mode: str) -> Simulation:
+    """Writes wait for one more than the record says."""
+    simulation = running(mode, 3)
+    simulation.event("kill", "db.2")
+    simulation.event("pass")
+    until(simulation, Action.JOIN_SYNC_SET)
+    while simulation.server("db.0").awaits == 1:
+        effects = simulation.effects
+        simulation.event("pass and die", simulation.effects - effects + 2)
+    return simulation
+
+
+def an_old_primary_wakes_up(mode: str) -> Simulation:
+    simulation = running(mode, 3)
+    simulation.events(("runtime down", True), ("hang", "db.0"))
+    simulation.live(6)
+    assert simulation.record.primary == "db.1"
+    simulation.events(("wake", "db.0"), ("runtime down", False))
+    return simulation
+
+
+def the_majority_is_lost(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.events(("break", "db.0"), ("break", "db.1"))
+    simulation.live(3)
+    simulation.force_failover("db.2")
+    return simulation
+
+
+def the_majority_comes_back(mode: str) -> Simulation:
+    simulation = the_majority_is_lost(mode)
+    until(simulation, Action.FORCE)
+    simulation.event("pass")
+    simulation.events(("repair", "db.0"), ("repair", "db.1"))
+    return simulation
+
+
+def a_person_forces_it(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("break", "db.1")
+    simulation.live(4)
+    simulation.events(("break", "db.0"), ("repair", "db.1"))
+    for _ in range(LONGEST_SECONDS):
+        if simulation.server("db.1").running:
+            break
+        simulation.live(1)
+    simulation.force_failover("db.1")
+    return simulation
+
+
+def its_target_dies_during_a_switchover(mode: str) -> Simulation:
+    simulation = running(mode, 3)
+    simulation.event("switchover", "db.1")
+    for effect in range(6):
+        simulation.event("pass and die", effect)
+        if simulation.record.switching_to is not None:
+            break
+    simulation.event("break", "db.1")
+    return simulation
+
+
+def data_were_set_aside(mode: str) -> Simulation:
+    simulation = running(mode)
+    if mode == "electing":
+        simulation.event("break", "db.1")
+        until(simulation, Action.REBUILD)
+    else:
+        simulation.event("write on standby", "db.1")
+    simulation.settle()
+    assert simulation.record.kept
+    simulation.world.archiving = True
+    simulation.order(OrderKind.DISCARD)
+    return simulation
+
+
+def unacknowledged_data_are_in_the_way(mode: str) -> Simulation:
+    simulation = running(mode)
+    for _ in range(6):
+        old = simulation.record.primary
+        standby = next(i.name for i in simulation.record.instances if i.name != old)
+        simulation.events(("cut link", standby), ("write", 0), ("kill", old), ("pass", 0))
+        simulation.event("mend link", standby)
+        if len(simulation.record.kept) < 5:
+            simulation.settle()
+    return simulation
+
+
+def to_be_destroyed(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.destroy()
+    return simulation
+
+
+STORIES = [
+    Story(Action.ADD_INSTANCE, "the service is new", a_new_service),
+    Story(Action.ADD_INSTANCE, "another is wanted", after(("scale", 5))),
+    Story(Action.START_INSTANCE, "a standby died", after(("kill", "db.1"))),
+    Story(Action.START_INSTANCE, "the primary is restarted", after(("restart", "db.0"))),
+    Story(Action.INITIALIZE, "the service is new", a_new_service),
+    Story(Action.SEED, "a new instance is empty", after(("scale", 5))),
+    Story(Action.ATTACH, "a new instance has its copy", after(("scale", 5)), PROMOTED),
+    Story(Action.ATTACH, "the majority comes back", the_majority_comes_back, ["electing"]),
+    Story(Action.MARK_SYNCHRONIZED, "a new instance follows", after(("scale", 5))),
+    Story(Action.REBUILD, "somebody wrote to it", after(("write on standby", "db.1")), PROMOTED),
+    Story(Action.REBUILD, "it does not come up", after(("break", "db.1"))),
+    Story(Action.REBUILD, "no room is left", unacknowledged_data_are_in_the_way, LOSSLESS),
+    Story(Action.JOIN_SYNC_SET, "one more", after(("scale", 3)), LOSSLESS),
+    Story(
+        Action.JOIN_SYNC_SET,
+        "the first",
+        the_first_acknowledges_again,
+        [mode for mode in LOSSLESS if mode in AVAILABILITY],
+    ),
+    Story(
+        Action.LEAVE_SYNC_SET,
+        "the last one died",
+        after(("break", "db.1")),
+        [mode for mode in LOSSLESS if mode in AVAILABILITY],
+    ),
+    Story(
+        Action.LEAVE_SYNC_SET, "one of two died", after(("break", "db.1"), instances=3), LOSSLESS
+    ),
+    Story(Action.REQUIRE, "another durability is wanted", durability_changes, ASYNCHRONOUS),
+    Story(
+        Action.REQUIRE,
+        "writes shall wait",
+        nobody_is_left_when_writes_shall_wait,
+        [mode for mode in LOSSLESS if mode in AVAILABILITY],
+    ),
+    Story(Action.REQUIRE, "half a join", a_manager_died_while_one_joined, LOSSLESS),
+    Story(Action.FAIL_OVER, "the primary died", after(("kill", "db.0"))),
+    Story(Action.FAIL_OVER, "the primary hangs", after(("hang", "db.0"), instances=3), PROMOTED),
+    Story(Action.FAIL_OVER, "a person forces it", a_person_forces_it, PROMOTED),
+    Story(
+        Action.RESUME,
+        "the primary crashed",
+        after(("kill", "db.0"), ("start by somebody else", "db.0")),
+        PROMOTED,
+    ),
+    Story(
+        Action.ADOPT, "they elected another", after(("kill", "db.0"), ("elect", 0)), ["electing"]
+    ),
+    Story(Action.DEMOTE, "an old primary wakes up", an_old_primary_wakes_up, LOSSLESS),
+    Story(Action.FORCE, "the majority is lost", the_majority_is_lost, ["electing"]),
+    Story(Action.SWITCHOVER, "a person asks", after(("switchover", "db.1"), instances=3)),
+    Story(Action.ABANDON_SWITCHOVER, "its target died", its_target_dies_during_a_switchover),
+    Story(Action.REFUSE, "it leads already", after(("switchover", "db.0"))),
+    Story(Action.DISCARD, "a person asks", data_were_set_aside),
+    Story(Action.RESTART, "of the primary", after(("restart", "db.0"))),
+    Story(Action.RESTART, "of a standby", after(("restart", "db.1"))),
+    Story(Action.FINISH_RESTART, "of a standby", after(("restart", "db.1"))),
+    Story(Action.REMOVE_INSTANCE, "fewer are wanted", after(("scale", 1))),
+    Story(Action.SET_MEMORY, "another limit is wanted", after(("memory", 7))),
+    Story(Action.DESTROY, "a person asks", to_be_destroyed),
+]

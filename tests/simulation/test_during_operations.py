@@ -1,0 +1,213 @@
+"""A server dies in the middle of a planned operation, or one failure follows another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hamanager.keeping import load_wish
+from hamanager.values.decision import Action
+from tests.simulation.modes import (
+    STRICT,
+    asynchronous,
+    in_all_modes,
+    lossless,
+    promoted,
+    running,
+)
+from tests.simulation.simulation import Simulation
+
+LATEST_EFFECT = 120
+BUSY = 255
+
+
+def is_larger(simulation: Simulation) -> None:
+    assert [i.name for i in simulation.record.instances] == ["db.0", "db.1", "db.2"]
+
+
+def is_smaller(simulation: Simulation) -> None:
+    assert len(simulation.record.instances) == 1
+    assert len(simulation.world.servers) == 1
+
+
+def is_told_what_became_of_it(simulation: Simulation) -> None:
+    """Done or refused, never half-done."""
+    result = simulation.record.order_result
+    assert result is not None
+    assert simulation.record.switching_to is None
+    if result.ok:
+        assert result.text.startswith("db.1 is primary")
+
+
+def has_the_limit(simulation: Simulation) -> None:
+    assert {i.memory_bytes for i in simulation.record.instances} == {7}
+
+
+OPERATIONS: dict[str, tuple[int, tuple[str, object], Callable[[Simulation], None]]] = {
+    "scale up": (1, ("scale", 3), is_larger),
+    "scale down": (3, ("scale", 1), is_smaller),
+    "switchover": (3, ("switchover", "db.1"), is_told_what_became_of_it),
+    "memory change": (3, ("memory", 7), has_the_limit),
+}
+
+
+@pytest.mark.parametrize("victim", ["db.0", "db.1", "db.2"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@in_all_modes
+def test_kill_in_the_middle(mode: str, operation: str, victim: str) -> None:
+    """Before any effect, while clients write."""
+    instances, request, check = OPERATIONS[operation]
+    for effect in range(LATEST_EFFECT):
+        simulation = running(mode, instances, BUSY)
+        simulation.event(*request)
+        simulation.interject(effect, "kill", victim)
+        simulation.live(12)
+        if simulation.interjected:
+            break
+        simulation.settle()
+        check(simulation)
+    else:
+        raise AssertionError("it never comes to an end")
+    assert effect > 2
+
+
+@pytest.mark.parametrize("victim", ["db.0", "db.1"])
+@in_all_modes
+def test_kill_in_the_middle_of_destroying(mode: str, victim: str) -> None:
+    for effect in range(LATEST_EFFECT):
+        simulation = running(mode)
+        simulation.destroy()
+        simulation.interject(effect, "kill", victim)
+        simulation.live(2)
+        assert load_wish(simulation.store, "db") is None
+        assert not simulation.world.servers
+        assert not simulation.world.volumes
+        if simulation.interjected:
+            return
+    raise AssertionError("it never comes to an end")
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 3, 7])
+@in_all_modes
+def test_five_failures_in_a_row(mode: str, seconds: int) -> None:
+    """The next one so soon after the last that its recovery is under way."""
+    simulation = running(mode, 3, BUSY)
+    for _ in range(5):
+        simulation.event("kill", simulation.record.primary)
+        simulation.live(seconds)
+    simulation.settle()
+    assert simulation.record.last_failover is not None
+    assert simulation.writes()
+
+
+@pytest.mark.parametrize("effect", range(0, 24, 2))
+@in_all_modes
+def test_failure_during_the_recovery_of_another(mode: str, effect: int) -> None:
+    """Whoever is to take over dies in the middle of it."""
+    simulation = running(mode, 3, BUSY)
+    simulation.event("kill", "db.0")
+    simulation.interject(effect, "kill", "db.1")
+    simulation.live(10)
+    simulation.settle()
+    assert simulation.writes()
+
+
+@promoted
+def test_second_silent_failure_soon_after_the_first_needs_proof(mode: str) -> None:
+    simulation = running(mode)
+    simulation.event("hang", "db.0")
+    simulation.live(5)
+    assert simulation.record.primary == "db.1"
+    simulation.settle()
+    simulation.event("hang", "db.1")
+    simulation.live(10)
+    assert simulation.decision.rule == "flapping"
+    assert simulation.record.primary == "db.1"
+    simulation.event("kill", "db.1")  # that is proof
+    simulation.live(1)
+    assert simulation.record.primary == "db.0"
+    simulation.settle()
+
+
+@promoted
+def test_second_silent_failure_later_needs_none(mode: str) -> None:
+    simulation = running(mode)
+    simulation.event("hang", "db.0")
+    simulation.live(5)
+    simulation.settle()
+    simulation.live(60)
+    simulation.event("hang", "db.1")
+    simulation.live(5)
+    assert simulation.record.primary == "db.0"
+    simulation.settle()
+
+
+@in_all_modes
+def test_switchover(mode: str) -> None:
+    """Under load: nothing is lost, and the old primary follows."""
+    simulation = running(mode, 3, BUSY)
+    simulation.event("switchover", "db.2")
+    simulation.live(1)
+    assert simulation.record.primary == "db.2"
+    simulation.settle()
+    assert simulation.world.acknowledged <= simulation.log("db.2")
+    assert simulation.record.kept == ()
+    assert simulation.record.last_failover is None
+
+
+@pytest.mark.parametrize("fault", ["break", "hang", "cut link", "cut off", "write on standby"])
+@promoted
+def test_switchover_to_a_standby_that_is_not_well(mode: str, fault: str) -> None:
+    """Refused or undone: the primary leads as before."""
+    simulation = running(mode)
+    simulation.event(fault, "db.1")
+    simulation.event("switchover", "db.1")
+    simulation.live(12, writing=False)
+    result = simulation.record.order_result
+    assert result is not None
+    assert result.ok is False
+    assert simulation.record.primary == "db.0"
+    assert simulation.writes() or mode in STRICT
+    simulation.settle()
+
+
+@lossless
+def test_unacknowledged_writes_make_room_for_others(mode: str) -> None:
+    """Every fail-over may leave some behind: they do not fill up the room for data set aside."""
+    simulation = running(mode)
+    for _ in range(8):
+        old, new = simulation.record.primary, simulation.record.instances
+        standby = next(i.name for i in new if i.name != old)
+        simulation.event("cut link", standby)
+        simulation.event("write")
+        simulation.events(("kill", old), ("pass", 0), ("mend link", standby))
+        assert simulation.record.primary == standby
+        simulation.settle()
+    assert 1 <= len(simulation.record.kept) <= 5
+    assert all(kept.unacknowledged for kept in simulation.record.kept)
+
+
+@lossless
+def test_unproven_data_are_never_let_go(mode: str) -> None:
+    """When there is no more room nothing is rebuilt: a person decides."""
+    simulation = running(mode)
+    for _ in range(5):
+        simulation.event("write on standby", "db.1")
+        simulation.settle()
+    simulation.event("write on standby", "db.1")
+    simulation.live(5)
+    assert simulation.decision.action is Action.WAIT
+    assert "`hamanager discard db VOLUME`" in simulation.decision.reason
+    assert len(simulation.record.kept) == 5
+
+
+@asynchronous
+def test_oldest_data_set_aside_make_room(mode: str) -> None:
+    """Where each fail-over may leave some behind the newest five are kept."""
+    simulation = running(mode)
+    for _ in range(7):
+        simulation.event("write on standby", "db.1")
+        simulation.settle()
+    newest = sorted(simulation.world.errant)[-5:]
+    assert [kept.writes for kept in simulation.record.kept] == [str(number) for number in newest]

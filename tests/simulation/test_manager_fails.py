@@ -1,0 +1,234 @@
+"""The manager fails, or what it stands on does. (Its death between any two steps of any playbook:
+`test_crashes.py`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hamanager.runner import LEASE_SECONDS
+from hamanager.values.decision import Action
+from tests.simulation.modes import MODES, in_all_modes, promoted, running
+from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
+
+DAY_SECONDS = 86_400.0
+REASON_TO_ACT: dict[str, Callable[[Simulation], None]] = {
+    "the primary is dead": lambda s: s.event("kill", "db.0"),
+    "a standby is dead": lambda s: s.event("kill", "db.1"),
+    "another size is wanted": lambda s: s.event("scale", 5),
+    "a planned change is wanted": lambda s: s.event("switchover", "db.1"),
+}
+something_to_do = pytest.mark.parametrize("reason", REASON_TO_ACT)
+
+
+def state(simulation: Simulation) -> object:
+    """All that a manager could have changed."""
+    servers = [
+        (server.address, server.running, server.role, server.source, server.awaits)
+        for server in simulation.world.servers.values()
+    ]
+    return servers, simulation.record, sorted(simulation.world.volumes)
+
+
+@pytest.mark.parametrize("fault", ["store down", "store full"])
+@in_all_modes
+def test_store_unavailable(mode: str, fault: str) -> None:
+    """Nothing happens to healthy databases."""
+    simulation = running(mode)
+    before = state(simulation)
+    simulation.event(fault, True)
+    for _ in range(60):
+        simulation.live(1)
+        assert state(simulation) == before
+        assert simulation.writes()
+    simulation.event(fault, False)
+    simulation.settle()
+    assert state(simulation) == before
+
+
+@something_to_do
+@pytest.mark.parametrize("fault", ["store down", "store full"])
+@in_all_modes
+def test_store_unavailable_when_it_matters(mode: str, fault: str, reason: str) -> None:
+    """What cannot be written down is not done; it is done when the store is back."""
+    simulation = running(mode)
+    REASON_TO_ACT[reason](simulation)
+    simulation.event(fault, True)
+    before = state(simulation)
+    for _ in range(20):
+        simulation.event("time", 1.0)
+        simulation.event("pass")
+        assert state(simulation) == before
+    simulation.event(fault, False)
+    simulation.settle()
+    assert simulation.writes()
+
+
+@something_to_do
+@in_all_modes
+def test_store_fails_in_the_middle(mode: str, reason: str) -> None:
+    """Before any effect, for some time."""
+    for effect in range(100):
+        simulation = running(mode, busy=255)
+        REASON_TO_ACT[reason](simulation)
+        simulation.interject(effect, "store down", True)
+        simulation.live(5)
+        if simulation.interjected:
+            break
+        simulation.event("store down", False)
+        simulation.settle()
+    else:
+        raise AssertionError("it never comes to an end")
+    assert effect > 2
+
+
+@something_to_do
+@in_all_modes
+def test_paused_for_a_minute_with_another_manager_at_work(mode: str, reason: str) -> None:
+    """Whatever it knew when it was suspended, it does no harm afterwards."""
+    for question in range(100):
+        simulation = running(mode, 3, busy=255)
+        REASON_TO_ACT[reason](simulation)
+        before = simulation.world.clock.seconds
+        simulation.event("pass and be suspended", question)
+        if simulation.world.clock.seconds < before + SUSPENDED_SECONDS:
+            break
+        simulation.settle()
+    else:
+        raise AssertionError("it never comes to an end")
+    assert question > 4
+
+
+@in_all_modes
+def test_two_managers_from_the_beginning(mode: str) -> None:
+    """They take turns without ever treading on each other's toes; one lock, one winner."""
+    simulation = Simulation(*MODES[mode], instances=3, busy=255)
+    for second in range(60):
+        simulation.event("time", 0.5)
+        simulation.event("pass", second % 2)
+        simulation.event("pass", (second + 1) % 2)
+        simulation.event("elect")
+        simulation.event("replicate")
+        if second in (30, 45):
+            simulation.event("kill", simulation.record.primary)
+    simulation.settle()
+    assert len(simulation.record.instances) == 3
+    failures = [entry.text for entry in simulation.store.history("db") if not entry.ok]
+    assert not [text for text in failures if "was changed by somebody else" in text]
+
+
+@in_all_modes
+def test_other_manager_takes_over_when_the_lease_runs_out(mode: str) -> None:
+    simulation = running(mode)
+    simulation.event("kill", "db.1")
+    simulation.event("pass", 1)
+    assert not simulation.server("db.1").running  # the first one holds the lock, and is no more
+    simulation.event("time", LEASE_SECONDS)
+    simulation.events(("pass", 1), ("pass", 1))
+    assert simulation.server("db.1").running
+    simulation.settle()
+
+
+@in_all_modes
+def test_started_for_the_first_time_while_the_primary_is_dead(mode: str) -> None:
+    """It decides from the store and what it sees."""
+    simulation = running(mode)
+    simulation.event("break", "db.0")
+    simulation.event("time", 3600.0)
+    simulation.event("new manager")
+    simulation.event("pass")
+    simulation.event("elect")
+    simulation.event("pass")
+    simulation.live(2)
+    assert simulation.record.primary != "db.0"
+    simulation.settle()
+    assert simulation.writes()
+
+
+@promoted
+def test_started_for_the_first_time_while_the_primary_hangs(mode: str) -> None:
+    """It has seen no silence yet: it counts `down_after` for itself."""
+    simulation = running(mode)
+    simulation.event("hang", "db.0")
+    simulation.event("time", 3600.0)
+    simulation.event("new manager")
+    simulation.event("pass")
+    assert simulation.decision.rule == "primary-suspect"
+    simulation.live(4)
+    assert simulation.record.primary == "db.1"
+
+
+@in_all_modes
+def test_suspended_manager_has_seen_no_silence(mode: str) -> None:
+    """A minute in which nobody looked is no minute of silence."""
+    simulation = running(mode)
+    simulation.event("hang", "db.0")
+    simulation.event("pass")
+    simulation.event("time", SUSPENDED_SECONDS)
+    simulation.event("pass")
+    assert simulation.decision.rule == "primary-suspect"
+
+
+@pytest.mark.parametrize("seconds", [DAY_SECONDS, 40.0, -40.0, -DAY_SECONDS])
+@in_all_modes
+def test_clock_jumps(mode: str, seconds: float) -> None:
+    """Nothing happens to a healthy service, and what fails afterwards is handled in time."""
+    simulation = running(mode)
+    before = state(simulation)
+    simulation.event("clock jump", seconds)
+    simulation.live(10)
+    assert state(simulation) == before
+    simulation.event("kill", "db.0")
+    simulation.live(3)
+    assert simulation.record.primary != "db.0"
+    simulation.settle()
+    assert simulation.writes()
+
+
+@pytest.mark.parametrize("seconds", [DAY_SECONDS, -DAY_SECONDS])
+@something_to_do
+@in_all_modes
+def test_clock_jumps_in_the_middle(mode: str, reason: str, seconds: float) -> None:
+    """Before any effect; the work is done within the usual time."""
+    for effect in range(0, 100, 3):
+        simulation = running(mode)
+        REASON_TO_ACT[reason](simulation)
+        simulation.interject(effect, "clock jump", seconds)
+        simulation.live(5)
+        if simulation.interjected:
+            break
+        simulation.settle()
+        assert simulation.decision.action is Action.NOTHING
+    else:
+        raise AssertionError("it never comes to an end")
+
+
+@pytest.mark.parametrize("seconds", [DAY_SECONDS, -DAY_SECONDS])
+@in_all_modes
+def test_clock_jumps_during_a_planned_restart(mode: str, seconds: float) -> None:
+    simulation = running(mode)
+    simulation.event("restart", "db.0")
+    simulation.event("pass")
+    simulation.event("clock jump", seconds)
+    simulation.live(10)
+    simulation.settle()
+    assert all(i.restarting_since is None for i in simulation.record.instances)
+
+
+@in_all_modes
+def test_paused_by_a_person(mode: str) -> None:
+    """The manager observes, says so, and does nothing until it is told to resume."""
+    simulation = running(mode)
+    simulation.event("pause", True)
+    simulation.event("kill", "db.0")
+    before = state(simulation)
+    for _ in range(20):
+        simulation.event("time", 1.0)
+        simulation.event("pass")
+        assert state(simulation) == before
+    assert "paused by a person: `hamanager resume db`" in simulation.decision.reason
+    assert "its process has ended" in simulation.decision.reason
+    simulation.event("pause", False)
+    simulation.settle()
+    assert simulation.writes()

@@ -136,7 +136,7 @@ def _summarize(results: Sequence[Result]) -> None:
             f"{result.whole_again_seconds:>11.1f} s{result.acknowledged:>14}{result.lost:>6}"
         )
     print(
-        "\nMongoDB acknowledges a write when a majority of its members has it. MySQL and Redis\n"
-        "replicate asynchronously: there an acknowledged write that no standby had received yet\n"
-        "can be lost, and the numbers above say how many were."
+        "\nMySQL acknowledges a write when its standby has it on disk, MongoDB when a majority\n"
+        "of the members has it. Redis replicates asynchronously: an acknowledged write that no\n"
+        "standby had received yet can be lost, and the numbers above say how many were."
     )

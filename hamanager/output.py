@@ -320,14 +320,15 @@ def failover_assessment(view: ServiceView, to: str | None) -> str:
     lacking = {resort.instance: resort.may_lack for resort in view.last_resorts}
     chosen = to or next(iter(lacking), None)
     others = [i for i in view.instances if i.state is InstanceState.DOWN]
+    if chosen is None and view.state in (ServiceState.RUNNING, ServiceState.DEGRADED):
+        return f"{view.primary} leads, or a standby can take over without loss by itself"
     if view.topology == "replica-set":
         gone = " and ".join(i.name for i in others) or "nobody else"
         return (
             f"{chosen or 'the best member'} would lead without the agreement of a majority, and"
             f" what only {gone} had would be lost"
         )
-    if chosen is None:
-        return f"{view.primary} leads, or a standby can take over without loss by itself"
+    chosen = chosen or "no standby that answers"
     lacks = lacking.get(chosen) or "an unknown number of acknowledged writes"
     return f"{chosen} would be promoted, and may lack {lacks}, which would be lost"
 

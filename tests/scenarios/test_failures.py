@@ -9,6 +9,7 @@ import pytest
 from hamanager.stage import Stage, wait_for
 from hamanager.workload import LoadWriter
 from tests.scenarios.conftest import ENGINES, SIZES
+from tests.scenarios.harness import LOSSLESS
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -35,7 +36,7 @@ def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(stage: Stage, engine:
     assert accepted is not None
     stage.wait_for_state("db", "running", 60, size)
     writer.stop()
-    if engine == "mongodb":
+    if engine in LOSSLESS:
         assert stage.lost("db", writer) == 0
 
 
@@ -52,7 +53,7 @@ def test_a_primary_that_hangs_is_replaced_and_taken_back(stage: Stage, engine: s
         assert accepted.at - hung > 3, "a silence was taken for death before down_after had passed"
     stage.wait_for_state("db", "running", 90, size)
     writer.stop()
-    if engine == "mongodb":
+    if engine in LOSSLESS:
         assert stage.lost("db", writer) == 0
 
 

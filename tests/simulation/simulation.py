@@ -109,8 +109,8 @@ class Simulation:
                 world.write(first)
             case "replicate", _:
                 world.replicate()
-            case "elect", _:
-                world.elect()
+            case "elect", int(first):
+                world.elect(first=first)
             case "runtime down", bool(down):
                 world.runtime_down = down
             case "store down", bool(down):

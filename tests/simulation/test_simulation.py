@@ -24,8 +24,8 @@ HAPPENINGS = st.one_of(
         ),
         NAMES,
     ),
-    st.tuples(st.just("write"), st.integers(0, 2)),
-    st.tuples(st.sampled_from(["replicate", "elect"]), st.just(0)),
+    st.tuples(st.sampled_from(["write", "elect"]), st.integers(0, 2)),
+    st.tuples(st.just("replicate"), st.just(0)),
     st.tuples(
         st.sampled_from(["runtime down", "store down", "store full", "pause"]), st.booleans()
     ),

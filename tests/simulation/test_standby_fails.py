@@ -9,7 +9,7 @@ from hamanager.values.snapshot import Role
 from tests.simulation.modes import LOSSLESS, availability, in_all_modes, promoted, running, strict
 
 
-@pytest.mark.parametrize("failure", ["break", "hang", "cut link"])
+@pytest.mark.parametrize("failure", ["break", "hang", "cut link", "cut off"])
 @availability
 def test_standby_fails(mode: str, failure: str) -> None:
     """Writes go on; the sync set is emptied before the primary ceases to wait."""
@@ -19,7 +19,7 @@ def test_standby_fails(mode: str, failure: str) -> None:
     assert simulation.writes()
     assert simulation.record.sync_set == ()
     assert simulation.record.term == 1
-    for repair in ("repair", "wake", "mend link"):
+    for repair in ("repair", "wake", "mend link", "reach again"):
         simulation.event(repair, "db.1")
     simulation.assert_nothing_is_lost()
 

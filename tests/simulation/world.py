@@ -249,16 +249,17 @@ class World:
             if server.source == primary.address and self.linked(server) and self.data(server).seeded
         ]
 
-    def elect(self, wanted: SimServer | None = None) -> None:
+    def elect(self, wanted: SimServer | None = None, first: int = 0) -> None:
         """Members that elect by themselves: without a working primary, a majority chooses the one
-        with the most data (or the one that asks, if none of them has more)."""
+        with the most data (or the one that asks, if none of them has more; `first` decides among
+        equals)."""
         if not self.elects or self._leader() is not None:
             return
         connected = [s for s in self.servers.values() if s.awake and not s.link_cut]
         electorate = [s for s in connected if self.data(s).seeded and not s.expelled]
         if not electorate or len(electorate) <= self.voters / 2:
             return
-        best = max(electorate, key=lambda s: self.data(s).progress)
+        best = max(_turned(electorate, first), key=lambda s: self.data(s).progress)
         if wanted in electorate and self.data(wanted).progress >= self.data(best).progress:
             best = wanted
         for server in self.primaries():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hamanager import formats
 from hamanager.output import (
+    failover_assessment,
     history_text,
     info_text,
     progress_words,
@@ -25,7 +26,14 @@ from hamanager.output import (
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import Failover, KeptData, ServiceRecord, Wish
 from hamanager.values.snapshot import Observation, Relation, Snapshot, SyncProgress
-from hamanager.views import ServiceView, SyncView, service_view
+from hamanager.views import (
+    InstanceState,
+    LastResortView,
+    ServiceState,
+    ServiceView,
+    SyncView,
+    service_view,
+)
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE
 
@@ -198,6 +206,26 @@ def test_history() -> None:
     compare("history.txt", history_text(entries))
     cut = entries[3].model_copy(update={"playbook": "add instance"})
     assert history_text([cut]).splitlines()[0].endswith("UTC  add instance (began further back)")
+
+
+def test_what_a_forced_fail_over_would_cost() -> None:
+    well = shown({"db.0": primary_seen(), "db.1": standby_seen()})
+    assert failover_assessment(well, None).startswith("db.0 leads")
+    dead = well.model_copy(
+        update={
+            "state": ServiceState.DOWN,
+            "last_resorts": [LastResortView(instance="db.1", may_lack="at least 12 transactions")],
+        }
+    )
+    assert failover_assessment(dead, None) == (
+        "db.1 would be promoted, and may lack at least 12 transactions, which would be lost"
+    )
+    assert "unknown number" in failover_assessment(dead, "db.2")
+    one_left = [i.model_copy(update={"state": InstanceState.DOWN}) for i in well.instances[:1]]
+    members = dead.model_copy(update={"topology": "replica-set", "instances": one_left})
+    assert failover_assessment(members, None) == (
+        "db.1 would lead without the agreement of a majority, and what only db.0 had would be lost"
+    )
 
 
 def test_progress_in_one_line() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from hamanager.errors import ServerError
 from hamanager.values.snapshot import Relation, Role
+from hamanager_drivers.redis import config
 from hamanager_drivers.redis.driver import RedisDriver
 from tests.contract.test_driver import make_full_standby
 from tests.support.servers import TERMS, Server, servers
@@ -72,3 +74,45 @@ def test_a_killed_primary_that_returns_is_not_overwritten_unasked(
         primary.target, own, standby.target, led, [primary.target, standby.target]
     )
     assert related is Relation.UNPROVEN
+
+
+def test_writes_are_refused_without_a_standby_where_that_is_asked_for(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    assert driver.probe(service, primary.target).awaits == 0
+    driver.require(service, primary.target, 1)
+    assert driver.probe(service, primary.target).awaits == 1
+    writer = driver.open_writer(service, primary.target)
+    writer.write(1)
+    standby.kill()
+
+    def go_on_writing() -> None:
+        deadline = time.monotonic() + config.MAX_LAG_SECONDS + 3
+        while time.monotonic() < deadline:
+            writer.write(2)
+            time.sleep(0.05)
+
+    with pytest.raises(ServerError, match="NOREPLICAS"):
+        go_on_writing()
+    driver.require(service, primary.target, 0)
+    writer.write(3)
+    writer.close()
+
+
+def test_what_a_woken_primary_alone_has_is_told_in_bytes(pair: tuple[Server, Server]) -> None:
+    old, new = pair
+    driver, service = old.driver, old.service
+    driver.demote(service, new.target)  # it receives nothing any more
+    writer = driver.open_writer(service, old.target)
+    for number in range(20):
+        writer.write(number)
+    writer.close()
+    seen = driver.probe(service, old.target)
+    lacks = driver.shortfall(driver.probe(service, new.target), seen)
+    assert lacks.startswith("at least ")
+    driver.promote(service, new.target, [], 0)
+    driver.demote(service, old.target)
+    alone = driver.excess(driver.probe(service, old.target), driver.probe(service, new.target))
+    assert alone == lacks.removeprefix("at least ").replace("the replication", "its replication")

@@ -16,6 +16,7 @@ from hamanager.values.order import OrderKind, pending
 from hamanager.values.service import Failover, InstanceRecord, ServiceRecord
 from hamanager.values.snapshot import Role
 from hamanager_playbooks.orders import settled
+from hamanager_playbooks.syncing import silence_non_members
 
 NOTHING_LOST = "nothing that was acknowledged"
 
@@ -63,7 +64,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         )
         return f"{seconds:.3f} s after the first sign of failure"
 
-    steps = [Step("begin a new term", lambda: begin_term(ctx))]
+    steps = [*_half_promoted(ctx), Step("begin a new term", lambda: begin_term(ctx))]
     if old is not None and old != ctx.name and not ctx.driver.capabilities.elects_itself:
         steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
     return [
@@ -94,8 +95,14 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
             )
         )
 
+    silence = []
+    if ctx.records.read().sync_set:
+        # A manager that died may have taken one out of the set and not told it.
+        silence = [Step("let no other standby acknowledge", lambda: silence_non_members(ctx))]
     return [
+        *_half_promoted(ctx),
         Step("begin a new term", lambda: begin_term(ctx)),
+        *silence,
         Step(f"let {ctx.name} take writes", promote),
         Step(f"record {ctx.name} as primary", record),
     ]
@@ -198,6 +205,22 @@ def begin_term(ctx: PlaybookContext) -> str:
         return record.model_copy(update=update)
 
     return f"term {ctx.records.change(advance).term}"
+
+
+def _half_promoted(ctx: PlaybookContext) -> list[Step]:
+    """Another one's promotion got so far that it may take writes: it is fenced too, and before the
+    new term, which forgets it."""
+    record = ctx.records.read()
+    other = record.promoting
+    if (
+        ctx.driver.capabilities.elects_itself
+        or not record.promoting_may_write
+        or other in (None, ctx.name, record.primary)
+        or record.instance(other) is None
+    ):
+        return []
+    assert other is not None
+    return [Step(f"fence {other}", lambda: fence(ctx, other, lossless=False))]
 
 
 def publish(ctx: PlaybookContext) -> None:

@@ -67,21 +67,23 @@ def leave(ctx: PlaybookContext) -> Sequence[Step]:
 def require(ctx: PlaybookContext) -> Sequence[Step]:
     """The primary waits for as many standbys as the record says, and nobody else acknowledges."""
 
-    def silence_others() -> str | None:
-        record = ctx.records.read()
-        if not record.sync_set:
-            return None  # nobody counts on an acknowledgement
-        members = {*record.sync_set, record.primary}
-        return _silenced(ctx, [i.name for i in record.instances if i.name not in members])
-
     def wait_for_them() -> str:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
         return f"writes wait for {ctx.awaits()} standbys"
 
     return [
-        Step("let no other standby acknowledge", silence_others),
+        Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
         Step("tell the primary for how many to wait", wait_for_them),
     ]
+
+
+def silence_non_members(ctx: PlaybookContext) -> str | None:
+    """Make sure that only members of the sync set acknowledge, if it has any."""
+    record = ctx.records.read()
+    if not record.sync_set:
+        return None  # nobody counts on an acknowledgement
+    members = {*record.sync_set, record.primary}
+    return _silenced(ctx, [i.name for i in record.instances if i.name not in members])
 
 
 def _silenced(ctx: PlaybookContext, names: Sequence[str]) -> str | None:

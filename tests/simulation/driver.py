@@ -166,6 +166,8 @@ class SimDriver:
         return ""
 
     def _lead(self, server: SimServer, awaits: int) -> None:
+        if server.role is Role.PRIMARY:
+            return  # it may have been told another number since
         self.world.data(server).drop_unapplied()
         server.source, server.role = None, Role.PRIMARY
         server.awaits, server.acknowledges = awaits, False

@@ -60,6 +60,8 @@ class Simulation:
         self.meanwhile: list[tuple[str, object]] = []
         """What happens as soon as a manager is suspended."""
         self.passes_meanwhile = PASSES_MEANWHILE
+        self._passing = 0
+        """How many managers are in the middle of a pass."""
         self._record: tuple[int, ServiceRecord] = (0, ServiceRecord())
         wish = Wish(
             name="db",
@@ -159,15 +161,16 @@ class Simulation:
                 server.link_cut = False
             case "receive":
                 self.world.receive(server)
-            case "write on standby" if not self.world.elects and self._joined(server):
-                self.world.write_on_standby(server)
+            case "write on standby" if not self.world.elects:
+                self.world.write_on_standby(server, promised=self._would_be_noticed(server))
             case "lose data":
                 self.world.lose_data(server)
 
-    def _joined(self, server: SimServer) -> bool:
-        """A first copy that was never seen to be complete holds nothing that is promised."""
+    def _would_be_noticed(self, server: SimServer) -> bool:
+        """What somebody writes to a standby is kept, unless that is in the very moment in which it
+        is taken down, or before its first copy was seen to be complete."""
         instance = self.record.instance(server.place.instance)
-        return instance is not None and instance.joined
+        return not self._passing and instance is not None and instance.joined
 
     def events(self, *happened: tuple[str, object]) -> None:
         for kind, argument in happened:
@@ -198,8 +201,10 @@ class Simulation:
         power = self.managers[which].power
         power.while_suspended = lambda: self._meanwhile(1 - which)
         power.plan(dies_at=dies_at, loses_answer_of=loses_answer_of, suspended_at=suspended_at)
+        self._passing += 1
         with contextlib.suppress(ManagerDiedError, HamanagerError):
             self.managers[which].loop.run_pass()
+        self._passing -= 1
 
     def _meanwhile(self, other: int) -> None:
         """One manager is suspended; its lease runs out, the other does its work, and its lease runs

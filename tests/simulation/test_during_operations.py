@@ -172,6 +172,40 @@ def test_switchover_to_a_standby_that_is_not_well(mode: str, fault: str) -> None
     simulation.settle()
 
 
+@promoted
+def test_new_primary_hangs_before_its_switchover_is_finished(mode: str) -> None:
+    """It may have taken writes: nobody else leads before it is ended, not even the old one."""
+    for effect in range(LATEST_EFFECT):
+        simulation = running(mode, 3)
+        simulation.event("switchover", "db.2")
+        simulation.run_pass(0, dies_at=effect)
+        died = simulation.managers[0].power.dead
+        simulation.new_manager()
+        simulation.event("hang", "db.2")
+        simulation.live(8)
+        simulation.settle()
+        if not died:
+            return
+    raise AssertionError("it never comes to an end")
+
+
+@pytest.mark.parametrize("mode", ["lossless, availability"])
+def test_primary_resumes_while_a_former_member_still_acknowledges(mode: str) -> None:
+    """A manager died before that one was silenced; it does not stand for a member."""
+    simulation = running(mode, 3)
+    simulation.event("cut link", "db.1")
+    for effect in range(LATEST_EFFECT):
+        simulation.event("pass and die", effect)
+        if simulation.record.sync_set == ("db.2",):
+            break
+    simulation.event("mend link", "db.1")
+    assert simulation.server("db.1").acknowledges
+    simulation.events(("kill", "db.0"), ("start by somebody else", "db.0"), ("kill", "db.2"))
+    simulation.busy = BUSY
+    simulation.live(3)
+    simulation.settle()
+
+
 @lossless
 def test_unacknowledged_writes_make_room_for_others(mode: str) -> None:
     """Every fail-over may leave some behind: they do not fill up the room for data set aside."""

@@ -206,11 +206,12 @@ class World:
             self.data(follower).copy(volume)
         self.acknowledged |= set(volume.log)
 
-    def write_on_standby(self, server: SimServer) -> None:
+    def write_on_standby(self, server: SimServer, *, promised: bool) -> None:
         """Somebody writes where nobody should."""
         if server.awake and self.data(server).seeded and server.role is Role.STANDBY:
             self.data(server).append(self.next_write)
-            self.errant.add(self.next_write)
+            if promised:
+                self.errant.add(self.next_write)
             self.next_write += 1
 
     # --- What servers do by themselves ---------------------------------------------------------

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from hamanager.commands import Commands
+from hamanager.environment import ConnectionView
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
@@ -61,6 +62,14 @@ class ManagerPort(Protocol):
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         """The newest entries, oldest first; also of a service that is no more."""
+        ...
+
+    def connection(self, name: str) -> ConnectionView:
+        """How applications connect.
+
+        Raises:
+            NotFoundError: there is no such service, or nothing to connect to yet.
+        """
         ...
 
     def wake(self, name: str) -> None:
@@ -156,6 +165,10 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
     @app.get("/services/{name}/status")
     def status(name: str) -> ServiceView:
         return manager.probe(name)
+
+    @app.get("/services/{name}/connection")
+    def connection(name: str) -> ConnectionView:
+        return manager.connection(name)
 
     @app.get("/services/{name}/history")
     def history(

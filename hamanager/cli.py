@@ -16,6 +16,8 @@ from hamanager.cli_common import (
     NameArgument,
     Output,
     OutputOption,
+    ReadsLagOption,
+    ReadsOption,
     TimeoutOption,
     WaitOption,
     app,
@@ -68,6 +70,8 @@ def create(
     down_after: DownAfterOption = None,
     failover_period: FailoverPeriodOption = None,
     allow_drills: DrillsOption = None,
+    reads: ReadsOption = None,
+    reads_max_lag: ReadsLagOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
@@ -82,7 +86,9 @@ def create(
 
     check_service_name(name)
     memory_bytes = parse_memory(memory) if memory is not None else None
-    settings = settings_of(durability, down_after, failover_period, allow_drills)
+    settings = settings_of(
+        durability, down_after, failover_period, allow_drills, reads, reads_max_lag
+    )
     with open_client() as client:
         view = client.create(name, engine, instances, memory_bytes, image, settings)
         goals: dict[str, Goal] = {name: complete} if wait else {}
@@ -316,6 +322,6 @@ def _info(client: Client, name: str | None, output: Output) -> str:
 
 
 # Last, so that `--help` lists its commands after these.
-from hamanager import cli_orders  # noqa: E402
+from hamanager import cli_connect, cli_orders  # noqa: E402
 
-__all__ = ["app", "cli_orders", "main"]
+__all__ = ["app", "cli_connect", "cli_orders", "main"]

@@ -71,6 +71,13 @@ DrillsOption = Annotated[
     bool | None,
     typer.Option("--allow-drills/--no-allow-drills", help="Whether `drill` may break it."),
 ]
+ReadsOption = Annotated[
+    bool | None,
+    typer.Option("--reads/--no-reads", help="Whether a second port offers standbys for reading."),
+]
+ReadsLagOption = Annotated[
+    float | None, typer.Option(help="Seconds that these standbys may be behind (10).")
+]
 NameArgument = Annotated[str, typer.Argument(help="The service, such as db.", metavar="NAME")]
 
 
@@ -86,6 +93,8 @@ def settings_of(
     down_after: float | None,
     failover_period: float | None,
     allow_drills: bool | None,
+    reads: bool | None = None,
+    reads_max_lag: float | None = None,
 ) -> Settings:
     """The options that were given."""
     return Settings(
@@ -93,6 +102,8 @@ def settings_of(
         down_after_seconds=down_after,
         failover_period_seconds=failover_period,
         allow_drills=allow_drills,
+        reads=reads,
+        reads_max_lag_seconds=reads_max_lag,
     )
 
 

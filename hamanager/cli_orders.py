@@ -14,6 +14,8 @@ from hamanager.cli_common import (
     NameArgument,
     Output,
     OutputOption,
+    ReadsLagOption,
+    ReadsOption,
     TimeoutOption,
     app,
     finish_order,
@@ -33,6 +35,8 @@ def set_(
     down_after: DownAfterOption = None,
     failover_period: FailoverPeriodOption = None,
     allow_drills: DrillsOption = None,
+    reads: ReadsOption = None,
+    reads_max_lag: ReadsLagOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Change a service's settings; those that are not named stay.
@@ -41,7 +45,9 @@ def set_(
     Example: hamanager set db --durability strict
     """
     check_service_name(name)
-    settings = settings_of(durability, down_after, failover_period, allow_drills)
+    settings = settings_of(
+        durability, down_after, failover_period, allow_drills, reads, reads_max_lag
+    )
     with open_client() as client:
         view = client.change_settings(name, settings)
     show(view, output)

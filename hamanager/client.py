@@ -12,6 +12,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from hamanager import paths
+from hamanager.environment import ConnectionView
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
@@ -75,6 +76,10 @@ class Client:
     def status(self, name: str) -> ServiceView:
         """One service, from a look taken now."""
         return ServiceView.model_validate_json(self._ask("GET", f"{_path(name)}/status"))
+
+    def connection(self, name: str) -> ConnectionView:
+        """How applications connect."""
+        return ConnectionView.model_validate_json(self._ask("GET", f"{_path(name)}/connection"))
 
     def history(self, name: str, limit: int | None = None) -> list[HistoryEntry]:
         """What happened, oldest first."""

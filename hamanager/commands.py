@@ -33,6 +33,7 @@ from hamanager.values.settings import Settings
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
 LONGEST_SECONDS = 86400.0
+DEFAULT_READS_LAG_SECONDS = 10.0
 LONGEST_PATIENCE_SECONDS = 20.0
 """The lease under which a switchover is carried out is longer."""
 NO_CHANGE = Settings()
@@ -302,6 +303,7 @@ def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
     for seconds, name, least in (
         (settings.down_after_seconds, "down-after", 0.0),
         (settings.failover_period_seconds, "failover-period", -1.0),
+        (settings.reads_max_lag_seconds, "reads-max-lag", 0.0),
     ):
         if seconds is None:
             continue
@@ -316,7 +318,18 @@ def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
             f"{driver.engine} has durability {' or '.join(possible)}, not {settings.durability};"
             " nothing was changed"
         )
-    return settings.model_dump(exclude_none=True)
+    chosen = settings.model_dump(exclude_none=True)
+    reads = chosen.pop("reads", "reads_max_lag_seconds" in chosen or None)
+    if reads and driver.capabilities.url_names_all:
+        raise UsageError(
+            f"{driver.engine} clients choose by the URL's readPreference where they read; nothing"
+            " was changed"
+        )
+    if reads:
+        chosen.setdefault("reads_max_lag_seconds", DEFAULT_READS_LAG_SECONDS)
+    elif reads is False:
+        chosen["reads_max_lag_seconds"] = None
+    return chosen
 
 
 def _check_instances(driver: Driver, instances: int) -> None:

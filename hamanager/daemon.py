@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -16,16 +16,18 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from hamanager.commands import Commands
 from hamanager.contracts.clock import Clock
-from hamanager.contracts.driver import Driver
+from hamanager.contracts.driver import Connection, Driver
+from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import Place, Runtime
 from hamanager.contracts.store import Store
+from hamanager.environment import ConnectionView, EnvironmentFile
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.keeping import load_context, load_record, load_wish, service_names
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
 from hamanager.tripwire import Tripwires
 from hamanager.values.history import HistoryEntry
-from hamanager.values.service import Target
+from hamanager.values.service import ServiceRecord, Target, Wish
 from hamanager.values.snapshot import Contact, Process, Snapshot
 from hamanager.views import ServiceView, service_view
 from hamanager.worker import Worker
@@ -45,18 +47,23 @@ class Daemon:
         store: Store,
         drivers: Mapping[str, Driver],
         runtime: Runtime,
+        endpoint: Endpoint,
         clock: Clock,
         manager_id: str,
+        environment: EnvironmentFile,
     ) -> None:
         self.commands = Commands(store, drivers, runtime, clock)
         self._store = store
         self._drivers = drivers
         self._runtime = runtime
+        self._endpoint = endpoint
+        self._environment = environment
         self._clock = clock
         self._manager_id = manager_id
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._endpoint_problem = ""
         self._executor = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         self._tripwires = Tripwires(self._tripped)
         self._scheduler = BackgroundScheduler(
@@ -65,7 +72,9 @@ class Daemon:
 
     def start(self) -> None:
         """Begin to watch; returns at once."""
+        self._environment.begin(self._connections())
         self._scheduler.add_job(self._tick, "interval", seconds=1, id="tick")
+        self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
         self._scheduler.start()
         threading.Thread(target=self._follow_events, name="runtime-events", daemon=True).start()
         self._tick()
@@ -104,6 +113,16 @@ class Daemon:
         for name in names:
             self.wake(name)
 
+    def _check_endpoint(self) -> None:
+        try:
+            self._endpoint.check()
+        except HamanagerError as error:
+            if str(error) != self._endpoint_problem:
+                log.warning("%s", error)
+            self._endpoint_problem = str(error)
+        else:
+            self._endpoint_problem = ""
+
     def _hire(self, name: str) -> Worker | None:
         loaded = load_wish(self._store, name)
         if loaded is None:
@@ -113,6 +132,7 @@ class Daemon:
             self._store,
             self._drivers[loaded[0].engine],
             self._runtime,
+            self._endpoint,
             self._clock,
             self._executor,
             self._manager_id,
@@ -138,6 +158,7 @@ class Daemon:
     def _after_pass(self, loop: ServiceLoop, done: Pass) -> None:
         """Have a connection and a process handle open to every instance that is well."""
         record, _ = load_record(self._store, loop.name)
+        self._keep_environment(loop.name)
         for instance in record.instances:
             seen = done.snapshot.of(instance.name)
             if seen is None or seen.contact is not Contact.ANSWERS:
@@ -165,6 +186,7 @@ class Daemon:
 
     def _after_end(self, loop: ServiceLoop) -> None:
         self._tripwires.unwatch(loop.name)
+        self._environment.forget(loop.name)
         with self._lock:
             self._workers.pop(loop.name, None)
 
@@ -201,6 +223,49 @@ class Daemon:
         record, _ = load_record(self._store, name)
         return self._view(name, observer.look(load_context(self._store, loaded[0]), record), "")
 
+    def connection(self, name: str) -> ConnectionView:
+        """How applications connect.
+
+        Raises:
+            NotFoundError: there is no such service, or nothing to connect to yet.
+        """
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        wish, _ = loaded
+        record, _ = load_record(self._store, name)
+        found = self._connection(wish, record)
+        if found is None:
+            raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
+        port = record.endpoint.reads_port if record.endpoint else None
+        wanted = port is not None and wish.reads_max_lag_seconds is not None
+        reads = self._connection(wish, record, port) if wanted else None
+        return ConnectionView(
+            service=name,
+            engine=wish.engine,
+            url=found.url,
+            host=found.host,
+            port=found.port,
+            login=found.login,
+            password=found.password,
+            database=found.database,
+            reads_url=reads.url if reads else None,
+            reads_port=reads.port if reads else None,
+        )
+
+    def _keep_environment(self, name: str) -> None:
+        try:
+            self._environment.keep(self.connection(name))
+        except NotFoundError:
+            return  # nothing to connect to yet, or any more
+        except OSError as error:
+            log.warning("the variables of %s cannot be written: %s", name, error)
+
+    def _connections(self) -> Iterator[ConnectionView]:
+        for name in service_names(self._store):
+            with suppress(NotFoundError):
+                yield self.connection(name)
+
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         """What happened to a service since it was made, oldest first; of one that is no more,
         everything."""
@@ -217,13 +282,27 @@ class Daemon:
         wish, _ = loaded
         record, _ = load_record(self._store, name)
         driver = self._drivers[wish.engine]
-        context = load_context(self._store, wish)
-        primary = record.instance(record.primary)
-        url = None
-        if record.initialized:
-            url = driver.url(
-                context,
-                Target.of(primary) if primary else None,
-                [Target.of(instance) for instance in record.instances],
-            )
-        return service_view(wish, record, snapshot, url, driver.capabilities, message)
+        found = self._connection(wish, record)
+        with self._lock:
+            worker = self._workers.get(name)
+        return service_view(
+            wish,
+            record,
+            snapshot,
+            found.url if found else None,
+            driver.capabilities,
+            message,
+            address_problem=worker.loop.address_problem if worker else "",
+        )
+
+    def _connection(
+        self, wish: Wish, record: ServiceRecord, port: int | None = None
+    ) -> Connection | None:
+        if not record.initialized:
+            return None
+        endpoint = record.endpoint
+        return self._drivers[wish.engine].connection(
+            load_context(self._store, wish),
+            (endpoint.host, port or endpoint.port) if endpoint else None,
+            [Target.of(instance) for instance in record.instances],
+        )

@@ -25,6 +25,7 @@ RULES: list[tuple[str, Rule]] = [
     ("destroy", beginning.destroy),
     ("paused", beginning.paused),
     ("blind", beginning.blind),
+    ("first-address", beginning.first_address),
     ("first-instance", beginning.first_instance),
     ("set-up", beginning.set_up),
     # Who is primary?
@@ -57,6 +58,7 @@ RULES: list[tuple[str, Rule]] = [
     ("switchover", wishes.switchover),
     ("rejoin", standbys.rejoin),
     ("restart", wishes.restart),
+    ("address", wishes.address),
     ("memory", wishes.memory),
     ("missing", wishes.missing),
     ("well", wishes.well),

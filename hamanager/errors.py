@@ -59,3 +59,7 @@ class SilentError(ServerError):
 
 class BusyError(ServerError):
     """The server answered, but cannot serve now (loading, out of connections): it is alive."""
+
+
+class EndpointFailedError(HamanagerError):
+    """The address for clients does not (or may not) lead where it should."""

@@ -24,8 +24,10 @@ from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 DEFAULT_IMAGES: Mapping[str, str] = MappingProxyType(
-    {"mysql": "mysql:8.4", "redis": "redis:8", "mongodb": "mongo:7"}
+    {"mysql": "mysql:8.4", "redis": "redis:8", "mongodb": "mongo:7", "haproxy": "haproxy:3"}
 )
+PROXY = "haproxy"
+"""Needed beside every engine whose clients have one address."""
 BUILT_IMAGES: Mapping[str, str] = MappingProxyType(
     {engine: f"hamanager/{engine}:debian" for engine in DEFAULT_IMAGES}
 )
@@ -183,6 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Make sure that the engines' images are there, all engines' unless some are named."""
 
     engines = (sys.argv[1:] if arguments is None else arguments) or list(DEFAULT_IMAGES)
+    if PROXY not in engines:
+        engines = [*engines, PROXY]
     try:
         for engine, choice in _ensure(engines):
             print(f"{engine}: {choice.image} ({choice.how})", flush=True)

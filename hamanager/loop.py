@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
+from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.playbook import Playbook, PlaybookContext
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
@@ -29,6 +30,7 @@ from hamanager.keeping import (
     wish_key,
 )
 from hamanager.observe import Observer
+from hamanager.routing import leader
 from hamanager.runner import Runner
 from hamanager.values.decision import Action, Decision
 from hamanager.values.history import HistoryEntry
@@ -80,12 +82,17 @@ class KeptRecords:
                 self._store.delete(key(self._name), kept.version)
 
     def taken_ports(self) -> frozenset[int]:
-        """The ports of all instances of all services."""
+        """The ports of all instances and addresses of all services."""
         return frozenset(
-            instance.port
+            port
             for name in service_names(self._store)
-            for instance in load_record(self._store, name)[0].instances
+            for port in _ports(load_record(self._store, name)[0])
         )
+
+
+def _ports(record: ServiceRecord) -> list[int]:
+    own = record.endpoint.ports if record.endpoint else ()
+    return [*own, *(instance.port for instance in record.instances)]
 
 
 class ServiceLoop:
@@ -97,6 +104,7 @@ class ServiceLoop:
         store: Store,
         driver: Driver,
         runtime: Runtime,
+        endpoint: Endpoint,
         clock: Clock,
         executor: Executor,
         owner: str,
@@ -106,8 +114,11 @@ class ServiceLoop:
         self.driver = driver
         self.observer = Observer(driver, runtime, clock, executor)
         self.last: Pass | None = None
+        self.address_problem = ""
+        """Why the service's address does not lead where it should; '' when it does."""
         self._store = store
         self._runtime = runtime
+        self._endpoint = endpoint
         self._clock = clock
         self._runner = Runner(name, store, clock, owner, playbooks)
         self._noted = ""
@@ -120,12 +131,13 @@ class ServiceLoop:
             return None
         decision = ctx.decision
         self._note_warnings(ctx.snapshot)
-        if decision.action in IDLE:
-            self._note_waiting(decision)
-            self.last = Pass(ctx.snapshot, decision, decision.reason, acted=False)
-            return self.last
+        idle = decision.action in IDLE
         intent = f"{decision.action.value} {decision.instance or self.name}: {decision.reason}"
-        self.last = Pass(ctx.snapshot, decision, intent, acted=False)
+        self.last = Pass(ctx.snapshot, decision, decision.reason if idle else intent, acted=False)
+        self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
+        if idle:
+            self._note_waiting(decision)
+            return self.last
         outcome = self._runner.run(decision, self._look_again)
         self._noted = ""
         self.last = Pass(self.last.snapshot, decision, outcome.text, acted=outcome.done)
@@ -179,4 +191,5 @@ class ServiceLoop:
             driver=self.driver,
             runtime=self._runtime,
             clock=self._clock,
+            endpoint=self._endpoint,
         )

@@ -61,7 +61,7 @@ def info_document(view: ServiceView) -> Document:
             **({"drills": "allowed"} if view.allow_drills else {}),
         },
         "created_at": round(view.created_at, 2),
-        "ports": [{"name": view.engine, "url": view.url}],
+        "ports": _ports(view),
     }
     if view.topology == "replica-set":
         document["instances"] = {i.name: _member(i) for i in view.instances}
@@ -97,6 +97,23 @@ def info_document(view: ServiceView) -> Document:
     if view.version:
         document["version"] = view.version
     return document
+
+
+def _ports(view: ServiceView) -> list[Document]:
+    ports: list[Document] = [{"name": view.engine, "url": view.url}]
+    address = view.address
+    if address is not None:
+        if address.problem:
+            ports[0]["problem"] = address.problem
+        if address.reads_port is not None and address.reads_max_lag_seconds is not None:
+            bound = formats.lag(address.reads_max_lag_seconds)
+            reads = {
+                "name": f"{view.engine}-reads",
+                "address": f"{address.host}:{address.reads_port}",
+                "leads_to": f"standbys at most {bound} behind",
+            }
+            ports.append(reads)
+    return ports
 
 
 def _kept(kept: KeptView) -> Document:

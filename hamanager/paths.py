@@ -75,6 +75,16 @@ def database_path(state: Path) -> Path:
     return state / "hamanager.db"
 
 
+def endpoint_directory(state: Path) -> Path:
+    """What the manager shares with the proxy: its configuration and its control socket."""
+    return state / "endpoint"
+
+
+def environment_path(state: Path) -> Path:
+    """Where the variables of all services are kept up to date for applications."""
+    return state / "environment.json"
+
+
 def manager_id(state: Path) -> str:
     """Eight hexadecimal digits that tell this manager's containers from others'; made once and
     kept in the state directory, so that moving the directory does not change them."""

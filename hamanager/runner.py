@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
+from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
@@ -90,10 +91,10 @@ class ServiceLock:
 
 
 class _Guarded:
-    """A driver or runtime whose every call first confirms the lease: a manager that was suspended
-    in the middle of a playbook would act on what has long been overtaken."""
+    """A driver, runtime or endpoint whose every call first confirms the lease: a manager that was
+    suspended in the middle of a playbook would act on what has long been overtaken."""
 
-    def __init__(self, inner: Driver | Runtime, confirm: Callable[[], None]) -> None:
+    def __init__(self, inner: Driver | Runtime | Endpoint, confirm: Callable[[], None]) -> None:
         self._inner, self._confirm = inner, confirm
 
     def __getattr__(self, name: str) -> Any:
@@ -144,6 +145,7 @@ class Runner:
             ctx,
             driver=cast(Driver, _Guarded(ctx.driver, self._lock.confirm)),
             runtime=cast(Runtime, _Guarded(ctx.runtime, self._lock.confirm)),
+            endpoint=cast(Endpoint, _Guarded(ctx.endpoint, self._lock.confirm)),
         )
         return self._carry_out(guarded)
 

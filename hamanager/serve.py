@@ -18,8 +18,11 @@ from hamanager import paths
 from hamanager.api import make_app
 from hamanager.contracts.clock import SystemClock
 from hamanager.daemon import Daemon
+from hamanager.endpoints.haproxy import HaproxyEndpoint
+from hamanager.environment import EnvironmentFile
 from hamanager.errors import ConflictError
 from hamanager.runtimes.docker import DockerRuntime
+from hamanager.runtimes.docker_address import bind_address
 from hamanager.stores.sqlite import SqliteStore
 from hamanager_drivers.registry import load_drivers
 
@@ -37,13 +40,24 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
         level=os.environ.get("HAMANAGER_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)-7s %(message)s",
     )
-    for chatty in ("apscheduler", "httpx", "pymongo", "urllib3", "docker"):
+    # It warns of each run that is left out while the one before it lasts.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for chatty in ("httpx", "pymongo", "urllib3", "docker"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
         runtime = DockerRuntime(manager_id, advertise_host)
-        daemon = Daemon(store, load_drivers(), runtime, SystemClock(), manager_id)
+        endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime, bind_address)
+        daemon = Daemon(
+            store,
+            load_drivers(),
+            runtime,
+            endpoint,
+            SystemClock(),
+            manager_id,
+            EnvironmentFile(paths.environment_path(home)),
+        )
         daemon.start()
         log.info("hamanager %s is watching; state in %s", manager_id, home)
         try:

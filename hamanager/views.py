@@ -12,6 +12,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from hamanager.evidence import Verdict
+from hamanager.routing import leader
 from hamanager.situation import Situation, follows, has_role
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -145,6 +146,20 @@ class SwitchoverView(_View):
     note: str
 
 
+class AddressView(_View):
+    """The service's own address, which never changes."""
+
+    host: str
+    port: int
+    leads_to: str | None
+    """The instance that clients are sent to; null while new connections wait."""
+    reads_port: int | None = None
+    """Leads to the standbys; null when no address for reading is wanted."""
+    reads_max_lag_seconds: float | None = None
+    problem: str = ""
+    """Why it does not lead where it should; '' when it does."""
+
+
 class FailoverView(_View):
     """The last change of primary that nobody asked for."""
 
@@ -204,6 +219,8 @@ class ServiceView(_View):
     """While no standby can be promoted without loss: whom a person's order would promote."""
     order_result: OrderResult | None = None
     """What became of the last order."""
+    address: AddressView | None = None
+    """Where clients connect; null for engines whose clients know all instances."""
 
 
 def service_view(
@@ -213,6 +230,8 @@ def service_view(
     url: str | None,
     capabilities: Capabilities,
     message: str = "",
+    *,
+    address_problem: str = "",
 ) -> ServiceView:
     """The view of one service. Pure."""
     situation = Situation(wish, record, snapshot, capabilities)
@@ -243,6 +262,7 @@ def service_view(
         else None,
         last_resorts=_last_resorts(situation),
         order_result=record.order_result,
+        address=_address_view(wish, record, address_problem),
     )
 
 
@@ -386,6 +406,20 @@ def _sync_view(state: InstanceState, status: ServerStatus | None) -> SyncView | 
     if state is not InstanceState.SYNCHRONIZING:
         return None
     return SyncView(stage="starting" if status is None else "attaching")
+
+
+def _address_view(wish: Wish, record: ServiceRecord, problem: str) -> AddressView | None:
+    if record.endpoint is None:
+        return None
+    reads = wish.reads_max_lag_seconds is not None
+    return AddressView(
+        host=record.endpoint.host,
+        port=record.endpoint.port,
+        leads_to=leader(record),
+        reads_port=record.endpoint.reads_port if reads else None,
+        reads_max_lag_seconds=wish.reads_max_lag_seconds,
+        problem=problem,
+    )
 
 
 def _failover_view(failover: Failover | None) -> FailoverView | None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one engine's image from Debian packages, for machines that reach no image registry:
 #
-#   compose/images/build.sh mysql|redis|mongodb
+#   compose/images/build.sh mysql|redis|mongodb|haproxy
 #
 # Nothing is done when the image exists. The image has no entrypoint and no user of its own:
 # hamanager starts every server itself, through /bin/sh -c, as a numeric user.
@@ -22,10 +22,14 @@ case "${1-}" in
         suite=trixie packages=redis-server,redis-tools programs="redis-server redis-cli" ;;
     mongodb)
         suite=bookworm packages=libssl3,libcurl4,liblzma5,tzdata programs="mongod" ;;
+    haproxy)
+        suite=trixie packages=haproxy programs="haproxy" ;;
     *)
-        die "usage: compose/images/build.sh mysql|redis|mongodb" ;;
+        die "usage: compose/images/build.sh mysql|redis|mongodb|haproxy" ;;
 esac
 engine=$1
+version=--version
+[ "$engine" != haproxy ] || version=-v
 tag=hamanager/$engine:debian
 
 command -v docker >/dev/null || die "cannot build $tag: the docker command is missing; install Docker's client."
@@ -107,7 +111,7 @@ image=$(tail -n 1 "$scratch/import.log")
 # The tag appears only on an image whose programs ran, as the unprivileged user of a real replica.
 for program in $programs; do
     step 60 "$scratch/version.log" "$program does not run in the image built for $tag" \
-        docker run --rm --network none --user 10001:10001 "$image" /bin/sh -c "exec $program --version"
+        docker run --rm --network none --user 10001:10001 "$image" /bin/sh -c "exec $program $version"
     say "$(head -n 1 "$scratch/version.log")"
 done
 docker tag "$image" "$tag"

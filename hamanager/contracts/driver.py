@@ -90,12 +90,32 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
+class Connection:
+    """How applications connect: with an account that has rights on its own data and no others."""
+
+    url: str = field(repr=False)
+    """With the password."""
+    login: str
+    password: str = field(repr=False)
+    database: str
+    host: str | None
+    port: int | None
+    """None, as the host, where the URL names several servers."""
+
+
+@dataclass(frozen=True)
 class HandOver:
     """How a planned change of primary is carried out."""
 
+    before_stop: Callable[[], None]
+    """To be called right before the primary stops taking writes, so that clients wait who would
+    come from then on; when it raises, nothing was changed."""
     before_promotion: Callable[[], None]
     """To be called once `target` has everything and before it takes writes; when it raises, the
     hand-over is undone."""
+    before_undo: Callable[[], None]
+    """To be called before the primary is let take writes again; when it raises, another manager
+    has taken over, and the primary must not."""
     awaits: int
     """For how many standbys the new primary's writes wait."""
     patience_seconds: float
@@ -119,11 +139,14 @@ class Driver(Protocol):
         """Pure: how to start this instance. It must start unable to take client writes."""
         ...
 
-    def url(
-        self, service: ServiceContext, primary: Target | None, members: Sequence[Target]
-    ) -> str | None:
-        """Pure: the connection URL for applications, with credentials; None without a primary
-        for engines whose URL names it."""
+    def connection(
+        self,
+        service: ServiceContext,
+        address: tuple[str, int] | None,
+        members: Sequence[Target],
+    ) -> Connection | None:
+        """Pure: how applications connect, through the service's own address (host and port) or,
+        for engines whose URL names all instances, to `members`; None without these."""
         ...
 
     def relate(

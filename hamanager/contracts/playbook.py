@@ -8,7 +8,10 @@ from typing import Protocol
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
+from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import Container, Place, Runtime
+from hamanager.errors import EndpointFailedError
+from hamanager.routing import listeners
 from hamanager.values.decision import Decision
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
 from hamanager.values.snapshot import Snapshot
@@ -63,6 +66,20 @@ class PlaybookContext:
     driver: Driver
     runtime: Runtime
     clock: Clock
+    endpoint: Endpoint
+
+    def send_clients_to(self, name: str | None, *, cut: bool = True) -> str | None:
+        """Let the service's address lead to that instance, or to nobody: then new connections
+        wait. Never raises, as no fail-over may depend on it: what could not be done is told, and
+        the loop does it later."""
+        present = listeners(
+            self.wish, self.records.read(), self.snapshot, self.driver.capabilities, name
+        )
+        try:
+            self.endpoint.publish(self.wish.name, present, cut=cut)
+        except EndpointFailedError as error:
+            return f"not in force yet: {error}"
+        return None
 
     def awaits(self, members: int | None = None) -> int:
         """For how many standbys each write has to wait, by the present record (or with another

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from hamanager.contracts.driver import LaunchSpec
@@ -31,6 +32,21 @@ class Container:
     """Where the server's own port is published."""
     spec: LaunchSpec
     memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A process of the manager's own, on the machine's network. The runtime starts it again
+    whenever it ends, also while the manager is away and after the machine's restart."""
+
+    name: str
+    image: str
+    script: str
+    """What `/bin/sh -c` runs, as the user who owns the directory."""
+    directory: Path
+    """Shared with the manager."""
+    mounted_at: str
+    """Where that directory is inside."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,19 @@ class Runtime(Protocol):
 
     def volume_name(self, place: Place) -> str:
         """The name of the data volume, for people."""
+        ...
+
+    def start_helper(self, helper: Helper) -> None:
+        """Have it run, made anew when its image or script changed; does nothing when it runs.
+
+        Raises:
+            RuntimeFailedError: among others, the runtime is another machine's, which has no part
+                in a directory of this one.
+        """
+        ...
+
+    def remove_helper(self, name: str) -> None:
+        """End it and remove it; does nothing when there is none."""
         ...
 
     def destroy_service(self, service: str) -> None:

@@ -36,6 +36,14 @@ def blind(s: Situation) -> Decision | None:
     return None
 
 
+def first_address(s: Situation) -> Decision | None:
+    """A service whose clients are sent to its primary has an address of its own, from the first
+    moment on."""
+    if s.capabilities.url_names_all or s.record.initialized or s.record.endpoint is not None:
+        return None
+    return do(Action.RESERVE_ADDRESS, None, "clients need one that never changes")
+
+
 def first_instance(s: Situation) -> Decision | None:
     """A new service starts with one instance."""
     if not s.record.instances:

@@ -65,6 +65,18 @@ def restart(s: Situation) -> Decision | None:
     return None
 
 
+def address(s: Situation) -> Decision | None:
+    """An address for reading was asked for, or the service is older than addresses are."""
+    if s.capabilities.url_names_all:
+        return None
+    present = s.record.endpoint
+    reads = s.wish.reads_max_lag_seconds is not None
+    if present is not None and (present.reads_port is not None or not reads):
+        return None
+    what = "an address for reading was asked for" if present else "clients need an address"
+    return do(Action.RESERVE_ADDRESS, None, what)
+
+
 def memory(s: Situation) -> Decision | None:
     """The memory limit changed."""
     for instance, seen in s.all:

@@ -16,11 +16,12 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from hamanager.contracts.driver import DATA_DIRECTORY
-from hamanager.contracts.runtime import Container, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, Helper, Place, RuntimeEvent
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.images import ImageUnavailable, resolve_image
 from hamanager.runtimes import docker_containers as containers
-from hamanager.runtimes.docker_address import bind_address, choose_host, free_port
+from hamanager.runtimes import docker_helpers as helpers
+from hamanager.runtimes.docker_address import bind_address, choose_host, free_port, is_remote
 from hamanager.runtimes.docker_engine import CHANGE_SECONDS, LOOK_SECONDS, Engine, says
 from hamanager.runtimes.docker_events import follow
 from hamanager.runtimes.docker_handles import ProcessHandles
@@ -234,6 +235,21 @@ class DockerRuntime:
             printed: bytes = api.exec_start(run["Id"])
         found = printed.decode(errors="replace").splitlines()[:FILES_LISTED]
         return tuple(sorted(name for name in found if "*" not in name))
+
+    def start_helper(self, helper: Helper) -> None:
+        """A container on the host's network, with the restart policy `always`."""
+        if is_remote(self._engine.url):
+            raise RuntimeFailedError(
+                f"{helper.name} needs a Docker engine on this machine, and DOCKER_HOST names"
+                " another one"
+            )
+        with self._engine.asked_to(f"start {helper.name}") as client:
+            helpers.start(client, self._names, helper)
+
+    def remove_helper(self, name: str) -> None:
+        """Remove its container."""
+        with self._engine.asked_to(f"remove {name}") as client:
+            helpers.remove(client, self._names, name)
 
     def destroy_service(self, service: str) -> None:
         """Remove everything of the service, kept volumes too."""

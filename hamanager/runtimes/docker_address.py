@@ -26,10 +26,17 @@ def choose_host(client: docker.DockerClient, advertised: str | None) -> str:
     named = advertised or os.environ.get(VARIABLE)
     if named:
         return named
-    url = urlsplit(client.api.base_url)
-    if url.scheme in ("http", "https") and url.hostname and not _is_loopback(url.hostname):
-        return url.hostname
+    url = client.api.base_url
+    if is_remote(url):
+        return str(urlsplit(url).hostname)
     return _bridge_address(client) or _primary_address()
+
+
+def is_remote(url: str) -> bool:
+    """Whether an engine at that URL is another machine's."""
+    parts = urlsplit(url)
+    remote = parts.scheme in ("http", "https", "tcp", "ssh")
+    return remote and bool(parts.hostname) and not _is_loopback(str(parts.hostname))
 
 
 def bind_address(host: str) -> str:

@@ -16,6 +16,7 @@ INSTANCE = "hamanager.instance"
 GENERATION = "hamanager.generation"
 ADDRESS = "hamanager.address"
 LAUNCH = "hamanager.launch"
+HELPER = "hamanager.helper"
 
 LAYOUT = "1"
 """Grows when containers are made in another way: existing ones are then made anew."""
@@ -37,6 +38,14 @@ class Names:
     def volume(self, place: Place) -> str:
         """`hamanager-MANAGER-db-0-g1`."""
         return f"{self.container(place)}-g{place.generation}"
+
+    def helper(self, name: str) -> str:
+        """`hamanager-MANAGER.haproxy`; no service's container is called so."""
+        return f"hamanager-{self._manager_id}.{name}"
+
+    def helper_labels(self, name: str) -> dict[str, str]:
+        """Of a process of the manager's own."""
+        return {MANAGER: self._manager_id, HELPER: name}
 
     def network(self, service: str) -> str:
         """`hamanager-MANAGER-db`."""

@@ -12,6 +12,8 @@ class Action(StrEnum):
     NOTHING = "nothing"
     WAIT = "wait"
     """Something is wrong, and waiting is what it takes for now."""
+    RESERVE_ADDRESS = "reserve address"
+    """The service gets an address of its own for its clients."""
     ADD_INSTANCE = "add instance"
     START_INSTANCE = "start instance"
     INITIALIZE = "initialize"

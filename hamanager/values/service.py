@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict
 
 from hamanager.values.durability import Durability
+from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.order import Order, OrderResult
 
 
@@ -40,6 +41,9 @@ class Wish(_Frozen):
     """A person said that failures may be injected into it on purpose."""
     paused: bool = False
     """A person asked the manager to observe and not to act."""
+    reads_max_lag_seconds: float | None = None
+    """A second address offers standbys that are no further behind for reading; None: there is no
+    such address."""
     order: Order | None = None
     """The last one-time order; carried out once, or refused."""
     destroy: bool = False
@@ -161,6 +165,9 @@ class ServiceRecord(_Frozen):
     """There has been a synchronized standby: from then on strict durability is in force."""
     initialized: bool = False
     """The first primary has been set up; from here on the service holds data."""
+    endpoint: EndpointRecord | None = None
+    """The service's own address, the same for ever; None for engines whose clients know all
+    instances."""
     instances: tuple[InstanceRecord, ...] = ()
     next_serial: int = 0
     next_generation: int = 1

@@ -17,5 +17,9 @@ class Settings(BaseModel):
     """How long a primary must be silent, unproven dead, before it is given up."""
     failover_period_seconds: float | None = None
     """How long after a fail-over another one needs proof of death."""
+    reads: bool | None = None
+    """Whether a second address offers the standbys for reading."""
+    reads_max_lag_seconds: float | None = None
+    """How far behind they may be; given without `reads` it means that they are wanted."""
     allow_drills: bool | None = None
     """Whether failures may be injected on purpose."""

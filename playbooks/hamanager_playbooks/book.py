@@ -19,6 +19,7 @@ from hamanager_playbooks import (
 )
 
 PLAYBOOKS: Mapping[Action, Playbook] = {
+    Action.RESERVE_ADDRESS: create.reserve_address,
     Action.ADD_INSTANCE: create.add_instance,
     Action.START_INSTANCE: create.start_instance,
     Action.INITIALIZE: create.initialize,

@@ -6,7 +6,24 @@ from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
 from hamanager.errors import AddressTakenError
+from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import InstanceRecord, ServiceRecord
+
+
+def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:
+    """An address for clients, once for the service's life."""
+
+    def reserve() -> str:
+        present = ctx.records.read().endpoint
+        host, port = ctx.runtime.reserve_address(ctx.records.taken_ports())
+        if present is None:
+            reserved = EndpointRecord(host=host, port=port)
+        else:
+            reserved = present.model_copy(update={"reads_port": port})
+        ctx.records.change(lambda r: r.model_copy(update={"endpoint": reserved}))
+        return f"{host}:{port}"
+
+    return [Step("reserve an address for clients", reserve)]
 
 
 def add_instance(ctx: PlaybookContext) -> Sequence[Step]:

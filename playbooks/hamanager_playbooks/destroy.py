@@ -16,6 +16,7 @@ def destroy(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.runtime.destroy_service(ctx.wish.name)
 
     return [
+        Step("close its address", lambda: ctx.send_clients_to(None)),
         Step("remove its containers, volumes and network", remove),
         Step("forget it", ctx.records.forget_service),
     ]

@@ -64,7 +64,12 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         )
         return f"{seconds:.3f} s after the first sign of failure"
 
-    steps = [*_half_promoted(ctx), Step("begin a new term", lambda: begin_term(ctx))]
+    steps = [
+        *_half_promoted(ctx),
+        Step("begin a new term", lambda: begin_term(ctx)),
+        # Whoever comes from now on waits at the address. What is open ends with the server.
+        Step("send no client to anybody", lambda: ctx.send_clients_to(None, cut=False)),
+    ]
     if old is not None and old != ctx.name and not ctx.driver.capabilities.elects_itself:
         steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
     return [
@@ -72,6 +77,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"apply what {ctx.name} has received", lambda: drain(ctx)),
         Step(f"publish that {ctx.name} may take writes", lambda: publish(ctx)),
         Step(f"promote {ctx.name}", promote),
+        send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
     ]
 
@@ -104,6 +110,7 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
         Step("begin a new term", lambda: begin_term(ctx)),
         *silence,
         Step(f"let {ctx.name} take writes", promote),
+        send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
     ]
 
@@ -193,6 +200,13 @@ def demote(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"make {ctx.name} refuse writes", stop_writes),
         Step("check that it does", check),
     ]
+
+
+def send_clients(ctx: PlaybookContext) -> Step:
+    """Before it is on record: every millisecond counts, and who is being promoted is written down
+    already. Connections to others are cut in the next pass: clients that came meanwhile and wait
+    are not yet told apart from those that have a former primary."""
+    return Step(f"send clients to {ctx.name}", lambda: ctx.send_clients_to(ctx.name, cut=False))
 
 
 def begin_term(ctx: PlaybookContext) -> str:

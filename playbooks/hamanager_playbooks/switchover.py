@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from hamanager.contracts.driver import HandOver
 from hamanager.contracts.playbook import PlaybookContext, Step
 from hamanager.errors import HamanagerError, ServerError
+from hamanager.routing import leader
 from hamanager.values.order import OrderKind
 from hamanager.values.service import ServiceRecord, Switchover
 from hamanager.values.snapshot import Role
-from hamanager_playbooks.failover import with_primary
+from hamanager_playbooks.failover import send_clients, with_primary
 from hamanager_playbooks.orders import settled
 
 
@@ -33,9 +34,17 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             update["sync_set"] = (ctx.name,)
         ctx.records.change(lambda r: r.model_copy(update={"term": r.term + 1, **update}))
 
+    def stop_clients() -> None:
+        confirm(ctx)
+        problem = ctx.send_clients_to(None, cut=False)
+        if problem is not None:
+            notes.append(f"clients may not have waited: {problem}")
+
     def hand_over() -> str:
         terms = HandOver(
+            before_stop=stop_clients,
             before_promotion=publish,
+            before_undo=lambda: confirm(ctx),
             awaits=ctx.awaits(members=0),
             patience_seconds=order.patience_seconds if order else 0.0,
             kill=order.kill if order else True,
@@ -44,6 +53,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             note = ctx.driver.hand_over(ctx.service, ctx.target(), ctx.target(old), terms)
         except HamanagerError as error:
             _give_up(ctx, before, str(error))
+            ctx.send_clients_to(leader(ctx.records.read()), cut=False)
             raise
         notes.append(note)
         return note
@@ -74,8 +84,18 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
     return [
         Step(f"record the planned change from {old} to {ctx.name}", plan),
         Step(f"hand over from {old} to {ctx.name}", hand_over),
+        send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
     ]
+
+
+def confirm(ctx: PlaybookContext) -> None:
+    """A hand-over takes a while: whoever was suspended in it may have been overtaken.
+
+    Raises:
+        StaleVersionError: it was.
+    """
+    ctx.records.change(lambda r: r.model_copy(update={"runs": r.runs + 1}))
 
 
 def abandon(ctx: PlaybookContext) -> Sequence[Step]:

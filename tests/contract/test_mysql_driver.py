@@ -12,10 +12,11 @@ import pytest
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.values.snapshot import Relation, Role, ServerStatus
-from hamanager_drivers.mysql.config import APPLICATION
+from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import Connections, Session, connect
 from hamanager_drivers.mysql.driver import MySQLDriver
-from hamanager_drivers.mysql.writer import SCHEMA
+from hamanager_drivers.mysql.writer import BALLAST, ROWS
+from hamanager_drivers.naming import APPLICATION
 from tests.contract.test_driver import make_full_standby
 from tests.support.servers import TERMS, Server, servers
 
@@ -32,6 +33,7 @@ def manager(server: Server) -> Iterator[Session]:
 def application(server: Server, seconds: float = 5) -> Iterator[Session]:
     password = server.service.secrets["password"]
     connection = connect(server.target, APPLICATION, password, seconds)
+    connection.select_db(database(server.service))
     try:
         yield Session(connection)
     finally:
@@ -134,7 +136,7 @@ def test_what_the_application_may_not_do(pair: tuple[Server, Server]) -> None:
             "CREATE USER 'hamanager'@'172.17.0.1' IDENTIFIED BY 'x'",
             "SELECT User_password FROM mysql.slave_master_info",
             "INSTALL PLUGIN x SONAME 'semisync_source.so'",
-            f"CREATE TABLE {SCHEMA}.other (n INT) ENGINE = MyISAM",
+            "CREATE TABLE other (n INT) ENGINE = MyISAM",
         ):
             with pytest.raises(pymysql.MySQLError):
                 client.run(statement)
@@ -199,8 +201,8 @@ def test_clients_with_locks_do_not_stop_a_demotion(pair: tuple[Server, Server]) 
     primary, standby = pair
     driver, service = primary.driver, primary.service
     with application(primary) as locker, application(primary) as reader:
-        locker.run(f"LOCK TABLES {SCHEMA}.numbers WRITE")
-        reader.run("BEGIN", f"SELECT COUNT(*) FROM {SCHEMA}.ballast")
+        locker.run(f"LOCK TABLES {ROWS} WRITE")
+        reader.run("BEGIN", f"SELECT COUNT(*) FROM {BALLAST}")
         began = time.monotonic()
         driver.demote(service, primary.target)
         assert time.monotonic() - began < 2
@@ -219,7 +221,7 @@ def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
     driver, service = old.driver, old.service
     writer = driver.open_writer(service, old.target)
     with application(new, 20) as blocker:
-        blocker.run(f"LOCK TABLES {SCHEMA}.numbers READ")
+        blocker.run(f"LOCK TABLES {ROWS} READ")
         writer.write(1)
         with pytest.raises(ServerError, match="did not catch up"):
             driver.hand_over(service, new.target, old.target, TERMS)

@@ -12,12 +12,12 @@ import pytest
 from hamanager.errors import ServerError
 from hamanager.values.snapshot import Role
 from hamanager_drivers.mysql.driver import MySQLDriver
-from hamanager_drivers.mysql.writer import SCHEMA
+from hamanager_drivers.mysql.writer import ROWS
 from tests.contract.test_driver import make_full_standby
 from tests.contract.test_mysql_driver import application, make_primary, manager, wait_for
 from tests.support.servers import Server, servers
 
-INSERT = f"INSERT INTO {SCHEMA}.numbers VALUES"
+INSERT = f"INSERT INTO {ROWS} VALUES"
 
 
 @pytest.fixture

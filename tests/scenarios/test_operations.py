@@ -8,8 +8,8 @@ import time
 import pytest
 
 from hamanager.stage import Stage, wait_for
-from hamanager_drivers.mysql.config import APPLICATION
 from hamanager_drivers.mysql.connections import Session, connect, hang_up
+from hamanager_drivers.naming import APPLICATION
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
 from tests.scenarios.test_standby_fails import on_server
@@ -38,7 +38,7 @@ def test_switchover_with_a_long_transaction(stage: Stage, engine: str) -> None:
     with Scenario(stage, engine, "switchover with a long transaction") as run:
         password = stage.context("db").secrets["password"]
         client = connect(stage.primary("db"), APPLICATION, password, 30)
-        Session(client).run("BEGIN", "INSERT INTO hamanager_workload.numbers VALUES (-1)")
+        Session(client).run("BEGIN", "INSERT INTO db.hamanager_workload VALUES (-1)")
         time.sleep(2)
         refused = stage.run("switchover", "db", "--patience", "1", "--no-kill")
         assert refused.returncode == 1
@@ -59,7 +59,7 @@ def test_switchover_with_a_standby_that_lags_is_undone(stage: Stage, engine: str
         blocker = connect(
             next(t for t in stage.members("db") if t.name == "db.1"), APPLICATION, password, 30
         )
-        Session(blocker).run("LOCK TABLES hamanager_workload.numbers READ")
+        Session(blocker).run("LOCK TABLES db.hamanager_workload READ")
         done = stage.run("switchover", "db")
         assert done.returncode == 1, done
         hang_up(blocker)

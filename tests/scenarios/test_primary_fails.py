@@ -210,12 +210,13 @@ def test_cut_off_from_its_set_and_written_to_without_a_majority(stage: Stage, en
         old = run.primary
         others = [t for t in stage.members("db") if t.name != old]
         target = stage.primary("db")
-        password = stage.context("db").secrets["root_password"]
+        password = stage.context("db").secrets["password"]
         client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
             target.host,
             target.port,
             directConnection=True,
-            username="root",
+            username="app",
+            authSource="db",
             password=password,
             timeoutMS=2000,
         )
@@ -223,9 +224,7 @@ def test_cut_off_from_its_set_and_written_to_without_a_majority(stage: Stage, en
         run.faults.cut_link(old, others[1].port)
         for other in others:
             run.faults.cut_link(other.name, target.port)
-        alone = client["hamanager_workload"]["alone"].with_options(
-            write_concern=pymongo.WriteConcern(w=1)
-        )
+        alone = client["db"]["alone"].with_options(write_concern=pymongo.WriteConcern(w=1))
         alone.insert_one({"_id": 1})
         client.close()
         run.wait_for_write(not_on=old)

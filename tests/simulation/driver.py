@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import HandOver, LaunchSpec, Writer
+from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Writer
 from hamanager.errors import (
     HamanagerError,
     RefusedError,
@@ -52,9 +52,12 @@ class SimDriver:
     def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
         return LaunchSpec("", 1)
 
-    def url(
-        self, service: ServiceContext, primary: Target | None, members: Sequence[Target]
-    ) -> str | None:
+    def connection(
+        self,
+        service: ServiceContext,
+        address: tuple[str, int] | None,
+        members: Sequence[Target],
+    ) -> Connection | None:
         return None
 
     def relate(
@@ -206,6 +209,8 @@ class SimDriver:
         if self.world.elects:
             return self._step_down_for(target, primary, terms)
         old = self._act(primary)
+        terms.before_stop()
+        old = self._act(primary)
         old.role, awaited = Role.STANDBY, old.awaits
         try:
             self._catch_up(target, primary)
@@ -216,6 +221,7 @@ class SimDriver:
         except StaleVersionError:
             raise  # another manager has taken over: what to do now is not for this one to say
         except HamanagerError:
+            terms.before_undo()
             old = self._act(primary)
             old.role, old.awaits = Role.PRIMARY, awaited
             raise

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from hamanager.contracts.driver import Driver
+from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
-from hamanager.errors import RuntimeFailedError, SilentError
+from hamanager.errors import EndpointFailedError, RuntimeFailedError, SilentError
 from hamanager.loop import ServiceLoop
 from hamanager_playbooks.book import PLAYBOOKS
-from tests.simulation import driver, runtime
+from tests.simulation import driver, endpoint, runtime
 from tests.simulation.driver import SimDriver
+from tests.simulation.endpoint import SimEndpoint
 from tests.simulation.power import InlineExecutor, Power, PoweredStore, Wire
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
@@ -29,6 +31,10 @@ class Manager:
             cast(
                 Runtime,
                 Wire(SimRuntime(world, power), power, RuntimeFailedError, runtime.EFFECTS),
+            ),
+            cast(
+                Endpoint,
+                Wire(SimEndpoint(world, power), power, EndpointFailedError, endpoint.EFFECTS),
             ),
             world.clock,
             InlineExecutor(),

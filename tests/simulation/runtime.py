@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from hamanager.contracts.runtime import Container, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, Helper, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
 from hamanager.values.snapshot import Process
 from tests.simulation.power import Power
@@ -84,6 +84,12 @@ class SimRuntime:
         self._effect()
 
     def memory_used(self, place: Place) -> int | None:
+        return None
+
+    def start_helper(self, helper: Helper) -> None:
+        return None
+
+    def remove_helper(self, name: str) -> None:
         return None
 
     def logs(self, place: Place, lines: int) -> str:

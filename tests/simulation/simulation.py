@@ -318,6 +318,11 @@ class Simulation:
         if self.destroying:
             return
         record = self.record
+        for name in self.world.routes.get("db", ()):
+            routed = self.world.named(name)
+            if routed is not None and routed.running and routed.role is Role.PRIMARY:
+                may_lead = {record.primary, record.promoting, record.switching_to}
+                assert name in may_lead, f"after {after}: clients are sent to {name}, which leads"
         assert record.term >= self.term, f"after {after}: term {self.term} became {record.term}"
         self.term = record.term
         promised = self.world.acknowledged | self.world.errant
@@ -338,6 +343,7 @@ class Simulation:
         """No more faults: within a bounded number of passes everything is well (or gone, when that
         was asked for)."""
         self.world.runtime_down = self.world.store.down = self.world.store.full = False
+        self.world.endpoint_down = False
         if load_wish(self.store, "db") is not None:
             self.wish(paused=False)
         for server in self.world.servers.values():
@@ -387,6 +393,7 @@ class Simulation:
             and primary is not None
             and primary.role is Role.PRIMARY
             and not primary.waiting
+            and (self.world.elects or self.world.routes["db"] == (record.primary,))
             and all(follows(last.snapshot.observations[name]) for name in standbys)
             and list(record.sync_set) == acknowledging
             and all(instance.restarting_since is None for instance in record.instances)

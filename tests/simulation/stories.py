@@ -56,6 +56,13 @@ def a_new_service(mode: str) -> Simulation:
     return Simulation(*MODES[mode])
 
 
+def an_address_is_reserved(mode: str) -> Simulation:
+    simulation = a_new_service(mode)
+    if mode in PROMOTED:
+        simulation.run_pass(0)
+    return simulation
+
+
 def the_first_acknowledges_again(mode: str) -> Simulation:
     simulation = running(mode)
     simulation.event("break", "db.1")
@@ -173,7 +180,8 @@ def to_be_destroyed(mode: str) -> Simulation:
 
 
 STORIES = [
-    Story(Action.ADD_INSTANCE, "the service is new", a_new_service),
+    Story(Action.RESERVE_ADDRESS, "the service is new", a_new_service, PROMOTED),
+    Story(Action.ADD_INSTANCE, "the service is new", an_address_is_reserved),
     Story(Action.ADD_INSTANCE, "another is wanted", after(("scale", 5))),
     Story(Action.START_INSTANCE, "a standby died", after(("kill", "db.1"))),
     Story(Action.START_INSTANCE, "the primary is restarted", after(("restart", "db.0"))),

@@ -105,6 +105,9 @@ class World:
         self.next_port = 20000
         self.runtime_down = False
         self.store = StoreHealth()
+        self.routes: dict[str, tuple[str, ...]] = {}
+        """Per address of the service, where it leads."""
+        self.endpoint_down = False
         self._term = 0
 
     # --- Who is who ------------------------------------------------------------------------

@@ -149,5 +149,12 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-TERMS = HandOver(before_promotion=lambda: None, awaits=0, patience_seconds=0.0, kill=True)
+TERMS = HandOver(
+    before_stop=lambda: None,
+    before_promotion=lambda: None,
+    before_undo=lambda: None,
+    awaits=0,
+    patience_seconds=0.0,
+    kill=True,
+)
 """A plain planned change of primary."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from hamanager.commands import Commands
-from hamanager.contracts.driver import Driver
+from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import Runtime
+from hamanager.environment import ConnectionView
 from hamanager.errors import NotFoundError, RuntimeFailedError
 from hamanager.keeping import (
     load_record,
@@ -23,7 +24,7 @@ from hamanager.stores.memory import MemoryStore
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
 from hamanager.values.history import HistoryEntry
-from hamanager.values.service import InstanceRecord, ServiceRecord
+from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.values.snapshot import (
     Contact,
     Observation,
@@ -65,6 +66,17 @@ class FakeDriver:
     def new_secrets(self) -> dict[str, str]:
         self.made += 1
         return {"password": f"app-{self.made}", "manager_password": SECRET}
+
+    def connection(
+        self, service: ServiceContext, address: tuple[str, int] | None, members: Sequence[Target]
+    ) -> Connection | None:
+        if address is None:
+            return None
+        host, port = address
+        password = service.secrets["password"]
+        return Connection(
+            f"redis://app:{password}@{host}:{port}/0", "app", password, "0", host, port
+        )
 
 
 class FakeRuntime:
@@ -186,6 +198,21 @@ class FakeManager:
 
     def probe(self, name: str) -> ServiceView:
         return self.view(name)
+
+    def connection(self, name: str) -> ConnectionView:
+        wish = self.view(name)
+        if wish.url is None:
+            raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
+        return ConnectionView(
+            service=name,
+            engine=wish.engine,
+            url=wish.url,
+            host="10.0.0.1",
+            port=7000,
+            login="app",
+            password=load_secrets(self.store, name)["password"],
+            database="0",
+        )
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         return self.store.history(name, limit)

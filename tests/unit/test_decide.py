@@ -13,6 +13,7 @@ from hamanager.decide import decide, describe_rules
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.decision import Action, Decision
 from hamanager.values.durability import Durability
+from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
@@ -67,6 +68,9 @@ BLIND = Observation(Process.UNKNOWN, Contact.SILENT, silent_seconds=60)
 LINK_DOWN = up(link_up=False)
 
 
+ENDPOINT = EndpointRecord(host="10.0.0.1", port=7100)
+
+
 def table(
     seen: dict[str, Observation],
     candidates: tuple[str, ...] = (),
@@ -80,7 +84,7 @@ def table(
     primary_has_all: bool = False,
 ) -> Decision:
     wanted = {"name": "db", "engine": "e", "instances": len(seen), "image": "i", "created_at": 0}
-    kept = {"term": 3, "primary": "db.0", "initialized": True}
+    kept = {"term": 3, "primary": "db.0", "initialized": True, "endpoint": ENDPOINT}
     return decide(
         Wish(**{**wanted, **(wish or {})}),
         ServiceRecord(
@@ -246,10 +250,27 @@ def test_a_restart_a_person_asked_for_and_a_new_limit() -> None:
 
 def test_a_new_service() -> None:
     fresh = {"term": 0, "primary": None, "initialized": False}
+    address = table({}, wish={"instances": 2}, record={**fresh, "endpoint": None})
+    assert (address.rule, address.action) == ("first-address", Action.RESERVE_ADDRESS)
     first = table({}, wish={"instances": 2}, record=fresh)
     assert (first.action, first.instance) == (Action.ADD_INSTANCE, "db.0")
     started = table({"db.0": up()}, wish={"instances": 2}, record=fresh)
     assert (started.action, started.instance) == (Action.INITIALIZE, "db.0")
+
+
+def test_an_address_is_made_up_for_only_when_all_else_is_well() -> None:
+    old = {"endpoint": None}
+    assert table(WELL, record=old).rule == "address"
+    assert table({**WELL, "db.0": GONE}, ("db.1",), record=old).action is Action.FAIL_OVER
+    assert (
+        table(WELL, record=old, capabilities=replace(ELECTING, url_names_all=True)).rule == "well"
+    )
+    reads = table(WELL, wish={"reads_max_lag_seconds": 5.0})
+    assert (reads.rule, reads.action) == ("address", Action.RESERVE_ADDRESS)
+    both = EndpointRecord(host="10.0.0.1", port=7100, reads_port=7101)
+    assert (
+        table(WELL, wish={"reads_max_lag_seconds": 5.0}, record={"endpoint": both}).rule == "well"
+    )
 
 
 def test_destroy_comes_before_everything() -> None:

@@ -144,7 +144,7 @@ def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
 def test_main_tells_each_engine_image_and_where_it_is_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = client({BUILT_IMAGES["mysql"]}, {DEFAULT_IMAGES["redis"]})
+    engine = client({BUILT_IMAGES["mysql"], BUILT_IMAGES["haproxy"]}, {DEFAULT_IMAGES["redis"]})
     built: list[str] = []
     monkeypatch.setattr(docker, "from_env", lambda: engine)
     monkeypatch.setattr(images, "build_image", built.append)
@@ -153,6 +153,7 @@ def test_main_tells_each_engine_image_and_where_it_is_from(
         "mysql: hamanager/mysql:debian (present)",
         "redis: redis:8 (pulled in 0 s)",
         "mongodb: hamanager/mongodb:debian (built in 0 s)",
+        "haproxy: hamanager/haproxy:debian (present)",
     ]
     assert built == ["mongodb"]
     assert images.ensure_images(["redis"]) == {"redis": "redis:8"}

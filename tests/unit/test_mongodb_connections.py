@@ -86,9 +86,12 @@ def test_the_key_is_in_a_file_of_its_own_that_only_the_server_reads() -> None:
 
 def test_the_url_names_every_member() -> None:
     members = [Target(f"db.{n}", "h", 1000 + n, n) for n in range(3)]
-    password = SERVICE.secrets["root_password"]
+    password = SERVICE.secrets["password"]
     expected = (
-        f"mongodb://root:{password}@h:1000,h:1001,h:1002/?replicaSet=db&w=majority&retryWrites=true"
+        f"mongodb://app:{password}@h:1000,h:1001,h:1002/db"
+        "?replicaSet=db&w=majority&retryWrites=true"
     )
-    assert DRIVER.url(SERVICE, None, members) == expected
-    assert DRIVER.url(SERVICE, None, []) is None
+    found = DRIVER.connection(SERVICE, None, members)
+    assert found is not None
+    assert (found.url, found.host, found.database) == (expected, None, "db")
+    assert DRIVER.connection(SERVICE, None, []) is None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.endpoints.memory import MemoryEndpoint
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
 from hamanager.runner import LEASE_SECONDS, Runner, ServiceLock
@@ -39,6 +40,7 @@ def context(store: MemoryStore, decision: Decision = DECISION) -> PlaybookContex
         SimDriver(world, power),
         SimRuntime(world, power),
         world.clock,
+        MemoryEndpoint(),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import Failover, InstanceRecord, KeptData, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
@@ -197,6 +198,7 @@ def test_the_stable_json() -> None:
             "last_failover": Failover(
                 at=NOW, from_instance="db.1", to_instance="db.0", seconds=0.131, lost="nothing"
             ),
+            "endpoint": EndpointRecord(host="10.0.0.1", port=7100),
             "kept": (KeptData(instance="db.1", volume="v1", at=NOW, reason="it was primary"),),
         }
     )
@@ -247,6 +249,14 @@ def test_the_stable_json() -> None:
         "last_switchover": None,
         "last_resorts": [],
         "order_result": None,
+        "address": {
+            "host": "10.0.0.1",
+            "port": 7100,
+            "leads_to": "db.0",
+            "reads_port": None,
+            "reads_max_lag_seconds": None,
+            "problem": "",
+        },
     }
     assert second == {
         "name": "db.1",

@@ -7,8 +7,11 @@ from typing import Any
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.naming import database_of
 
 PORT = 27017
+RESERVED = ("admin", "config", "local")
+"""Databases of the server's own."""
 GIGABYTE = 1024**3
 SMALLEST_CACHE_BYTES = GIGABYTE // 4
 """The engine takes no less."""
@@ -30,6 +33,11 @@ SET_SETTINGS: dict[str, Any] = {
     # majority acknowledged, and a hung member would delay it for as long as this.
     "catchUpTimeoutMillis": 2000,
 }
+
+
+def database(service: ServiceContext) -> str:
+    """The application's own."""
+    return database_of(service.name, RESERVED)
 
 
 def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:  # noqa: ARG001

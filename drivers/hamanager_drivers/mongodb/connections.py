@@ -14,6 +14,7 @@ from typing import Any
 
 import bson
 import pymongo
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect, InvalidOperation, OperationFailure, PyMongoError
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
@@ -64,8 +65,9 @@ class Connections:
         target: Target,
         command: Mapping[str, Any],
         timeout_seconds: float = TIMEOUT_SECONDS,
+        database: str = "admin",
     ) -> Document:
-        """Run a command on the server's database `admin`; a cached connection that turns out to
+        """Run a command on a database of the server; a cached connection that turns out to
         be broken is replaced once.
 
         Raises:
@@ -76,7 +78,7 @@ class Connections:
         with told_apart(target):
             cached, is_new = self._get(service, target, deadline)
             try:
-                return _run(cached.client, command, deadline)
+                return _run(cached.client[database], command, deadline)
             except (AutoReconnect, InvalidOperation) as error:
                 if _code(error) in NOT_PRIMARY | SHUTTING_DOWN:
                     raise
@@ -84,7 +86,7 @@ class Connections:
                 if is_new or _timed_out(error):
                     raise
             cached, _ = self._get(service, target, deadline)
-            return _run(cached.client, command, deadline)
+            return _run(cached.client[database], command, deadline)
 
     def version(self, service: ServiceContext, target: Target) -> str:
         """The server's version, asked once per connection."""
@@ -200,11 +202,9 @@ def told_apart(target: Target) -> Iterator[None]:
         raise _lost(target, error) from error
 
 
-def _run(
-    client: pymongo.MongoClient[Document], command: Mapping[str, Any], deadline: float
-) -> Document:
+def _run(database: Database[Document], command: Mapping[str, Any], deadline: float) -> Document:
     with pymongo.timeout(max(0.001, deadline - time.monotonic())):
-        return client.admin.command(dict(command))
+        return database.command(dict(command))
 
 
 def _translated(target: Target, error: PyMongoError) -> ServerError:

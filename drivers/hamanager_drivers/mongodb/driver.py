@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import HandOver, LaunchSpec
+from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
 from hamanager.errors import ServerError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -20,7 +20,8 @@ from hamanager_drivers.mongodb.connections import AnsweredError, Connections, kn
 from hamanager_drivers.mongodb.election import Election
 from hamanager_drivers.mongodb.membership import Standing
 from hamanager_drivers.mongodb.status import shortfall
-from hamanager_drivers.mongodb.writer import APPLICATION, MongoDBWriter
+from hamanager_drivers.mongodb.writer import MongoDBWriter
+from hamanager_drivers.naming import APPLICATION
 
 CHANGE_SECONDS = 10.0
 """A new configuration is done when a majority has it, which takes a heartbeat or two."""
@@ -58,25 +59,28 @@ class MongoDBDriver:
     def new_secrets(self) -> dict[str, str]:
         """The application's password, and the key that the members share with the manager."""
         key = base64.b64encode(secrets.token_bytes(96)).decode()
-        return {"root_password": secrets.token_hex(24), "key": key}
+        return {"password": secrets.token_hex(24), "key": key}
 
     def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
         """A member of no set yet, or of the one it was in."""
         return config.launch_spec(service, target)
 
-    def url(
+    def connection(
         self,
         service: ServiceContext,
-        primary: Target | None,  # noqa: ARG002
+        address: tuple[str, int] | None,  # noqa: ARG002
         members: Sequence[Target],
-    ) -> str | None:
+    ) -> Connection | None:
         """All members: clients find the primary by themselves, and again after an election."""
         if not members:
             return None
         hosts = ",".join(member.address for member in members)
-        user = f"{APPLICATION}:{service.secrets['root_password']}"
+        password, database = service.secrets["password"], config.database(service)
         options = f"replicaSet={service.name}&w=majority&retryWrites=true"
-        return f"mongodb://{user}@{hosts}/?{options}"
+        url = f"mongodb://{APPLICATION}:{password}@{hosts}/{database}?{options}"
+        only = members[0] if len(members) == 1 else None
+        host, port = (only.host, only.port) if only else (None, None)
+        return Connection(url, APPLICATION, password, database, host, port)
 
     def relate(
         self,
@@ -140,11 +144,13 @@ class MongoDBDriver:
             time.sleep(0.01)
         user = {
             "createUser": APPLICATION,
-            "pwd": service.secrets["root_password"],
-            "roles": ["root"],
+            "pwd": service.secrets["password"],
+            "roles": ["readWrite", "dbAdmin"],
         }
         try:
-            self._connections.command(service, target, user, CHANGE_SECONDS)
+            self._connections.command(
+                service, target, user, CHANGE_SECONDS, config.database(service)
+            )
         except AnsweredError as error:
             if error.code != USER_EXISTS:
                 raise
@@ -229,6 +235,7 @@ class MongoDBDriver:
                 f" {primary.name}: nothing was changed"
             )
         present = self._config(service, primary)
+        terms.before_stop()
         terms.before_promotion()
         began = time.monotonic()
         self._election.hand_over(service, target, primary, present)

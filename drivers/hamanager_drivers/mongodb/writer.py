@@ -11,14 +11,15 @@ from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
 
 from hamanager.errors import ServerError
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.mongodb.config import database
 from hamanager_drivers.mongodb.connections import connect, knock, told_apart
+from hamanager_drivers.naming import APPLICATION
 
-DATABASE = "hamanager_workload"
+ROWS, BALLAST = "hamanager_workload", "hamanager_ballast"
 BLOCK_BYTES = 256 * 1024
 BLOCKS_PER_BATCH = 16
 BATCH_SECONDS = 30.0
 NAMESPACE_EXISTS = 48
-APPLICATION = "root"
 
 
 class MongoDBWriter:
@@ -29,22 +30,22 @@ class MongoDBWriter:
         self._target = target
         with told_apart(target):
             knock(target, timeout_seconds).close()
-            password = service.secrets["root_password"]
-            self._client = connect(target, APPLICATION, password, "admin", timeout_seconds)
+            password, name = service.secrets["password"], database(service)
+            self._client = connect(target, APPLICATION, password, name, timeout_seconds)
         try:
             with self._asking():
                 self._client.admin.command("ping")
         except ServerError:
             self.close()
             raise
-        self._database = self._client[DATABASE]
-        self._rows = self._database["rows"]
+        self._database = self._client[name]
+        self._rows = self._database[ROWS]
 
     def prepare(self) -> None:
         """Create the collection."""
         with self._asking():
             try:
-                self._database.create_collection("rows", check_exists=False)
+                self._database.create_collection(ROWS, check_exists=False)
             except CollectionInvalid:
                 return
             except OperationFailure as error:
@@ -68,9 +69,7 @@ class MongoDBWriter:
         for begin in range(0, total_bytes, batch_bytes):
             sizes = _split(min(batch_bytes, total_bytes - begin))
             with self._asking(), pymongo.timeout(BATCH_SECONDS):
-                self._database["ballast"].insert_many(
-                    [{"block": os.urandom(size)} for size in sizes]
-                )
+                self._database[BALLAST].insert_many([{"block": os.urandom(size)} for size in sizes])
 
     def close(self) -> None:
         """Close the connection."""

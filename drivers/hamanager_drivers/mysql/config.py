@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.naming import APPLICATION, database_of
 
 PORT = 3306
 MANAGER = "hamanager"
 REPLICATOR = "hamanager_replication"
-APPLICATION = "root"
 MARKER_SCHEMA = "hamanager"
 """Its creation is a service's first transaction: a server that has executed none is empty."""
+
+RESERVED = (MARKER_SCHEMA, "mysql", "sys", "information_schema", "performance_schema")
+"""Databases that no application may have for its own."""
 
 HEARTBEAT_SECONDS = 0.5
 """How often an idle primary says on each replication link that it is alive."""
@@ -95,7 +98,7 @@ loose-rpl-semi-sync-source-timeout = 4294967295
 plugin-load-add = mysql_clone.so
 disabled-storage-engines = MyISAM,MRG_MyISAM,MEMORY,ARCHIVE,BLACKHOLE,FEDERATED,CSV
 
-# The application's account has wide rights, but none on the accounts of the manager.
+# Names of databases in grants are meant literally, also those with an underscore.
 partial-revokes = ON
 loose-log-bin-trust-function-creators = ON
 
@@ -130,10 +133,8 @@ slave-parallel-type = LOGICAL_CLOCK
 binlog-transaction-dependency-tracking = WRITESET
 """
 
-# Dynamic privileges that let an account write on a standby, change the server's settings,
-# leave the binary log out or touch another account with SYSTEM_USER are the manager's alone.
-# RELOAD is among them because it allows RESET BINARY LOGS AND GTIDS, CREATE USER because an
-# account hamanager@ADDRESS would shadow the manager's and lock it out.
+# Whatever lets an account write on a standby, change the server's settings, leave the binary log
+# out or make accounts (one named hamanager@ADDRESS would lock the manager out) is the manager's.
 _ACCOUNTS = """\
 SET SESSION sql_log_bin = 0;
 CREATE USER '{manager}'@'%' IDENTIFIED BY '{manager_password}';
@@ -146,14 +147,14 @@ CREATE USER '{replicator}'@'%' IDENTIFIED BY '{replication_password}';
 GRANT REPLICATION SLAVE ON *.* TO '{replicator}'@'%';
 GRANT SYSTEM_USER, BACKUP_ADMIN ON *.* TO '{replicator}'@'%';
 CREATE USER '{application}'@'%' IDENTIFIED BY '{password}';
-GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, SHOW DATABASES,
-  CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE,
-  ALTER ROUTINE, EVENT, TRIGGER, PROCESS, REPLICATION CLIENT
-  ON *.* TO '{application}'@'%' WITH GRANT OPTION;
-GRANT FLUSH_TABLES, SHOW_ROUTINE, XA_RECOVER_ADMIN ON *.* TO '{application}'@'%';
-REVOKE ALL ON mysql.* FROM '{application}'@'%';
+GRANT ALL ON `{database}`.* TO '{application}'@'%';
 DROP USER 'root'@'localhost';
 """
+
+
+def database(service: ServiceContext) -> str:
+    """The application's own."""
+    return database_of(service.name, RESERVED)
 
 
 def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
@@ -164,6 +165,7 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
         replicator=REPLICATOR,
         application=APPLICATION,
         marker=MARKER_SCHEMA,
+        database=database(service),
         **service.secrets,
     )
     own = (

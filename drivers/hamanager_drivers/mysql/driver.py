@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hamanager.contracts.driver import HandOver, LaunchSpec
+from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -36,6 +36,7 @@ from hamanager_drivers.mysql.status import (
     server_status,
 )
 from hamanager_drivers.mysql.writer import MySQLWriter
+from hamanager_drivers.naming import APPLICATION
 from hamanager_drivers.ranking import rank_by
 
 
@@ -70,16 +71,19 @@ class MySQLDriver:
         """A server that follows nobody and refuses writes."""
         return config.launch_spec(service, target)
 
-    def url(
+    def connection(
         self,
         service: ServiceContext,
-        primary: Target | None,
+        address: tuple[str, int] | None,
         members: Sequence[Target],  # noqa: ARG002
-    ) -> str | None:
-        """`mysql://root:PASSWORD@HOST:PORT` of the primary."""
-        if primary is None:
+    ) -> Connection | None:
+        """`mysql://app:PASSWORD@HOST:PORT/DATABASE`."""
+        if address is None:
             return None
-        return f"mysql://{config.APPLICATION}:{service.secrets['password']}@{primary.address}"
+        host, port = address
+        password, database = service.secrets["password"], config.database(service)
+        url = f"mysql://{APPLICATION}:{password}@{host}:{port}/{database}"
+        return Connection(url, APPLICATION, password, database, host, port)
 
     def relate(
         self,
@@ -145,6 +149,7 @@ class MySQLDriver:
                 session.run(
                     "SET GLOBAL super_read_only = OFF",
                     f"CREATE DATABASE IF NOT EXISTS {config.MARKER_SCHEMA}",
+                    f"CREATE DATABASE IF NOT EXISTS `{config.database(service)}`",
                 )
             take_writes(session, target, 0)
 

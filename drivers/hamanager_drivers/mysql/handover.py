@@ -20,6 +20,11 @@ WAIT_SLICE_SECONDS = 0.25
 LONGEST_PATIENCE_SECONDS = 20.0
 """The lease under which a playbook acts is longer."""
 LONG_POLL_SECONDS = 0.1
+LOGIN_SECONDS = 0.2
+_LOGINS = """
+SELECT 1 FROM performance_schema.threads
+WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER = 'unauthenticated user' LIMIT 1
+"""
 _LONG_TRANSACTIONS = """
 SELECT TIMESTAMPDIFF(SECOND, x.trx_started, NOW()) AS seconds
 FROM information_schema.innodb_trx AS x
@@ -49,6 +54,8 @@ def hand_over(
         if not taken_over:
             _await_long_transactions(old, primary, terms)
         awaited = int(server_row(old)["awaits"])
+        terms.before_stop()
+        _await_logins(old)
         began = time.monotonic()
         refuse_writes(old)
         written = server_row(old)["executed"]
@@ -66,6 +73,7 @@ def hand_over(
                 # It did take over, and clients have written to it: there is no way back.
                 take_writes(new, target, terms.awaits)
                 return f"{target.name} took over, its answer came late"
+        terms.before_undo()
         with connections.session(service, primary) as old:
             take_writes(old, primary, awaited)
         raise
@@ -86,6 +94,13 @@ def _await_long_transactions(old: Session, primary: Target, terms: HandOver) -> 
                 f" {terms.patience_seconds:g} s: nothing was changed"
             )
         time.sleep(LONG_POLL_SECONDS)
+
+
+def _await_logins(old: Session) -> None:
+    """Clients that are in the middle of their login are not turned away: no new ones come."""
+    deadline = time.monotonic() + LOGIN_SECONDS
+    while old.rows(_LOGINS) and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def _check(new: Session, target: Target, primary: Target) -> None:

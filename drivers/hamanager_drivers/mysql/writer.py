@@ -7,10 +7,11 @@ from typing import Any
 import pymysql
 
 from hamanager.values.service import ServiceContext, Target
-from hamanager_drivers.mysql.config import APPLICATION
+from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import connect, hang_up, told_apart
+from hamanager_drivers.naming import APPLICATION
 
-SCHEMA = "hamanager_workload"
+ROWS, BALLAST = "hamanager_workload", "hamanager_ballast"
 KIB = 1024
 BLOCK_BYTES = 64 * KIB
 BATCH_BYTES = 4 * KIB * KIB
@@ -20,7 +21,7 @@ FILL_SECONDS = 30.0
 # reading all numbers stays cheap.
 _BLOCK = f"CONCAT({', '.join(['RANDOM_BYTES(1024)'] * (BLOCK_BYTES // KIB))})"
 _FILL = f"""
-INSERT INTO {SCHEMA}.ballast (data)
+INSERT INTO {BALLAST} (data)
 WITH RECURSIVE blocks (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM blocks WHERE n < %s)
 SELECT {_BLOCK} FROM blocks
 """  # noqa: S608 (nothing in it comes from outside)
@@ -35,25 +36,24 @@ class MySQLWriter:
         self._connection = self._connect(timeout_seconds)
 
     def prepare(self) -> None:
-        """Make the schema and its two tables."""
-        self._run(self._connection, f"CREATE DATABASE IF NOT EXISTS {SCHEMA}")
+        """Make its two tables."""
         self._run(
             self._connection,
-            f"CREATE TABLE IF NOT EXISTS {SCHEMA}.numbers (number BIGINT PRIMARY KEY)",
+            f"CREATE TABLE IF NOT EXISTS {ROWS} (number BIGINT PRIMARY KEY)",
         )
         self._run(
             self._connection,
-            f"CREATE TABLE IF NOT EXISTS {SCHEMA}.ballast"
+            f"CREATE TABLE IF NOT EXISTS {BALLAST}"
             " (id BIGINT AUTO_INCREMENT PRIMARY KEY, data MEDIUMBLOB NOT NULL)",
         )
 
     def write(self, number: int) -> None:
         """One row in a transaction of its own."""
-        self._run(self._connection, f"INSERT INTO {SCHEMA}.numbers VALUES (%s)", number)  # noqa: S608
+        self._run(self._connection, f"INSERT INTO {ROWS} VALUES (%s)", number)  # noqa: S608
 
     def numbers(self) -> set[int]:
         """All rows."""
-        rows = self._run(self._connection, f"SELECT number FROM {SCHEMA}.numbers")  # noqa: S608
+        rows = self._run(self._connection, f"SELECT number FROM {ROWS}")  # noqa: S608
         return {int(number) for (number,) in rows}
 
     def fill(self, total_bytes: int) -> None:
@@ -73,7 +73,9 @@ class MySQLWriter:
     def _connect(self, timeout_seconds: float) -> pymysql.Connection[Any]:
         with told_apart(self._target, self._service):
             password = self._service.secrets["password"]
-            return connect(self._target, APPLICATION, password, timeout_seconds)
+            connection = connect(self._target, APPLICATION, password, timeout_seconds)
+            connection.select_db(database(self._service))
+            return connection
 
     def _run(
         self, connection: pymysql.Connection[Any], statement: str, *arguments: object

@@ -10,6 +10,8 @@ from hamanager.values.service import ServiceContext, Target
 PORT = 6379
 MANAGER = "hamanager"
 REPLICATOR = "replicator"
+APPLICATION = "default"
+"""The user of clients that give no name."""
 NOWHERE = ("127.0.0.1", 1)
 """The primary of a server that nobody has spoken to: nothing listens there. A server that
 follows it refuses writes, and it never gives a full copy of itself to a former standby."""
@@ -32,6 +34,8 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
 
 def _configuration(service: ServiceContext, target: Target) -> str:
     secrets = service.secrets
+    # MIGRATE would send data away, SWAPDB takes it from under other clients.
+    application = f"user {APPLICATION} on {_hashed(secrets['password'])} ~* &* +@all -@admin"
     lines = [
         f"port {PORT}",
         "bind * -::*",
@@ -52,7 +56,7 @@ def _configuration(service: ServiceContext, target: Target) -> str:
         "repl-diskless-sync-delay 0",
         "repl-backlog-size 64mb",
         "tcp-keepalive 10",
-        f"user default on {_hashed(secrets['password'])} ~* &* +@all -@admin",
+        f"{application} -migrate -swapdb",
         f"user {MANAGER} on {_hashed(secrets['manager_password'])} ~* &* +@all",
         f"user {REPLICATOR} on {_hashed(secrets['replication_password'])} +psync +replconf +ping",
     ]

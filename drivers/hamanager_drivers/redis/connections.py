@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.values.service import ServiceContext, Target
-from hamanager_drivers.redis.config import MANAGER
+from hamanager_drivers.redis.config import APPLICATION, MANAGER
 
 TIMEOUT_SECONDS = 1.0
 
@@ -106,5 +106,5 @@ def cut_clients(pipe: redis.client.Pipeline) -> None:
     """Applications reconnect and ask again who is primary; the manager's own stay."""
     for kind in ("normal", "pubsub"):
         pipe.execute_command(  # type: ignore[no-untyped-call]
-            "CLIENT", "KILL", "TYPE", kind, "USER", "default", "SKIPME", "yes"
+            "CLIENT", "KILL", "TYPE", kind, "USER", APPLICATION, "SKIPME", "yes"
         )

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import HandOver, LaunchSpec
+from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -57,16 +57,19 @@ class RedisDriver:
         """A server that follows nobody and refuses writes."""
         return config.launch_spec(service, target)
 
-    def url(
+    def connection(
         self,
         service: ServiceContext,
-        primary: Target | None,
+        address: tuple[str, int] | None,
         members: Sequence[Target],  # noqa: ARG002
-    ) -> str | None:
-        """`redis://:PASSWORD@HOST:PORT/0` of the primary."""
-        if primary is None:
+    ) -> Connection | None:
+        """`redis://default:PASSWORD@HOST:PORT/0`: the user of clients that know a password only."""
+        if address is None:
             return None
-        return f"redis://:{service.secrets['password']}@{primary.address}/0"
+        host, port = address
+        login, password = config.APPLICATION, service.secrets["password"]
+        url = f"redis://{login}:{password}@{host}:{port}/0"
+        return Connection(url, login, password, "0", host, port)
 
     def relate(
         self,

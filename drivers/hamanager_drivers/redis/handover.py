@@ -48,8 +48,9 @@ def hand_over(
     if status.source != primary.address or not status.link_up:
         raise ServerError(f"{target.name} does not follow {primary.name}: nothing was changed")
     require()
+    terms.before_stop()
     began = time.monotonic()
-    with _undone_on_failure(old, new, primary):
+    with _undone_on_failure(old, new, primary, terms):
         with told_apart(primary):
             old.client_pause(int(PAUSE_SECONDS * 1000), all=False)
             written = info(old)
@@ -71,10 +72,13 @@ def hand_over(
 
 
 @contextlib.contextmanager
-def _undone_on_failure(old: redis.Redis, new: redis.Redis, primary: Target) -> Iterator[None]:
+def _undone_on_failure(
+    old: redis.Redis, new: redis.Redis, primary: Target, terms: HandOver
+) -> Iterator[None]:
     try:
         yield
     except HamanagerError:
+        terms.before_undo()
         with told_apart(primary):
             if info(new)["role"] != "master" and info(old)["role"] != "master":
                 old.replicaof("NO", "ONE")

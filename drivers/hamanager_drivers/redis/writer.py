@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.redis.config import APPLICATION
 from hamanager_drivers.redis.connections import connect, told_apart
 
 ROWS = "hamanager:workload"
@@ -16,7 +17,7 @@ class RedisWriter:
 
     def __init__(self, service: ServiceContext, target: Target, timeout_seconds: float) -> None:
         self._target = target
-        self._client = connect(target, "default", service.secrets["password"], timeout_seconds)
+        self._client = connect(target, APPLICATION, service.secrets["password"], timeout_seconds)
 
     def prepare(self) -> None:
         """A set needs no preparation."""

@@ -1,0 +1,230 @@
+"""What HAProxy is told: which slot of which listener leads where. Pure.
+
+A listener has a fixed number of slots (HAProxy's servers), whose addresses change while it runs. A
+new route gets a slot of its own, so that the connections of the former one can be told apart and
+ended. New clients of a listener that leads to nobody are sent to a closed port, where HAProxy tries
+again every `RETRY_MS` for them: that is how they wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from hamanager.contracts.endpoint import Listener, ListenerKind, Route
+
+RETRY_MS = 50
+"""Time-out of a connection to a server, and the pause before the next try."""
+WAIT_SECONDS = 10
+"""How long a new connection waits for a server that accepts it."""
+NOBODY = Route(instance="", host="127.0.0.1", port=1)
+"""A port that nobody listens on."""
+DIRECTORY = "/hamanager/run"
+"""Where the directory shared with the manager is mounted in the container."""
+CONFIGURATION, CONTROL = "haproxy.cfg", "control.sock"
+
+
+class Mode(StrEnum):
+    """Whether a slot is used; HAProxy's own words."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Slot(_Frozen):
+    """One of HAProxy's servers."""
+
+    route: Route = NOBODY
+    mode: Mode = Mode.MAINT
+
+
+class Board(_Frozen):
+    """A listener and its slots."""
+
+    service: str
+    listener: Listener
+    slots: tuple[Slot, ...]
+    turn: int = 0
+    """The slot that was taken into use last."""
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What only a reload can change."""
+        told = self.listener
+        return (told.name, told.kind, told.host, told.port, told.health_path, len(self.slots))
+
+
+def arrange(service: str, present: Board | None, wanted: Listener) -> Board:
+    """The slots for that listener: those that lead where they should stay as they are."""
+    size = max(wanted.capacity, len(wanted.routes), len(present.slots) if present else 0)
+    slots = list(present.slots) if present else []
+    slots += [Slot()] * (size - len(slots))
+    turn = present.turn if present else size - 1
+    routes = list(wanted.routes)
+    if wanted.kind is ListenerKind.PRIMARY and not routes:
+        routes = [NOBODY]
+    missing = []
+    kept: dict[int, Slot] = {}
+    for route in routes:
+        mode = Mode.DRAIN if route.draining else Mode.READY
+        at = _slot_of(slots, route)
+        if at is None:
+            missing.append((route, mode))
+        else:
+            kept[at] = Slot(route=route, mode=mode)
+    for route, mode in missing:
+        # Who waits in the slot that leads to nobody goes where it leads next.
+        waiting = [i for i, s in enumerate(slots) if s == Slot(route=NOBODY, mode=Mode.READY)]
+        free = [i % size for i in range(turn + 1, turn + 1 + size)]
+        turn = next(
+            i for i in [*waiting, *free] if i not in kept and (i in waiting or _is_free(slots[i]))
+        )
+        kept[turn] = Slot(route=route, mode=mode)
+    arranged = tuple(
+        kept.get(i, Slot(route=slot.route, mode=Mode.MAINT)) for i, slot in enumerate(slots)
+    )
+    return Board(service=service, listener=wanted, slots=arranged, turn=turn)
+
+
+def _slot_of(slots: list[Slot], route: Route) -> int | None:
+    for number, slot in enumerate(slots):
+        same = (slot.route.instance, slot.route.host, slot.route.port) == (
+            route.instance,
+            route.host,
+            route.port,
+        )
+        if same and slot.mode is not Mode.MAINT:
+            return number
+    return None
+
+
+def _is_free(slot: Slot) -> bool:
+    return slot.mode is Mode.MAINT
+
+
+def retired(before: Board | None, after: Board) -> set[int]:
+    """Slots that were in use and are not any more."""
+    if before is None:
+        return set()
+    return {
+        number
+        for number, slot in enumerate(before.slots)
+        if slot.mode is not Mode.MAINT
+        and slot.route != NOBODY
+        and after.slots[number].mode is Mode.MAINT
+    }
+
+
+# --- Commands -----------------------------------------------------------------------------------
+
+# Of the bits in `srv_admin_state`: "disabled" in the configuration (0x04) only says how it began.
+_MAINTENANCE, _DRAIN = 0x63, 0x18
+
+Actual = Mapping[str, tuple[str, int, Mode]]
+"""Per slot name, where it leads now and whether it is used."""
+
+
+def changes(board: Board, actual: Actual, address: Callable[[str], str]) -> list[str]:
+    """The commands that make the running HAProxy what the board says: what is taken into use
+    first, so that there is never nobody."""
+    first, then = [], []
+    for number, slot in enumerate(board.slots):
+        name = f"s{number}"
+        host, port, mode = actual[name]
+        wanted = address(slot.route.host), slot.route.port
+        server = f"{board.listener.name}/{name}"
+        if slot.mode is Mode.MAINT:
+            if mode is not Mode.MAINT:
+                then.append(f"set server {server} state maint")
+            continue
+        if (host, port) != wanted:
+            first.append(f"set server {server} addr {wanted[0]} port {wanted[1]}")
+        if mode is not slot.mode:
+            first.append(f"set server {server} state {slot.mode}")
+    return first + then
+
+
+def parse_state(text: str) -> dict[str, tuple[str, int, Mode]]:
+    """The answer to `show servers state NAME`; empty when there is no such listener."""
+    columns: list[str] = []
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("# "):
+            columns = line[2:].split()
+        elif columns and len(line.split()) == len(columns):
+            row = dict(zip(columns, line.split(), strict=True))
+            admin = int(row["srv_admin_state"])
+            mode = (
+                Mode.MAINT if admin & _MAINTENANCE else Mode.DRAIN if admin & _DRAIN else Mode.READY
+            )
+            found[row["srv_name"]] = (row["srv_addr"], int(row["srv_port"]), mode)
+    return found
+
+
+# --- The configuration --------------------------------------------------------------------------
+
+_HEAD = f"""\
+# Written by hamanager, which changes it and HAProxy together: what is written here is in force.
+global
+    log stdout format raw daemon notice
+    fd-hard-limit 65536
+
+defaults
+    log global
+    option redispatch 1
+    option clitcpka
+    option srvtcpka
+    retries {WAIT_SECONDS * 1000 // RETRY_MS}
+    timeout connect {RETRY_MS}ms
+    timeout check 2s
+    timeout queue {WAIT_SECONDS}s
+    # Databases' clients keep idle connections for as long as they like.
+    timeout client 20d
+    timeout server 20d
+"""
+_HTTP = """\
+    mode http
+    balance roundrobin
+    option forwardfor
+    timeout http-request 30s
+    timeout http-keep-alive 60s
+    default-server check inter 500ms fall 2 rise 1
+"""
+
+
+def render(boards: Iterable[Board], address: Callable[[str], str]) -> str:
+    """The whole configuration; it holds no secret."""
+    return "\n".join([_HEAD, *(_section(board, address) for board in boards)])
+
+
+def _section(board: Board, address: Callable[[str], str]) -> str:
+    listener = board.listener
+    lines = [f"listen {listener.name}"]
+    if listener.kind is ListenerKind.HTTP:
+        lines += _HTTP.splitlines()
+        if listener.health_path is not None:
+            lines += [
+                f"    option httpchk GET {listener.health_path}",
+                "    http-check expect status 200-399",
+            ]
+    else:
+        lines.append("    mode tcp")
+        if listener.kind is ListenerKind.READS:
+            lines.append("    balance leastconn")
+    lines.append(f"    bind {address(listener.host)}:{listener.port}")
+    for number, slot in enumerate(board.slots):
+        used = "" if slot.mode is Mode.READY else " disabled"
+        lines.append(f"    server s{number} {address(slot.route.host)}:{slot.route.port}{used}")
+    return "\n".join(lines) + "\n"
+
+
+def script() -> str:
+    """How HAProxy is started in its container."""
+    return f"exec haproxy -W -db -S {DIRECTORY}/{CONTROL},mode,600 -f {DIRECTORY}/{CONFIGURATION}"

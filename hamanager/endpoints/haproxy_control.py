@@ -1,0 +1,91 @@
+"""HAProxy's control socket: the master's, which knows its workers, also those from before a
+reload that still serve old connections (HAProxy Management Guide, "Unix Socket commands" and
+"Master CLI")."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from hamanager.errors import EndpointFailedError
+
+ANSWER_SECONDS = 1.0
+LONGEST_ANSWER_BYTES = 8 * 1024**2
+_SESSION = re.compile(r"^(0x[0-9a-f]+): .* be=(\S+) ", re.MULTILINE)
+
+
+class Control:
+    """Asks HAProxy; every call is one connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ask(self, commands: Sequence[str], worker: str = "@1") -> str:
+        """What the present worker (or another one) answers to these commands, one after the other.
+
+        Raises:
+            EndpointFailedError: it does not answer, or knows one of the commands not.
+        """
+        told = self._master("; ".join(f"{worker} {command}" for command in commands))
+        for refusal in ("Unknown command", "No such server", "No such backend", "Can't find"):
+            if refusal in told:
+                raise EndpointFailedError(f"HAProxy refused a change: {told.strip()[:200]}")
+        return told
+
+    def ask_master(self, command: str) -> str:
+        """What the master process itself answers."""
+        return self._master(command)
+
+    def workers(self) -> tuple[list[str], list[str]]:
+        """The process numbers of the present workers and of those from before a reload."""
+        present: list[str] = []
+        old: list[str] = []
+        into = present
+        for line in self._master("show proc").splitlines():
+            if line.startswith("#"):
+                into = old if "old workers" in line else present
+            elif len(line.split()) > 1 and line.split()[1] == "worker":
+                into.append(line.split()[0])
+        return present, old
+
+    def end_old_connections(self, listener: str) -> None:
+        """End what workers from before a reload still serve of that listener."""
+        for pid in self.workers()[1]:
+            worker = f"@!{pid}"
+            try:
+                sessions = _SESSION.findall(self.ask(["show sess"], worker))
+                mine = [f"shutdown session {key}" for key, name in sessions if name == listener]
+                if mine:
+                    self.ask(mine, worker)
+            except EndpointFailedError:
+                continue  # it ended with its last connection
+
+    def _master(self, line: str) -> str:
+        try:
+            return self._talk(line.encode() + b"\n").decode(errors="replace")
+        except OSError as error:
+            raise EndpointFailedError(
+                f"HAProxy does not answer at {self._path} ({error.strerror or error})"
+            ) from error
+
+    def _talk(self, line: bytes) -> bytes:
+        # Through its directory's descriptor: a socket's path may have 107 characters only.
+        directory = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_SECONDS)
+                connection.connect(f"/proc/self/fd/{directory}/{self._path.name}")
+                connection.sendall(line)
+                connection.shutdown(socket.SHUT_WR)
+                answer = bytearray()
+                while len(answer) < LONGEST_ANSWER_BYTES:
+                    part = connection.recv(65536)
+                    if not part:
+                        break
+                    answer += part
+                return bytes(answer)
+        finally:
+            os.close(directory)

@@ -1,0 +1,114 @@
+"""The connection of a service as variables, as dotCloud gave them to applications."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import threading
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PREFIX, DOTCLOUD_PREFIX = "HAMANAGER", "DOTCLOUD"
+
+
+class ConnectionView(BaseModel):
+    """How applications connect to a service."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    service: str
+    engine: str
+    url: str = Field(repr=False)
+    """With the password."""
+    host: str | None
+    port: int | None
+    """Null, as the host, where the URL names several servers."""
+    login: str
+    password: str = Field(repr=False)
+    database: str
+    reads_url: str | None = Field(default=None, repr=False)
+    """Leads to the standbys; null when no address for reading is wanted."""
+    reads_port: int | None = None
+
+
+class Format(StrEnum):
+    """How variables are printed."""
+
+    SHELL = "shell"
+    JSON = "json"
+    DOTENV = "dotenv"
+
+
+def variables(connection: ConnectionView, prefix: str = PREFIX) -> dict[str, str]:
+    """`HAMANAGER_DB_MYSQL_HOST` and so on; what does not exist is left out."""
+    service = connection.service.upper().replace("-", "_")
+    values = {
+        "HOST": connection.host,
+        "PORT": connection.port,
+        "LOGIN": connection.login,
+        "PASSWORD": connection.password,
+        "DATABASE": connection.database,
+        "URL": connection.url,
+        "READS_PORT": connection.reads_port,
+        "READS_URL": connection.reads_url,
+    }
+    stem = f"{prefix}_{service}_{connection.engine.upper()}"
+    return {f"{stem}_{name}": str(value) for name, value in values.items() if value is not None}
+
+
+def text(values: Mapping[str, str], style: Format) -> str:
+    """For `eval "$(hamanager env db)"`, for programs, or for a `.env` file."""
+    if style is Format.JSON:
+        return json.dumps(values, indent=2) + "\n"
+    if style is Format.DOTENV:
+        return "".join(f"{name}={_dotenv(value)}\n" for name, value in values.items())
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _dotenv(value: str) -> str:
+    """In single quotes, in which all readers take every character as it is."""
+    return f"'{value}'"
+
+
+class EnvironmentFile:
+    """A file, for its owner alone, with the variables of all services: applications on this machine
+    read it as they read dotCloud's `environment.json`. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._of: dict[str, dict[str, str]] = {}
+
+    def begin(self, connections: Iterable[ConnectionView]) -> None:
+        """Write the variables of all services there are."""
+        with self._lock:
+            self._of = {found.service: variables(found) for found in connections}
+            self._write()
+
+    def keep(self, connection: ConnectionView) -> None:
+        """Write that service's variables, if they changed."""
+        with self._lock:
+            present = variables(connection)
+            if self._of.get(connection.service) != present:
+                self._of[connection.service] = present
+                self._write()
+
+    def forget(self, service: str) -> None:
+        """Take that service's variables out."""
+        with self._lock:
+            if self._of.pop(service, None) is not None:
+                self._write()
+
+    def _write(self) -> None:
+        merged: dict[str, str] = {}
+        for service in sorted(self._of):
+            merged |= self._of[service]
+        draft = self._path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text(merged, Format.JSON))
+        draft.replace(self._path)

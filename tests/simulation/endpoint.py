@@ -1,0 +1,35 @@
+"""The endpoint contract on the simulated world: one for all managers, and it outlives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.endpoint import Listener
+from hamanager.errors import EndpointFailedError
+from tests.simulation.power import Power
+from tests.simulation.world import World
+
+EFFECTS = ("publish",)
+
+
+class SimEndpoint:
+    """Where one manager sends the clients."""
+
+    def __init__(self, world: World, power: Power) -> None:
+        self.world, self.power = world, power
+
+    def publish(self, service: str, listeners: Sequence[Listener], *, cut: bool = True) -> None:
+        routes = {
+            listener.name: tuple(r.instance for r in listener.routes) for listener in listeners
+        }
+        if routes != self.world.routes:
+            self.power.effect()
+            self.world.routes = routes
+        if self.world.endpoint_down:
+            raise EndpointFailedError("the proxy does not answer")
+
+    def connections(self, listener: str, instance: str) -> int:
+        return 0
+
+    def check(self) -> None:
+        return None

@@ -5,7 +5,7 @@
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check bench soak images docker venv clean
+.PHONY: help demo test scenarios check bench address soak images docker venv clean
 
 BIN := .venv/bin
 
@@ -29,6 +29,10 @@ check: venv ## Lint, format, types and import contracts; needs no Docker
 
 bench: images ## Measure failovers
 	@exec $(BIN)/python -m benchmarks.failover
+
+address: images ## What plain clients notice at the one address when the primary is killed
+	@exec $(BIN)/python -m benchmarks.address $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULT),--fault $(FAULT))
 
 soak: images ## Failure after failure under load, and every write counted
 	@exec $(BIN)/python -m benchmarks.soak $(if $(ENGINE),--engine $(ENGINE)) \

@@ -82,10 +82,9 @@ def arrange(service: str, present: Board | None, wanted: Listener) -> Board:
     for route, mode in missing:
         # Who waits in the slot that leads to nobody goes where it leads next.
         waiting = [i for i, s in enumerate(slots) if s == Slot(route=NOBODY, mode=Mode.READY)]
-        free = [i % size for i in range(turn + 1, turn + 1 + size)]
-        turn = next(
-            i for i in [*waiting, *free] if i not in kept and (i in waiting or _is_free(slots[i]))
-        )
+        others = [i % size for i in range(turn + 1, turn + 1 + size)]
+        free = [i for i in others if slots[i].mode is Mode.MAINT]
+        turn = next(i for i in [*waiting, *free, *others] if i not in kept)
         kept[turn] = Slot(route=route, mode=mode)
     arranged = tuple(
         kept.get(i, Slot(route=slot.route, mode=Mode.MAINT)) for i, slot in enumerate(slots)
@@ -105,10 +104,6 @@ def _slot_of(slots: list[Slot], route: Route) -> int | None:
     return None
 
 
-def _is_free(slot: Slot) -> bool:
-    return slot.mode is Mode.MAINT
-
-
 def retired(before: Board | None, after: Board) -> set[int]:
     """Slots that were in use and are not any more."""
     if before is None:
@@ -118,8 +113,13 @@ def retired(before: Board | None, after: Board) -> set[int]:
         for number, slot in enumerate(before.slots)
         if slot.mode is not Mode.MAINT
         and slot.route != NOBODY
-        and after.slots[number].mode is Mode.MAINT
+        and not _leads_there_still(slot, after.slots[number])
     }
+
+
+def _leads_there_still(before: Slot, after: Slot) -> bool:
+    a, b = before.route, after.route
+    return after.mode is not Mode.MAINT and (a.host, a.port) == (b.host, b.port)
 
 
 # --- Commands -----------------------------------------------------------------------------------

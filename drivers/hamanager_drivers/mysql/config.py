@@ -141,6 +141,7 @@ CREATE USER '{manager}'@'%' IDENTIFIED BY '{manager_password}';
 GRANT RELOAD, PROCESS, SHUTDOWN, REPLICATION CLIENT ON *.* TO '{manager}'@'%';
 GRANT SELECT ON performance_schema.* TO '{manager}'@'%';
 GRANT ALL ON {marker}.* TO '{manager}'@'%';
+GRANT CREATE ON `{database}`.* TO '{manager}'@'%';
 GRANT SYSTEM_USER, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN, CLONE_ADMIN,
   BACKUP_ADMIN ON *.* TO '{manager}'@'%';
 CREATE USER '{replicator}'@'%' IDENTIFIED BY '{replication_password}';

@@ -144,7 +144,7 @@ class MySQLDriver:
         only a server that holds no copy has executed none."""
         with self._connections.session(service, target) as session:
             server = server_row(session)
-            if server["read_only"] and not server["executed"]:
+            if server["read_only"]:
                 # `read_only` stays on: only the manager writes now.
                 session.run(
                     "SET GLOBAL super_read_only = OFF",

@@ -1,0 +1,78 @@
+"""What a plain client on the one address notices: `make address`.
+
+A client of the engine's own library writes in a reconnect loop to the address that `hamanager url`
+prints. Its primary is killed again and again, or planned away; told are the gaps between accepted
+writes, failed attempts to connect, and what was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from hamanager.stage import Stage, wait_for
+from tests.support.clients import PlainWriter
+
+SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
+SETTLED_SECONDS = 90.0
+UNDER_WAY_SECONDS = 0.7
+"""So long it writes undisturbed before each round."""
+HEARD_SECONDS = 20.0
+
+
+def main() -> int:
+    """Run the rounds that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", action="append", choices=sorted(SIZES))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--fault", choices=["kill", "switchover"], default="kill")
+    chosen = parser.parse_args()
+    for engine in chosen.engine or SIZES:
+        with Stage() as stage:
+            print(_measure(stage, engine, chosen.fault, chosen.rounds), flush=True)
+    return 0
+
+
+def _measure(stage: Stage, engine: str, fault: str, rounds: int) -> str:
+    stage.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
+    url = stage.command("url", "db").strip()
+    writer = PlainWriter(engine, url)
+    writer.start()
+    gaps = []
+    try:
+        for _ in range(rounds):
+            time.sleep(UNDER_WAY_SECONDS)
+            gaps.append(one_round(stage, writer, fault))
+    finally:
+        writer.stop()
+    same = stage.command("url", "db").strip() == url
+    told = f"{min(gaps):.3f} / {statistics.median(gaps):.3f} / {max(gaps):.3f} s"
+    return (
+        f"{engine}: {rounds} x {fault}: gap min / median / max {told};"
+        f" {len(writer.accepted)} accepted, {writer.lost()} lost, {writer.cut} connections cut,"
+        f" {len(writer.turned_away)} attempts to connect failed;"
+        f" the address {'never changed' if same else 'CHANGED'}"
+    )
+
+
+def one_round(stage: Stage, writer: PlainWriter, fault: str) -> float:
+    """Do it to the primary, wait until all is well; the longest gap between accepted writes."""
+    began = time.monotonic()
+    if fault == "kill":
+        stage.container(stage.record("db").primary or "").kill()
+    else:
+        stage.command("switchover", "db")
+    moment = time.monotonic()
+    wait_for(
+        "a write after it",
+        HEARD_SECONDS,
+        lambda: bool(writer.accepted) and writer.accepted[-1].at > moment,
+    )
+    view = stage.wait_for_state("db", "running", SETTLED_SECONDS)
+    assert len(view["instances"]) == view["desired"]["instances"]
+    return writer.gap_seconds(began)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,248 @@
+"""The endpoint contract on a real HAProxy; the servers behind it are plain sockets that say who
+they are."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from hamanager.contracts.endpoint import Listener, ListenerKind, Route
+from hamanager.contracts.runtime import Helper
+from hamanager.endpoints.haproxy import HaproxyEndpoint
+from hamanager.errors import EndpointFailedError
+from hamanager.runtimes.docker import DockerRuntime
+from hamanager.runtimes.docker_address import bind_address
+from hamanager.stage import wait_for
+
+HOST = "127.0.0.1"
+CLIENT_SECONDS = 5.0
+
+
+class Greeter:
+    """A server that sends its name to whoever connects, and then keeps the connection."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._listener = socket.create_server((HOST, 0))
+        self._open: list[socket.socket] = []
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def route(self) -> Route:
+        return Route(instance=self.name, host=HOST, port=self.port)
+
+    def close(self) -> None:
+        # Wakes the thread that waits for clients; closing alone would leave it listening.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._open.append(connection)
+                connection.sendall(self.name.encode())
+
+
+@pytest.fixture
+def greeters() -> Iterator[tuple[Greeter, Greeter]]:
+    made = Greeter("db.0"), Greeter("db.1")
+    yield made
+    for greeter in made:
+        greeter.close()
+
+
+@pytest.fixture
+def endpoint(runtime: DockerRuntime, tmp_path: Path) -> Iterator[HaproxyEndpoint]:
+    yield HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
+    runtime.remove_helper("haproxy")
+
+
+def listener(port: int, *routes: Route, name: str = "db") -> Listener:
+    return Listener(
+        name=name, kind=ListenerKind.PRIMARY, host=HOST, port=port, routes=routes, capacity=3
+    )
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection((HOST, port), CLIENT_SECONDS)
+
+
+def greeting(client: socket.socket) -> str:
+    return client.recv(64).decode()
+
+
+def is_open(client: socket.socket) -> bool:
+    client.settimeout(0.05)
+    try:
+        return client.recv(64) != b""
+    except TimeoutError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+@pytest.fixture
+def port(runtime: DockerRuntime) -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def test_clients_follow_the_primary(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    old, new = greeters
+    endpoint.publish("db", [listener(port, old.route)])
+    former = connect(port)
+    assert greeting(former) == "db.0"
+    endpoint.publish("db", [listener(port, new.route)], cut=False)
+    with connect(port) as client:
+        assert greeting(client) == "db.1"
+    assert is_open(former), "it may end by itself"
+
+    def is_cut() -> bool:
+        endpoint.publish("db", [listener(port, new.route)])
+        return not is_open(former)
+
+    wait_for("the former primary's client to be cut off", 2, is_cut)
+
+
+def test_new_clients_wait_while_there_is_no_primary(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    old, new = greeters
+    endpoint.publish("db", [listener(port, old.route)])
+    old.close()
+    endpoint.publish("db", [listener(port)], cut=False)
+    heard: list[str] = []
+    clients = [
+        threading.Thread(target=lambda: heard.append(greeting(connect(port)))) for _ in range(5)
+    ]
+    for client in clients:
+        client.start()
+    clients[0].join(0.5)
+    assert heard == [], "nobody is turned away, and nobody is sent anywhere"
+    endpoint.publish("db", [listener(port, new.route)], cut=False)
+    for client in clients:
+        client.join(2)
+    assert heard == ["db.1"] * 5
+
+
+def test_another_service_is_not_disturbed(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    """A reload keeps what is open, and old connections can still be told apart and cut."""
+    old, new = greeters
+    endpoint.publish("db", [listener(port, old.route)])
+    former = connect(port)
+    assert greeting(former) == "db.0"
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        other = int(probe.getsockname()[1])
+    endpoint.publish("x", [listener(other, new.route, name="x")])
+    with connect(other) as client:
+        assert greeting(client) == "db.1"
+    assert is_open(former)
+
+    def is_cut() -> bool:
+        endpoint.publish("db", [listener(port, new.route)])
+        return not is_open(former)
+
+    wait_for("the client of the worker before the reload to be cut off", 3, is_cut)
+    endpoint.publish("x", [])
+    with pytest.raises(ConnectionRefusedError):
+        connect(other)
+
+
+def test_what_is_published_survives_the_proxy_and_the_manager(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    runtime: DockerRuntime,
+    client: docker.DockerClient,
+    manager_id: str,
+    tmp_path: Path,
+) -> None:
+    old, new = greeters
+    endpoint.publish("db", [listener(port, old.route)])
+    container = client.containers.get(f"hamanager-{manager_id}.haproxy")
+    container.kill()
+    with pytest.raises(EndpointFailedError):
+        endpoint.publish("db", [listener(port, new.route)])
+    again = HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
+    again.check()
+    with connect(port) as found:
+        assert greeting(found) == "db.1", "what was written while it was down is in force"
+
+
+def test_the_engine_brings_a_crashed_proxy_back_by_itself(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    client: docker.DockerClient,
+    manager_id: str,
+) -> None:
+    endpoint.publish("db", [listener(port, greeters[0].route)])
+    container = client.containers.get(f"hamanager-{manager_id}.haproxy")
+    # As a crash: from inside, which the engine takes for no person's wish.
+    container.exec_run(["/bin/sh", "-c", "kill -9 $(pidof haproxy)"], user="root", privileged=True)
+    began = time.monotonic()
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), connect(port) as found:
+            return greeting(found) == "db.0"
+        return False
+
+    wait_for("the proxy to be back", 10, answers)
+    assert time.monotonic() - began < 10
+
+
+def test_nothing_runs_without_a_listener(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    client: docker.DockerClient,
+    manager_id: str,
+) -> None:
+    endpoint.publish("mongo", [])
+    labels: dict[str, str | list[str] | bool] = {"label": f"hamanager.manager={manager_id}"}
+    assert client.containers.list(all=True, filters=labels) == []
+    endpoint.publish("db", [listener(port, greeters[0].route)])
+    [container] = client.containers.list(all=True, filters=labels)
+    assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    endpoint.publish("db", [])
+    assert client.containers.list(all=True, filters=labels) == []
+
+
+def test_a_port_that_is_taken_is_told(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter]
+) -> None:
+    taken = greeters[1].port
+    with pytest.raises(EndpointFailedError, match=str(taken)):
+        endpoint.publish("db", [listener(taken, greeters[0].route)])
+
+
+def test_a_stranger_s_container_is_left_alone(
+    runtime: DockerRuntime, client: docker.DockerClient, image: str, manager_id: str, tmp_path: Path
+) -> None:
+    stranger = client.containers.create(image, "true", name=f"hamanager-{manager_id}.haproxy")
+    try:
+        helper = Helper("haproxy", image, "true", tmp_path, "/x")
+        with pytest.raises(Exception, match="not made by this manager"):
+            runtime.start_helper(helper)
+        with pytest.raises(Exception, match="not made by this manager"):
+            runtime.remove_helper("haproxy")
+    finally:
+        stranger.remove(force=True)

@@ -30,10 +30,13 @@ def manager(server: Server) -> Iterator[Session]:
 
 
 @contextlib.contextmanager
-def application(server: Server, seconds: float = 5) -> Iterator[Session]:
+def application(
+    server: Server, seconds: float = 5, *, database_exists: bool = True
+) -> Iterator[Session]:
     password = server.service.secrets["password"]
     connection = connect(server.target, APPLICATION, password, seconds)
-    connection.select_db(database(server.service))
+    if database_exists:
+        connection.select_db(database(server.service))
     try:
         yield Session(connection)
     finally:
@@ -85,8 +88,11 @@ def test_a_copy_shows_its_progress_and_begins_anew_when_it_was_cut_off() -> None
         driver.seed(service, standby.target, primary.target)
         driver.seed(service, standby.target, primary.target)
         assert relation_of_copy(standby, primary).sync is not None
-        with application(standby) as client, pytest.raises(pymysql.MySQLError):
-            client.run("CREATE DATABASE anything")
+        with (
+            application(standby, database_exists=False) as client,
+            pytest.raises(pymysql.MySQLError, match="read-only"),
+        ):
+            client.run(f"CREATE DATABASE {database(service)}")
         with manager(standby) as session:
             shown = session.rows("SELECT INFO FROM performance_schema.processlist")
             shown += session.rows(
@@ -137,16 +143,21 @@ def test_what_the_application_may_not_do(pair: tuple[Server, Server]) -> None:
             "SELECT User_password FROM mysql.slave_master_info",
             "INSTALL PLUGIN x SONAME 'semisync_source.so'",
             "CREATE TABLE other (n INT) ENGINE = MyISAM",
+            "CREATE DATABASE shop",
+            "CREATE TABLE hamanager.mine (n INT)",
+            "GRANT SELECT ON t.* TO hamanager",
+            "SHOW BINARY LOG STATUS",
         ):
             with pytest.raises(pymysql.MySQLError):
                 client.run(statement)
         client.run(
-            "CREATE DATABASE shop",
-            "CREATE TABLE shop.item (n INT PRIMARY KEY)",
-            "CREATE FUNCTION shop.one() RETURNS INT DETERMINISTIC RETURN 1",
+            "CREATE TABLE item (n INT PRIMARY KEY)",
+            "CREATE FUNCTION one() RETURNS INT DETERMINISTIC RETURN 1",
+            "CREATE TRIGGER more BEFORE INSERT ON item FOR EACH ROW SET NEW.n = NEW.n + 1",
+            "CREATE EVENT daily ON SCHEDULE EVERY 1 DAY DO DELETE FROM item",
         )
     with application(standby) as client, pytest.raises(pymysql.MySQLError):
-        client.run("INSERT INTO shop.item VALUES (1)")
+        client.run("INSERT INTO item VALUES (1)")
 
 
 def test_data_that_cannot_be_joined_again_is_called_diverged(pair: tuple[Server, Server]) -> None:

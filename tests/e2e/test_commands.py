@@ -67,7 +67,7 @@ def test_info_is_valid_yaml_in_dotclouds_shape(stage: Stage) -> None:
     assert info["type"] == "redis"
     assert info["state"] == "running"
     assert info["ports"][0]["name"] == "redis"
-    assert info["ports"][0]["url"].startswith("redis://:")
+    assert info["ports"][0]["url"].startswith("redis://default:")
     master, slaves = info["replication"][1]["master"], info["replication"][2]["slaves"]
     assert master == {"name": "db.0", "status": "UP"}
     assert slaves == [{"name": "db.1", "replication_lag": "0s", "status": "UP"}]

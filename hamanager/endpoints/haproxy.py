@@ -38,6 +38,8 @@ STATE = "listeners.json"
 UP_SECONDS = 10.0
 """How long a start or a reload may take."""
 POLL_SECONDS = 0.02
+SILENCES_BEFORE_ANEW = 2
+"""A proxy that runs and has not answered that many checks is ended and made anew."""
 CUT_AFTER_SECONDS = 0.2
 """Clients that wait in a slot that is not used any more are sent on within one retry; whoever is
 left there after this time has a connection to a former target."""
@@ -55,6 +57,8 @@ class HaproxyEndpoint:
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._boards: dict[str, Board] = {b.listener.name: b for b in _load(directory / STATE)}
+        self._silences = 0
+        """How many checks in a row it has not answered."""
         self._in_force: set[str] = set()
         """Listeners that are known to lead where they should."""
         self._to_cut: dict[tuple[str, int], float] = {}
@@ -71,8 +75,15 @@ class HaproxyEndpoint:
             if not reshaped:
                 if self._in_force >= set(names) and not due:
                     return
-                self._enforce(names)
-                self._cut(due)
+                if self._silences:
+                    # A proxy that hangs must not delay a fail-over by its time-outs.
+                    raise EndpointFailedError("HAProxy does not answer; it is being brought back")
+                try:
+                    self._enforce(names)
+                    self._cut(due)
+                except EndpointFailedError:
+                    self._silences += 1
+                    raise
                 return
         # Not under the lock: while HAProxy starts, other services must be able to fail over.
         self._bring_up()
@@ -102,11 +113,13 @@ class HaproxyEndpoint:
                 try:
                     self._enforce(names)
                     self._cut(self._due(names))
+                    self._silences = 0
                     return
                 except EndpointFailedError:
-                    pass
+                    self._silences += 1
         if names:
             self._bring_up()
+            self._silences = 0
 
     # --- Writing down ------------------------------------------------------------------------
 
@@ -193,6 +206,8 @@ class HaproxyEndpoint:
             try:
                 self._control.ask_master("show proc")
             except EndpointFailedError:
+                if self._silences >= SILENCES_BEFORE_ANEW:
+                    self._end()  # it hangs
                 self._start()
             else:
                 self._control.ask_master("reload")

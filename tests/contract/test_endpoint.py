@@ -209,6 +209,31 @@ def test_the_engine_brings_a_crashed_proxy_back_by_itself(
     assert time.monotonic() - began < 10
 
 
+def test_a_hung_proxy_is_replaced_and_delays_nobody_for_long(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    client: docker.DockerClient,
+    manager_id: str,
+) -> None:
+    old, new = greeters
+    endpoint.publish("db", [listener(port, old.route)])
+    client.containers.get(f"hamanager-{manager_id}.haproxy").pause()
+    for answer in ("does not answer at", "is being brought back"):  # asked once, and not again
+        with pytest.raises(EndpointFailedError, match=answer):
+            endpoint.publish("db", [listener(port, new.route)])
+
+    def replaced() -> bool:
+        with contextlib.suppress(EndpointFailedError):
+            endpoint.check()
+            return True
+        return False
+
+    wait_for("the proxy to be replaced", 40, replaced)
+    with connect(port) as found:
+        assert greeting(found) == "db.1"
+
+
 def test_nothing_runs_without_a_listener(
     endpoint: HaproxyEndpoint,
     greeters: tuple[Greeter, Greeter],

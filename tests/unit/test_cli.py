@@ -352,3 +352,37 @@ def started(*words: str) -> subprocess.Popen[str]:
         preexec_fn=heed_interrupts,
         text=True,
     )
+
+
+@pytest.mark.usefixtures("db")
+def test_how_applications_connect(run: Run) -> None:
+    assert run("url", "db").output == "redis://:app-1@10.0.0.1:7000/0\n"
+    told = run("env", "db").output
+    assert "export HAMANAGER_DB_REDIS_HOST=10.0.0.1\n" in told
+    dotcloud = json.loads(run("env", "db", "--format", "json", "--dotcloud").output)
+    assert dotcloud["DOTCLOUD_DB_REDIS_PASSWORD"] == "app-1"
+    none = run("url", "db", "--reads")
+    assert (none.exit_code, "`hamanager set db --reads` makes one" in none.output) == (1, True)
+
+
+def test_nothing_to_connect_to_yet(run: Run) -> None:
+    assert run("create", "db", "--engine", "redis", "--no-wait").exit_code == 0
+    result = run("url", "db")
+    assert (result.exit_code, "still being set up" in result.output) == (1, True)
+
+
+@pytest.mark.usefixtures("db")
+def test_an_address_for_reading_is_a_setting(run: Run, manager: FakeManager) -> None:
+    def wished() -> float | None:
+        loaded = load_wish(manager.store, "db")
+        assert loaded is not None
+        return loaded[0].reads_max_lag_seconds
+
+    assert run("set", "db", "--reads").exit_code == 0
+    assert wished() == 10.0
+    assert run("set", "db", "--reads-max-lag", "3").exit_code == 0
+    assert wished() == 3.0
+    assert run("set", "db", "--reads-max-lag", "-1").exit_code == 2
+    assert run("set", "db", "--no-reads").exit_code == 0
+    assert wished() is None
+    assert run("create", "data", "--engine", "mongodb", "--reads", "--no-wait").exit_code == 2

@@ -89,6 +89,8 @@ class CreateBody(_Body):
     instances: int = 1
     memory_bytes: int | None = None
     image: str | None = None
+    allow_large: bool = False
+    """Whether more than 4 GB of memory are meant."""
     settings: Settings = Settings()
 
 
@@ -104,6 +106,7 @@ class ScaleBody(_Body):
     """All targets of one command: carried out together or not at all."""
 
     targets: list[ScaleTarget]
+    allow_large: bool = False
 
 
 class OrderBody(_Body):
@@ -189,7 +192,8 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
 
     @app.post("/scale")
     def scale(body: ScaleBody) -> list[ServiceView]:
-        names = manager.commands.scale([ScaleRequest(**t.model_dump()) for t in body.targets])
+        requests = [ScaleRequest(**target.model_dump()) for target in body.targets]
+        names = manager.commands.scale(requests, allow_large=body.allow_large)
         for name in names:
             manager.wake(name)
         return [manager.view(name) for name in names]

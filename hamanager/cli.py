@@ -13,6 +13,7 @@ from hamanager.cli_common import (
     DrillsOption,
     DurabilityOption,
     FailoverPeriodOption,
+    LargeOption,
     NameArgument,
     Output,
     OutputOption,
@@ -66,6 +67,7 @@ def create(
     instances: Annotated[int, typer.Option(help="How many servers.")] = 1,
     memory: Annotated[str | None, typer.Option(help="Limit of each server, e.g. 512M.")] = None,
     image: Annotated[str | None, typer.Option(help="Container image to run.")] = None,
+    allow_large: LargeOption = False,
     durability: DurabilityOption = None,
     down_after: DownAfterOption = None,
     failover_period: FailoverPeriodOption = None,
@@ -90,7 +92,9 @@ def create(
         durability, down_after, failover_period, allow_drills, reads, reads_max_lag
     )
     with open_client() as client:
-        view = client.create(name, engine, instances, memory_bytes, image, settings)
+        view = client.create(
+            name, engine, instances, memory_bytes, image, settings, allow_large=allow_large
+        )
         goals: dict[str, Goal] = {name: complete} if wait else {}
         done = finish(client, [view], goals, timeout, output)
         if output is Output.JSON:
@@ -102,6 +106,7 @@ def scale(
     targets: Annotated[
         list[str], typer.Argument(metavar="NAME[:ACTION]=VALUE...", help="What to change.")
     ],
+    allow_large: LargeOption = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
@@ -116,7 +121,7 @@ def scale(
 
     requests = parse_scale(targets)
     with open_client() as client:
-        views = client.scale(requests)
+        views = client.scale(requests, allow_large=allow_large)
         resized = {r.service for r in requests if r.instances is not None}
         goals: dict[str, Goal] = {v.name: complete if v.name in resized else limited for v in views}
         done = finish(client, views, goals if wait else {}, timeout, output)

@@ -78,6 +78,9 @@ ReadsOption = Annotated[
 ReadsLagOption = Annotated[
     float | None, typer.Option(help="Seconds that these standbys may be behind (10).")
 ]
+LargeOption = Annotated[
+    bool, typer.Option("--allow-large", help="Confirm more than 4G of memory per instance.")
+]
 NameArgument = Annotated[str, typer.Argument(help="The service, such as db.", metavar="NAME")]
 
 

@@ -94,6 +94,8 @@ class Client:
         memory_bytes: int | None,
         image: str | None,
         settings: Settings,
+        *,
+        allow_large: bool = False,
     ) -> ServiceView:
         """Ask for a new service."""
         body = {
@@ -102,15 +104,18 @@ class Client:
             "instances": instances,
             "memory_bytes": memory_bytes,
             "image": image,
+            "allow_large": allow_large,
             "settings": settings.model_dump(),
         }
         answer = self._ask("POST", "/services", body, CREATE_SECONDS)
         return ServiceView.model_validate_json(answer)
 
-    def scale(self, requests: Sequence[ScaleRequest]) -> list[ServiceView]:
+    def scale(
+        self, requests: Sequence[ScaleRequest], *, allow_large: bool = False
+    ) -> list[ServiceView]:
         """Ask for other sizes or limits; the services concerned."""
-        targets = [vars(request) for request in requests]
-        return _VIEWS.validate_json(self._ask("POST", "/scale", {"targets": targets}))
+        body = {"targets": [vars(request) for request in requests], "allow_large": allow_large}
+        return _VIEWS.validate_json(self._ask("POST", "/scale", body))
 
     def restart(self, service: str, instance: str) -> ServiceView:
         """Ask for a planned restart."""

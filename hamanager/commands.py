@@ -12,12 +12,19 @@ from functools import partial
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.runtime import Runtime
+from hamanager.contracts.runtime import Place, Runtime
 from hamanager.contracts.store import Store
-from hamanager.errors import ConflictError, NotFoundError, StaleVersionError, UsageError
+from hamanager.errors import (
+    ConflictError,
+    NotFoundError,
+    ServerError,
+    StaleVersionError,
+    UsageError,
+)
 from hamanager.formats import count, size
 from hamanager.grammar import ScaleRequest, check_service_name, round_memory, service_of
 from hamanager.keeping import (
+    load_context,
     load_record,
     load_wish,
     save_secrets,
@@ -26,13 +33,16 @@ from hamanager.keeping import (
     service_names,
 )
 from hamanager.values.history import HistoryEntry
+from hamanager.values.memory import grows_to, misfit
 from hamanager.values.order import Order, OrderKind
-from hamanager.values.service import Wish
+from hamanager.values.service import Target, Wish
 from hamanager.values.settings import Settings
 
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
 LONGEST_SECONDS = 86400.0
+LARGE_MEMORY_BYTES = 4 * 1024**3
+"""A slip of the pen must not take the whole machine."""
 DEFAULT_READS_LAG_SECONDS = 10.0
 LONGEST_PATIENCE_SECONDS = 20.0
 """The lease under which a switchover is carried out is longer."""
@@ -60,6 +70,8 @@ class Commands:
         memory_bytes: int | None = None,
         image: str | None = None,
         settings: Settings = NO_CHANGE,
+        *,
+        allow_large: bool = False,
     ) -> Wish:
         """Wish for a new service.
 
@@ -72,7 +84,7 @@ class Commands:
         driver = self._driver(engine)
         _check_instances(driver, instances)
         if memory_bytes is not None:
-            memory_bytes = _checked_memory(driver, memory_bytes)
+            memory_bytes = _checked_memory(driver, memory_bytes, allow_large=allow_large)
         chosen = {"durability": driver.capabilities.durabilities[0], **_chosen(driver, settings)}
         self._refuse_existing(name)
         wish = Wish(
@@ -98,18 +110,20 @@ class Commands:
         self._note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
         return wish
 
-    def scale(self, requests: Sequence[ScaleRequest]) -> list[str]:
+    def scale(self, requests: Sequence[ScaleRequest], *, allow_large: bool = False) -> list[str]:
         """Wish for other sizes or limits; the services concerned, each once.
 
         Raises:
             UsageError: a size or limit that cannot be, or a target named twice.
             NotFoundError: a service that does not exist.
-            ConflictError: a service that is being destroyed.
+            ConflictError: a service that is being destroyed, or whose data would not fit.
         """
         if not requests:
             raise UsageError("nothing to scale is named: write for example db:instances=2")
-        checked = [self._checked(request) for request in requests]
+        checked = [self._checked(request, allow_large=allow_large) for request in requests]
         _refuse_twice(checked)
+        for request in checked:
+            self._refuse_misfit(request)
         for request in checked:
             self._change(request.service, partial(_scaled, request))
         for name in dict.fromkeys(request.service for request in checked):
@@ -266,14 +280,42 @@ class Commands:
             raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
         return wish, version
 
-    def _checked(self, request: ScaleRequest) -> ScaleRequest:
+    def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
         driver = self._driver(self._standing(request.service)[0].engine)
         if request.instances is not None:
             _check_instances(driver, request.instances)
         if request.memory_bytes is None:
             return request
-        rounded = _checked_memory(driver, request.memory_bytes)
+        rounded = _checked_memory(driver, request.memory_bytes, allow_large=allow_large)
         return ScaleRequest(request.service, request.instances, rounded)
+
+    def _refuse_misfit(self, request: ScaleRequest) -> None:
+        """A smaller limit under which a running server would not fit is refused at once; one that
+        does not answer is seen about later."""
+        limit = request.memory_bytes
+        wish, _ = self._standing(request.service)
+        if limit is None or grows_to(wish.memory_bytes, limit):
+            return
+        driver, context = self._drivers[wish.engine], load_context(self._store, wish)
+        record, _ = load_record(self._store, wish.name)
+        for instance in record.instances:
+            place = Place(wish.name, instance.name, instance.generation)
+            try:
+                cache = driver.cache_bytes(context, Target.of(instance))
+            except ServerError:
+                continue
+            problem = misfit(
+                limit,
+                self._runtime.memory_used(place),
+                cache,
+                driver.cache_limit_bytes(limit),
+                data_in_memory=driver.capabilities.data_in_memory,
+            )
+            if problem:
+                raise ConflictError(
+                    f"{instance.name} does not fit into {size(limit)} of memory: {problem};"
+                    " nothing was changed"
+                )
 
     # --- Writing ---------------------------------------------------------------------------
 
@@ -343,8 +385,13 @@ def _check_instances(driver: Driver, instances: int) -> None:
         )
 
 
-def _checked_memory(driver: Driver, memory_bytes: int) -> int:
+def _checked_memory(driver: Driver, memory_bytes: int, *, allow_large: bool) -> int:
     rounded = round_memory(memory_bytes)
+    if rounded > LARGE_MEMORY_BYTES and not allow_large:
+        raise UsageError(
+            f"more than {size(LARGE_MEMORY_BYTES)} of memory per instance needs --allow-large, and"
+            f" {size(rounded)} was asked for; nothing was changed"
+        )
     minimum = driver.capabilities.minimum_memory_bytes
     if rounded < minimum:
         raise UsageError(

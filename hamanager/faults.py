@@ -273,7 +273,7 @@ class Faults:
     def _container(self, instance: str) -> Container:
         labels = [f"{MANAGER}={self._manager_id}", f"{INSTANCE}={instance}"]
         with self._engine.asked_to(f"look for {instance}") as client:
-            found = client.containers.list(all=True, filters={"label": labels})
+            found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         if not found:
             raise NotFoundError(f"{instance} has no container; nothing was changed")
         return found[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hamanager.contracts.clock import Clock
@@ -31,7 +32,7 @@ HUNG_LOOK_SECONDS = 0.05
 LONGEST_GAP_SECONDS = 5.0
 """After a longer pause between two looks (a suspended machine, a stopped manager) silence is
 counted anew: what was not looked at was not silent."""
-MEMORY_SAMPLE_SECONDS = 5.0
+MEMORY_SAMPLE_SECONDS = 2.0
 ROLLBACK_SAMPLE_SECONDS = 10.0
 
 
@@ -43,6 +44,7 @@ class _Look:
     contact: Contact = Contact.SILENT
     status: ServerStatus | None = None
     memory_used_bytes: int | None = None
+    cache_bytes: int | None = None
     detail: str = "no answer in time"
     warnings: tuple[str, ...] = ()
 
@@ -60,7 +62,7 @@ class Observer:
         """When the first question was asked that it has not answered since."""
         self._last_look: float | None = None
         self._rates = _Rates()
-        self._memory: dict[str, tuple[float, int | None]] = {}
+        self._memory: dict[str, tuple[float, int | None, int | None]] = {}
         self._undone: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._led: tuple[str, ServerStatus] | None = None
         """The primary on record when it was last seen to lead."""
@@ -129,7 +131,9 @@ class Observer:
             look.process = self._runtime.process(place)
         except HamanagerError as error:
             look.detail = str(error)
-        look.memory_used_bytes = self._memory_used(place)
+        look.memory_used_bytes, look.cache_bytes = self._memory_used(
+            service, instance, answers=look.status is not None
+        )
         look.warnings = self._rolled_back(place)
         return look
 
@@ -152,13 +156,23 @@ class Observer:
         undone = f"writes that no majority had were undone on {place.instance}"
         return (f"{undone} and lie in {directory}: {names}",)
 
-    def _memory_used(self, place: Place) -> int | None:
+    def _memory_used(
+        self, service: ServiceContext, instance: InstanceRecord, *, answers: bool
+    ) -> tuple[int | None, int | None]:
         """For people only, so not asked anew in every look."""
         now = self._clock.monotonic()
-        sampled = self._memory.get(place.instance)
-        if sampled is None or now - sampled[0] > MEMORY_SAMPLE_SECONDS:
-            sampled = self._memory[place.instance] = (now, self._runtime.memory_used(place))
-        return sampled[1]
+        sampled = self._memory.get(instance.name)
+        unknown = sampled is None or (answers and sampled[2] is None)
+        if sampled is None or unknown or now - sampled[0] > MEMORY_SAMPLE_SECONDS:
+            place = Place(service.name, instance.name, instance.generation)
+            used, cache = self._runtime.memory_used(place), None
+            if answers:
+                with suppress(HamanagerError):
+                    cache = self._driver.cache_bytes(service, Target.of(instance))
+            if cache is not None and used is not None:
+                cache = min(cache, used)  # an engine also counts what it has not touched yet
+            sampled = self._memory[instance.name] = (now, used, cache)
+        return sampled[1:]
 
     def _observation(self, name: str, look: _Look, began: float, now: float) -> Observation:
         alive = look.contact in (Contact.ANSWERS, Contact.BUSY)
@@ -173,6 +187,7 @@ class Observer:
             silent_seconds=now - self._silent_since.get(name, now),
             detail=look.detail,
             memory_used_bytes=look.memory_used_bytes,
+            cache_bytes=look.cache_bytes,
             warnings=look.warnings,
         )
 

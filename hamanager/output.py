@@ -19,6 +19,7 @@ from hamanager.views import (
     InstanceState,
     InstanceView,
     KeptView,
+    MemoryView,
     ServiceState,
     ServiceView,
     SyncView,
@@ -147,7 +148,12 @@ def _replication(view: ServiceView) -> list[Document]:
         status = "no slaves"
     master: Document = {"name": view.primary, "status": "DOWN"}
     if primary is not None:
-        master = {"name": primary.name, "status": primary.state.upper(), **_detail(primary)}
+        master = {
+            "name": primary.name,
+            "status": primary.state.upper(),
+            **_instance_memory(primary.memory),
+            **_detail(primary),
+        }
     return [
         {"status": status},
         {"master": master},
@@ -163,6 +169,7 @@ def _slave(instance: InstanceView) -> Document:
         **({"synchronized": instance.synchronized} if instance.synchronized is not None else {}),
         **({"alone_has": instance.excess} if instance.excess else {}),
         **_progress(instance.sync),
+        **_instance_memory(instance.memory),
         **_detail(instance),
     }
 
@@ -173,7 +180,8 @@ def _member(instance: InstanceView) -> Document:
     document: Document = {"state": "PRIMARY" if leads else state}
     if not leads:
         document["replication_lag"] = lag_words(instance)
-    return {**document, **_progress(instance.sync), **_detail(instance)}
+    memory = _instance_memory(instance.memory)
+    return {**document, **_progress(instance.sync), **memory, **_detail(instance)}
 
 
 def lag_words(instance: InstanceView) -> str:
@@ -217,13 +225,30 @@ def _detail(instance: InstanceView) -> Document:
 
 def _memory(view: ServiceView) -> list[Document]:
     reserved = _reserved_bytes(view)
-    used = sum(i.memory.used_bytes or 0 for i in view.instances)
-    words = formats.size(used)
-    if reserved:
-        words = f"{words} of {formats.size(reserved)} ({100 * used / reserved:.0f}%)"
-    if all(i.memory.used_bytes is None for i in view.instances):
-        words = "unknown"
-    return [{"total reserved": _limit(reserved)}, {"total used": words}]
+    used = [i.memory.used_bytes for i in view.instances if i.memory.used_bytes is not None]
+    cache = [i.memory.cache_bytes for i in view.instances if i.memory.cache_bytes is not None]
+    words = _share(sum(used), reserved) if used else "unknown"
+    document = [{"total reserved": _limit(reserved)}, {"total used": words}]
+    if used and cache:
+        document.append({"cache portion": _share(sum(cache), sum(used))})
+    return document
+
+
+def _instance_memory(memory: MemoryView) -> Document:
+    if memory.used_bytes is None:
+        return {}
+    words = _share(memory.used_bytes, memory.reserved_bytes)
+    if memory.cache_bytes is not None:
+        words += f", cache {formats.size(memory.cache_bytes)}"
+    return {"memory": words}
+
+
+def _share(part_bytes: int, whole_bytes: int | None) -> str:
+    """`25MB of 512MB (4%)`."""
+    if not whole_bytes:
+        return formats.size(part_bytes)
+    percent = 100 * part_bytes // whole_bytes
+    return f"{formats.size(part_bytes)} of {formats.size(whole_bytes)} ({percent}%)"
 
 
 def _reserved_bytes(view: ServiceView) -> int | None:

@@ -15,6 +15,8 @@ from hamanager.values.syncing import awaits
 
 STOP_AGAIN_SECONDS = 35.0
 """A process that was asked to end has done so by then."""
+MEMORY_AGAIN_SECONDS = 60.0
+"""A limit that could not be changed is tried again after this time."""
 RESTART_BOUND_SECONDS = 60.0
 """A planned restart that takes longer is treated as a failure."""
 
@@ -96,6 +98,11 @@ class Situation:
     def expired(self, order: Order) -> bool:
         """Nobody expects it any more."""
         return not 0 <= self.snapshot.at - order.asked_at + 5 < ORDER_SECONDS
+
+    def memory_was_tried(self, instance: InstanceRecord) -> bool:
+        """It could not be given another limit a moment ago: not tried all the time."""
+        at = instance.memory_tried_at
+        return at is not None and 0 <= self.snapshot.at - at < MEMORY_AGAIN_SECONDS
 
     def restart_wanted(self, instance: InstanceRecord) -> bool:
         """A person asked for a restart of it that was not begun."""

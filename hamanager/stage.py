@@ -130,7 +130,7 @@ class Stage:
 
     def _remove_everything(self) -> None:
         mine: Filters = {"label": f"hamanager.manager={self.manager_id}"}
-        for container in self.docker.containers.list(all=True, filters=mine):
+        for container in self.docker.containers.list(all=True, filters=mine, ignore_removed=True):
             with suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)
         for volume in self.docker.volumes.list(filters=mine):
@@ -240,7 +240,9 @@ class Stage:
             f"hamanager.manager={self.manager_id}",
             f"hamanager.instance={instance}",
         ]
-        found = self.docker.containers.list(all=True, filters={"label": labels})
+        found = self.docker.containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
         assert found, f"{instance} has no container"
         return found[0]
 

@@ -87,6 +87,10 @@ class MemoryView(_View):
     reserved_bytes: int | None
     """Its present limit; null is no limit."""
     used_bytes: int | None
+    cache_bytes: int | None = None
+    """The part of it that is data which the engine keeps at hand."""
+    problem: str = ""
+    """Why it could not be given the limit that is wanted."""
 
 
 class InstanceView(_View):
@@ -360,6 +364,8 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         memory=MemoryView(
             reserved_bytes=instance.memory_bytes,
             used_bytes=seen.memory_used_bytes if seen else None,
+            cache_bytes=seen.cache_bytes if seen else None,
+            problem=instance.memory_problem,
         ),
         restarting=asked or instance.restarting_since is not None,
         detail=seen.detail if seen else "",
@@ -367,9 +373,18 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         if leads or not s.capabilities.acknowledges
         else instance.name in s.record.sync_set,
         excess=seen.excess if seen else "",
-        warnings=list(seen.warnings) if seen else [],
+        warnings=_warnings(instance, seen),
         facts=dict(status.facts) if status else {},
     )
+
+
+def _warnings(instance: InstanceRecord, seen: Observation | None) -> list[str]:
+    warnings = list(seen.warnings) if seen else []
+    if instance.memory_problem:
+        warnings.append(
+            f"{instance.name} has another memory limit than wanted: {instance.memory_problem}"
+        )
+    return warnings
 
 
 def _instance_state(

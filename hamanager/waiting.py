@@ -39,7 +39,14 @@ def complete(view: ServiceView) -> bool:
 
 
 def limited(view: ServiceView) -> bool:
-    """Every instance has the wanted memory limit."""
+    """Every instance has the wanted memory limit.
+
+    Raises:
+        HamanagerError: one of them could not be given it.
+    """
+    for instance in view.instances:
+        if instance.memory.problem:
+            raise HamanagerError(f"{instance.name}: {instance.memory.problem}")
     return all(i.memory.reserved_bytes == view.desired.memory_bytes for i in view.instances)
 
 

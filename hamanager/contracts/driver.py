@@ -179,6 +179,20 @@ class Driver(Protocol):
         """
         ...
 
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        """Pure: how much data a server keeps in memory at the most under that container limit
+        (None: no limit); None where the engine sets itself none."""
+        ...
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        """How much data it keeps in memory now."""
+        ...
+
+    def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
+        """Give the running server the cache that belongs to that container limit; when it returns
+        the server works towards it. It starts with the same after a restart."""
+        ...
+
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """Ask one server what it is. About 1 s at the most; a few ms when it is well."""
         ...

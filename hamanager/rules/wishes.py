@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from hamanager.formats import size
 from hamanager.rules.common import do
 from hamanager.situation import Situation, follows
 from hamanager.values.decision import Action, Decision
+from hamanager.values.memory import grows_to
 from hamanager.values.order import OrderKind
-from hamanager.values.service import index_of
-from hamanager.values.snapshot import Relation
+from hamanager.values.service import InstanceRecord, index_of
+from hamanager.values.snapshot import Observation, Relation
+
+ROOM_SECONDS = 30.0
+"""How long a server may take to give memory back."""
+SAMPLE_SECONDS = 2.5
+"""What it uses was measured no longer ago than that."""
+ROOM_SHARE = 0.97
+"""The part of a new limit under which a server's use has to come: a limit that is reached at once
+would end it."""
 
 
 def discard(s: Situation) -> Decision | None:
@@ -78,11 +88,37 @@ def address(s: Situation) -> Decision | None:
 
 
 def memory(s: Situation) -> Decision | None:
-    """The memory limit changed."""
-    for instance, seen in s.all:
-        if instance.memory_bytes != s.wish.memory_bytes and not seen.gone:
-            return do(Action.SET_MEMORY, instance.name, "another limit is wanted")
-    return None
+    """Another memory limit is wanted: standbys get a larger one first, the primary a smaller one,
+    so that no standby ever has less than what it may have to take over."""
+    wanted = s.wish.memory_bytes
+    others = [
+        (instance, seen)
+        for instance, seen in s.all
+        if instance.memory_bytes != wanted and not seen.gone and not s.memory_was_tried(instance)
+    ]
+    if not others:
+        return None
+    grows = grows_to(others[0][0].memory_bytes, wanted)
+    instance, seen = min(others, key=lambda pair: (pair[0].name == s.record.primary) == grows)
+    if grows:
+        return do(Action.SET_MEMORY, instance.name, "a larger limit is wanted")
+    return _shrink(s, instance, seen)
+
+
+def _shrink(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision:
+    since, used = instance.memory_shrinks_since, seen.memory_used_bytes
+    assert s.wish.memory_bytes is not None
+    if since is None:
+        return do(Action.SHRINK, instance.name, "a smaller limit is wanted")
+    waited = s.snapshot.at - since
+    if used is None or used <= s.wish.memory_bytes * ROOM_SHARE:
+        if 0 <= waited < SAMPLE_SECONDS:
+            return do(Action.WAIT, instance.name, f"{instance.name} gives memory back")
+        return do(Action.SET_MEMORY, instance.name, "it uses less than its new limit")
+    text = f"it uses {size(used)}, too much for a limit of {size(s.wish.memory_bytes)}"
+    if 0 <= waited < ROOM_SECONDS:
+        return do(Action.WAIT, instance.name, f"{instance.name} gives memory back: {text}")
+    return do(Action.KEEP_MEMORY, instance.name, text)
 
 
 def missing(s: Situation) -> Decision | None:

@@ -21,6 +21,8 @@ class Capabilities:
     """The connection URL names every instance, not the primary alone."""
     durabilities: tuple[Durability, ...]
     """What can be chosen; the first is the default."""
+    data_in_memory: bool = False
+    """All data lie in memory: what is there cannot be given back for a smaller limit."""
     rollback_directory: str = ""
     """Where a server leaves writes that it had to undo, below its data directory."""
     acknowledges: bool = False

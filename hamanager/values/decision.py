@@ -43,6 +43,10 @@ class Action(StrEnum):
     FINISH_RESTART = "finish restart"
     REMOVE_INSTANCE = "remove instance"
     SET_MEMORY = "set memory"
+    SHRINK = "shrink"
+    """Let a server give memory back before it gets a smaller limit."""
+    KEEP_MEMORY = "keep memory"
+    """It did not give enough back for a smaller limit."""
     DESTROY = "destroy"
 
 

@@ -66,6 +66,12 @@ class InstanceRecord(_Frozen):
     within a service, so that a new instance never finds a former one's kept data."""
     memory_bytes: int | None = None
     """The limit it was last given."""
+    memory_shrinks_since: float | None = None
+    """When it was told to give memory back for a smaller limit (seconds since the epoch)."""
+    memory_problem: str = ""
+    """Why it could not be given another one; '' when it could."""
+    memory_tried_at: float | None = None
+    """When that was tried last (seconds since the epoch)."""
     joined: bool = False
     """It has been a full copy (or the primary) since this generation was made."""
     synchronized: bool = False

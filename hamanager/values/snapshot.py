@@ -120,6 +120,8 @@ class Observation:
     excess: str = ""
     """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
     memory_used_bytes: int | None = None
+    cache_bytes: int | None = None
+    """The part of it that is data which the engine keeps at hand."""
     warnings: tuple[str, ...] = ()
     """Sentences for people: shown in `info` and noted in the history, never decided upon."""
 

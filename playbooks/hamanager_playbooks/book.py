@@ -10,6 +10,7 @@ from hamanager_playbooks import (
     create,
     destroy,
     failover,
+    memory,
     orders,
     rejoin,
     restart,
@@ -42,6 +43,8 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.RESTART: restart.restart,
     Action.FINISH_RESTART: restart.finish_restart,
     Action.REMOVE_INSTANCE: scale.remove_instance,
-    Action.SET_MEMORY: scale.set_memory,
+    Action.SET_MEMORY: memory.set_memory,
+    Action.SHRINK: memory.shrink,
+    Action.KEEP_MEMORY: memory.keep,
     Action.DESTROY: destroy.destroy,
 }

@@ -1,4 +1,4 @@
-"""Fewer instances, or other limits. (More instances: `create.add_instance`.)"""
+"""Fewer instances. (More: `create.add_instance`.)"""
 
 from __future__ import annotations
 
@@ -50,20 +50,4 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"detach {ctx.name}", detach),
         Step(f"remove the container of {ctx.name}", remove),
         Step(f"take {ctx.name} off the record", forget),
-    ]
-
-
-def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
-    """Change the memory limit of a running instance."""
-    wanted = ctx.wish.memory_bytes
-
-    def limit() -> None:
-        ctx.runtime.set_memory(ctx.place(), wanted)
-
-    def record() -> None:
-        ctx.change_instance(lambda i: i.model_copy(update={"memory_bytes": wanted}))
-
-    return [
-        Step(f"set the memory limit of {ctx.name}", limit),
-        Step("record the limit", record),
     ]

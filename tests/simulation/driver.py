@@ -23,7 +23,7 @@ from tests.simulation.world import Engine, SimServer, World
 
 EFFECTS = (
     *("initialize", "seed", "attach", "drain", "promote", "require", "acknowledge"),
-    *("demote", "force", "hand_over", "detach"),
+    *("demote", "force", "hand_over", "detach", "resize"),
 )
 
 
@@ -59,6 +59,12 @@ class SimDriver:
         members: Sequence[Target],
     ) -> Connection | None:
         return None
+
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        return memory_bytes
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        return 0
 
     def relate(
         self,
@@ -199,6 +205,9 @@ class SimDriver:
                 server.expelled = True
         self.world.lead(chosen)
         return "what only the others had"
+
+    def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
+        self._act(target)
 
     def hand_over(
         self, service: ServiceContext, target: Target, primary: Target, terms: HandOver

@@ -84,7 +84,7 @@ class SimRuntime:
         self._effect()
 
     def memory_used(self, place: Place) -> int | None:
-        return None
+        return self.world.used_bytes
 
     def start_helper(self, helper: Helper) -> None:
         return None

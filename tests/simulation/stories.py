@@ -179,6 +179,21 @@ def to_be_destroyed(mode: str) -> Simulation:
     return simulation
 
 
+def a_larger_limit_is_wanted(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("memory", 7)
+    simulation.live(10)
+    simulation.event("memory", 9)
+    return simulation
+
+
+def the_servers_use_more(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.world.used_bytes = 8
+    simulation.event("memory", 7)
+    return simulation
+
+
 STORIES = [
     Story(Action.RESERVE_ADDRESS, "the service is new", a_new_service, PROMOTED),
     Story(Action.ADD_INSTANCE, "the service is new", an_address_is_reserved),
@@ -239,6 +254,9 @@ STORIES = [
     Story(Action.RESTART, "of a standby", after(("restart", "db.1"))),
     Story(Action.FINISH_RESTART, "of a standby", after(("restart", "db.1"))),
     Story(Action.REMOVE_INSTANCE, "fewer are wanted", after(("scale", 1))),
-    Story(Action.SET_MEMORY, "another limit is wanted", after(("memory", 7))),
+    Story(Action.SHRINK, "a smaller limit is wanted", after(("memory", 7))),
+    Story(Action.SET_MEMORY, "a smaller limit is wanted", after(("memory", 7))),
+    Story(Action.SET_MEMORY, "a larger limit is wanted", a_larger_limit_is_wanted),
+    Story(Action.KEEP_MEMORY, "the servers use more", the_servers_use_more),
     Story(Action.DESTROY, "a person asks", to_be_destroyed),
 ]

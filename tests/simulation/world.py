@@ -108,6 +108,8 @@ class World:
         self.routes: dict[str, tuple[str, ...]] = {}
         """Per address of the service, where it leads."""
         self.endpoint_down = False
+        self.used_bytes: int | None = None
+        """By every server's process; None while nobody can tell."""
         self._term = 0
 
     # --- Who is who ------------------------------------------------------------------------

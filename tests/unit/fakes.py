@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hamanager.commands import Commands
 from hamanager.contracts.driver import Connection, Driver
-from hamanager.contracts.runtime import Runtime
+from hamanager.contracts.runtime import Place, Runtime
 from hamanager.environment import ConnectionView
 from hamanager.errors import NotFoundError, RuntimeFailedError
 from hamanager.keeping import (
@@ -67,6 +67,14 @@ class FakeDriver:
         self.made += 1
         return {"password": f"app-{self.made}", "manager_password": SECRET}
 
+    cached = 0
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        return self.cached
+
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        return None if memory_bytes is None else memory_bytes // 2
+
     def connection(
         self, service: ServiceContext, address: tuple[str, int] | None, members: Sequence[Target]
     ) -> Connection | None:
@@ -83,6 +91,10 @@ class FakeRuntime:
     """As much of a runtime as commands use."""
 
     missing_image = False
+    used: int | None = None
+
+    def memory_used(self, place: Place) -> int | None:
+        return self.used
 
     def resolve_image(self, engine: str, configured: str | None) -> str:
         if self.missing_image:

@@ -245,7 +245,7 @@ def test_a_restart_a_person_asked_for_and_a_new_limit() -> None:
     assert table(WELL, wish={"restarts": {"db.1": 1}}).action is Action.RESTART
     done = (instance("db.0"), instance("db.1", restarts_done=1))
     assert table(WELL, wish={"restarts": {"db.1": 1}}, instances=done).action is Action.NOTHING
-    assert table(WELL, wish={"memory_bytes": 2**28}).action is Action.SET_MEMORY
+    assert table(WELL, wish={"memory_bytes": 2**28}).action is Action.SHRINK
 
 
 def test_a_new_service() -> None:

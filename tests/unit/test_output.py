@@ -141,11 +141,11 @@ def test_info(name: str, view: ServiceView) -> None:
 def test_dotclouds_readers_find_what_they_look_for() -> None:
     document = yaml.safe_load(info_text(shown(WELL)))
     assert document["ports"] == [{"name": "mysql", "url": URL}]
-    assert document["replication"] == [
-        {"status": "online"},
-        {"master": {"name": "db.0", "status": "UP"}},
-        {"slaves": [{"name": "db.1", "replication_lag": "0s", "status": "UP"}]},
-    ]
+    status, master, slaves = document["replication"]
+    assert status == {"status": "online"}
+    assert master["master"].items() >= {"name": "db.0", "status": "UP"}.items()
+    [slave] = slaves["slaves"]
+    assert slave.items() >= {"name": "db.1", "replication_lag": "0s", "status": "UP"}.items()
     assert (document["state"], document["type"]) == ("running", "mysql")
     assert document["created_at"] == 1312288848.62
     assert document["memory"] == [

@@ -273,7 +273,12 @@ def test_the_stable_json() -> None:
             "eta_seconds": 1.4,
             "approximate": False,
         },
-        "memory": {"reserved_bytes": None, "used_bytes": None},
+        "memory": {
+            "reserved_bytes": None,
+            "used_bytes": None,
+            "cache_bytes": None,
+            "problem": "",
+        },
         "restarting": False,
         "detail": "",
         "synchronized": None,

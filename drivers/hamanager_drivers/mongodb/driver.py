@@ -105,6 +105,26 @@ class MongoDBDriver:
         """As seconds between the last operations."""
         return shortfall(status, primary)
 
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        """The storage engine's cache."""
+        return config.cache_bytes(memory_bytes)
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        """What of the storage engine's cache is filled."""
+        sections = dict.fromkeys(("repl", "metrics", "locks", "opcounters", "network"), 0)
+        answer = self._connections.command(service, target, {"serverStatus": 1, **sections})
+        return int(answer["wiredTiger"]["cache"]["bytes currently in the cache"])
+
+    def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
+        """The storage engine's cache; what it gives up goes back to the machine at once."""
+        megabytes = config.cache_bytes(memory_bytes) // 1024**2
+        for parameter in (
+            {"wiredTigerEngineRuntimeConfig": f"cache_size={megabytes}M"},
+            {"tcmallocAggressiveMemoryDecommit": 1},
+        ):
+            command = {"setParameter": 1, **parameter}
+            self._connections.command(service, target, command, CHANGE_SECONDS)
+
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """`hello` and `replSetGetStatus`, both read from memory by the server."""
         hello = self._election.hello(service, target)

@@ -184,15 +184,24 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
     )
 
 
-def _memory(memory_bytes: int | None) -> str:
+def pool_bytes(memory_bytes: int | None) -> int:
+    """Size of the data cache (the buffer pool) under that limit."""
     pool = DEFAULT_POOL_BYTES
     if memory_bytes is not None:
         pool = max(SMALLEST_POOL_BYTES, int((memory_bytes - FIXED_BYTES) * POOL_SHARE))
-    # The server rounds the pool up to a multiple of chunks x instances.
-    instances = 1 if pool < 1024 * MIB else 4
-    step = POOL_CHUNK_BYTES * instances
+    # The server rounds it up to a multiple of chunks x instances.
+    step = POOL_CHUNK_BYTES * _pool_instances(pool)
+    return max(step, pool // step * step)
+
+
+def _pool_instances(pool: int) -> int:
+    return 1 if pool < 1024 * MIB else 4
+
+
+def _memory(memory_bytes: int | None) -> str:
+    pool = pool_bytes(memory_bytes)
     return (
-        f"innodb-buffer-pool-size = {max(step, pool // step * step)}\n"
-        f"innodb-buffer-pool-instances = {instances}\n"
+        f"innodb-buffer-pool-size = {pool}\n"
+        f"innodb-buffer-pool-instances = {_pool_instances(pool)}\n"
         f"innodb-buffer-pool-chunk-size = {POOL_CHUNK_BYTES}\n"
     )

@@ -19,6 +19,7 @@ from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
 from hamanager_drivers.mysql.handover import hand_over
+from hamanager_drivers.mysql.memory import filled_pool_bytes, resize_pool
 from hamanager_drivers.mysql.probe import clone_rows, server_row
 from hamanager_drivers.mysql.replication import (
     apply_received,
@@ -110,6 +111,20 @@ class MySQLDriver:
         """As a number of transactions."""
         missing = (gtid.parse(primary.position["executed"]) - holds(status)).count
         return f"at least {missing} transactions" if missing else ""
+
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        """The buffer pool."""
+        return config.pool_bytes(memory_bytes)
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        """What of the buffer pool is filled."""
+        with self._connections.session(service, target, Purpose.PROBE) as session:
+            return filled_pool_bytes(session)
+
+    def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
+        """The buffer pool, online: the server moves pages and goes on working."""
+        with self._connections.session(service, target) as session:
+            resize_pool(session, config.pool_bytes(memory_bytes))
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """One statement; a second one for a server that follows nobody."""

@@ -18,6 +18,8 @@ follows it refuses writes, and it never gives a full copy of itself to a former 
 MAX_LAG_SECONDS = 2
 """In strict mode a primary refuses writes when no standby was heard of for so long (standbys report
 every second): what a cut-off primary accepts meanwhile can be lost."""
+LARGEST_BACKLOG_BYTES = 64 * 1024**2
+BACKLOG_SHARE = 0.1
 MEMORY_SHARE = 0.7
 """The part of the container's limit for data; the rest is for buffers and copy-on-write."""
 
@@ -29,6 +31,21 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
         script=f"exec redis-server {FILES_DIRECTORY}/redis.conf",
         port=PORT,
         files={"redis.conf": FileContent(_configuration(service, target))},
+    )
+
+
+def data_bytes(memory_bytes: int | None) -> int | None:
+    """`maxmemory` under that limit; None is none."""
+    return None if memory_bytes is None else int(memory_bytes * MEMORY_SHARE)
+
+
+def backlog_bytes(memory_bytes: int | None) -> int:
+    """How much of the stream is kept for standbys that were away for a moment; the engine counts it
+    as data."""
+    return (
+        LARGEST_BACKLOG_BYTES
+        if memory_bytes is None
+        else min(LARGEST_BACKLOG_BYTES, int(memory_bytes * BACKLOG_SHARE))
     )
 
 
@@ -54,15 +71,14 @@ def _configuration(service: ServiceContext, target: Target) -> str:
         "repl-timeout 10",
         "repl-diskless-sync yes",
         "repl-diskless-sync-delay 0",
-        "repl-backlog-size 64mb",
+        f"repl-backlog-size {backlog_bytes(service.memory_bytes)}",
         "tcp-keepalive 10",
         f"{application} -migrate -swapdb",
         f"user {MANAGER} on {_hashed(secrets['manager_password'])} ~* &* +@all",
         f"user {REPLICATOR} on {_hashed(secrets['replication_password'])} +psync +replconf +ping",
     ]
-    if service.memory_bytes is not None:
-        lines.append(f"maxmemory {int(service.memory_bytes * MEMORY_SHARE)}")
-        lines.append("maxmemory-policy noeviction")
+    lines.append(f"maxmemory {data_bytes(service.memory_bytes) or 0}")
+    lines.append("maxmemory-policy noeviction")
     return "\n".join(lines) + "\n"
 
 

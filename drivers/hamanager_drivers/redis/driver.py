@@ -41,6 +41,7 @@ class RedisDriver:
         minimum_memory_bytes=32 * 1024**2,
         url_names_all=False,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
+        data_in_memory=True,
     )
 
     def __init__(self) -> None:
@@ -96,6 +97,30 @@ class RedisDriver:
         """As bytes of the primary's replication stream, where both share a history."""
         missing = beyond(primary, status)
         return f"at least {missing} bytes of the replication stream" if missing else ""
+
+    def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
+        """`maxmemory`."""
+        return config.data_bytes(memory_bytes)
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        """What counts against `maxmemory`: the data with what it takes to keep them."""
+        with told_apart(target):
+            answer = self._connections.manager(service, target).info("memory")
+        aside = int(answer.get("mem_not_counted_for_evict", 0))
+        return max(0, int(answer["used_memory"]) - aside)
+
+    def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
+        """`maxmemory`, which standbys heed only when they lead, and the backlog."""
+        with told_apart(target):
+            client = self._connections.manager(service, target)
+            client.config_set(
+                "maxmemory",
+                config.data_bytes(memory_bytes) or 0,
+                "repl-backlog-size",
+                config.backlog_bytes(memory_bytes),
+            )
+            if memory_bytes is not None:
+                client.memory_purge()
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """One INFO."""

@@ -1,0 +1,20 @@
+"""The buffer pool of a running server (MySQL Reference Manual, "Configuring InnoDB Buffer Pool
+Size Online")."""
+
+from __future__ import annotations
+
+from hamanager_drivers.mysql.connections import Session
+
+_STATUS = "SELECT VARIABLE_VALUE AS value FROM performance_schema.global_status"
+
+
+def filled_pool_bytes(session: Session) -> int:
+    """Data in the buffer pool, dirty or not."""
+    row = session.row(f"{_STATUS} WHERE VARIABLE_NAME = 'Innodb_buffer_pool_bytes_data'")
+    return int(row["value"])
+
+
+def resize_pool(session: Session, wanted_bytes: int) -> None:
+    """Change its size; the server does so in the background."""
+    if int(session.row("SELECT @@GLOBAL.innodb_buffer_pool_size AS size")["size"]) != wanted_bytes:
+        session.run(f"SET GLOBAL innodb_buffer_pool_size = {wanted_bytes}")

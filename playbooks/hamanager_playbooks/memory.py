@@ -1,0 +1,94 @@
+"""Another memory limit, while the server runs.
+
+Growing: the container first, then the server. Shrinking: the server first; when later passes see
+that it has given the memory back, the container. Nothing waits here: a fail-over must not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import HamanagerError
+from hamanager.formats import size
+from hamanager.values.memory import grows_to
+from hamanager.values.service import InstanceRecord
+
+
+def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
+    """The container's limit, and the server's own where it grows."""
+    wanted, present = ctx.wish.memory_bytes, ctx.instance().memory_bytes
+
+    def limit() -> None:
+        ctx.runtime.set_memory(ctx.place(), wanted)
+
+    def record() -> None:
+        done = {"memory_bytes": wanted, "memory_problem": "", "memory_tried_at": None}
+        _note(ctx, **done, memory_shrinks_since=None)
+
+    steps = [_or_keep(ctx, f"set the memory limit of {ctx.name}", limit)]
+    if grows_to(present, wanted):
+        steps.append(_or_keep(ctx, f"let {ctx.name} use it", lambda: _resize(ctx, wanted)))
+    return [*steps, Step("record the limit", record)]
+
+
+def shrink(ctx: PlaybookContext) -> Sequence[Step]:
+    """Let the server give memory back."""
+
+    def begin() -> None:
+        _note(ctx, memory_shrinks_since=ctx.clock.now())
+
+    return [
+        _or_keep(ctx, f"let {ctx.name} use less", lambda: _resize(ctx, ctx.wish.memory_bytes)),
+        Step("record that its memory shrinks", begin),
+    ]
+
+
+def keep(ctx: PlaybookContext) -> Sequence[Step]:
+    """It did not give enough back: it keeps the limit that it has, until it is tried again."""
+
+    def undo() -> None:
+        _resize(ctx, ctx.instance().memory_bytes)
+
+    def record() -> None:
+        _keep(ctx, ctx.decision.reason)
+
+    return [Step(f"let {ctx.name} use as much as before", undo), Step("record why", record)]
+
+
+def _or_keep(ctx: PlaybookContext, name: str, change: Callable[[], None]) -> Step:
+    """A step after whose failure everything is as before, and not tried again at once."""
+
+    def run() -> None:
+        try:
+            change()
+        except HamanagerError as error:
+            with suppress(HamanagerError):
+                _resize(ctx, ctx.instance().memory_bytes)
+            _keep(ctx, str(error))
+            raise
+
+    return Step(name, run)
+
+
+def _resize(ctx: PlaybookContext, memory_bytes: int | None) -> None:
+    ctx.driver.resize(ctx.service, ctx.target(), memory_bytes)
+
+
+def _keep(ctx: PlaybookContext, problem: str) -> None:
+    present = ctx.instance().memory_bytes
+    limit = "no limit" if present is None else size(present)
+    _note(
+        ctx,
+        memory_problem=f"{problem}; it keeps {limit}",
+        memory_tried_at=ctx.clock.now(),
+        memory_shrinks_since=None,
+    )
+
+
+def _note(ctx: PlaybookContext, **fields: object) -> None:
+    def noted(instance: InstanceRecord) -> InstanceRecord:
+        return instance.model_copy(update=fields)
+
+    ctx.change_instance(noted)

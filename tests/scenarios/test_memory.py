@@ -1,0 +1,113 @@
+"""Memory limits that change under load, without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hamanager.stage import Stage
+from hamanager.values.service import Target
+from tests.scenarios.conftest import SIZES
+
+MB = 1024**2
+BEGIN = {"mysql": "512M", "redis": "128M", "mongodb": "512M"}
+LARGER = {"mysql": "1G", "redis": "256M", "mongodb": "1G"}
+TOO_SMALL = {"mysql": "352M", "redis": "32M", "mongodb": "416M"}
+
+
+@pytest.fixture(scope="module", params=["mysql", "redis", "mongodb"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def stage(engine: str) -> Iterator[Stage]:
+    with Stage() as made:
+        words = ["--instances", str(SIZES[engine]), "--memory", BEGIN[engine]]
+        made.command("create", "db", "--engine", engine, *words)
+        yield made
+
+
+def processes(stage: Stage) -> dict[str, tuple[int, str]]:
+    """Per instance its process and since when it runs."""
+    found = {}
+    for member in stage.members("db"):
+        container = stage.container(member.name)
+        state = container.attrs["State"]
+        found[member.name] = (state["Pid"], state["StartedAt"])
+    return found
+
+
+def own_limit(stage: Stage, member: Target) -> int:
+    """What the engine itself says."""
+    driver = stage.driver("db")
+    service = stage.context("db")
+    if driver.engine == "redis":
+        from hamanager_drivers.redis.config import MANAGER
+        from hamanager_drivers.redis.connections import connect
+
+        client = connect(member, MANAGER, service.secrets["manager_password"], 2)
+        return int(str(client.config_get("maxmemory")["maxmemory"]))
+    if driver.engine == "mysql":
+        from hamanager_drivers.mysql.connections import Connections
+
+        with Connections().session(service, member) as session:
+            row = session.row("SELECT @@GLOBAL.innodb_buffer_pool_size AS size")
+            return int(row["size"])
+    from hamanager_drivers.mongodb.connections import Connections as MongoConnections
+
+    answer = MongoConnections().command(service, member, {"serverStatus": 1})
+    return int(answer["wiredTiger"]["cache"]["maximum bytes configured"])
+
+
+def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
+    stage.fill("db", 40 * MB)
+    driver = stage.driver("db")
+    writer = stage.start_writer("db")
+    try:
+        before = processes(stage)
+        for size in (LARGER[engine], BEGIN[engine]):
+            stage.command("scale", f"db:memory={size}", "--timeout", "120")
+            view = stage.ask("info", "db")
+            wanted = view["desired"]["memory_bytes"]
+            limit = driver.cache_limit_bytes(wanted)
+            for member in stage.members("db"):
+                assert own_limit(stage, member) == limit
+                host = stage.container(member.name).attrs["HostConfig"]
+                assert host["Memory"] == wanted
+            for instance in view["instances"]:
+                memory = instance["memory"]
+                assert memory["reserved_bytes"] == wanted
+                assert 0 < memory["cache_bytes"] <= memory["used_bytes"] < wanted
+        assert processes(stage) == before, "nothing was restarted"
+    finally:
+        writer.stop()
+    assert stage.lost("db", writer) == 0
+    order = [
+        e["text"]
+        for e in stage.ask("history", "db")
+        if e["kind"] == "outcome" and e["playbook"] == "set memory"
+    ]
+    assert order[0] != "set memory db.0: done", "standbys grow first"
+    assert "set memory db.0: done" in order[: len(order) // 2], "then the primary"
+    assert order[len(order) // 2] == "set memory db.0: done", "which shrinks first"
+
+
+def test_what_is_refused(stage: Stage, engine: str) -> None:
+    wish = stage.wishes()
+    small = stage.run("scale", f"db:memory={TOO_SMALL[engine]}")
+    large = stage.run("scale", "db:memory=8G")
+    assert small.returncode in (1, 2)
+    assert large.returncode == 2
+    for refusal in (small, large):
+        assert refusal.stderr.count("\n") == 1
+        assert "nothing was changed" in refusal.stderr
+    assert "--allow-large" in large.stderr
+    assert stage.wishes() == wish
+
+
+def test_info_tells_used_reserved_and_cache(stage: Stage) -> None:
+    text = stage.command("info", "db")
+    assert "cache portion:" in text
+    assert "total used:" in text

@@ -155,7 +155,7 @@ class SentinelPair:
         logs = []
         for place, target in self._places():
             logs.append(f"--- {target.name}")
-            logs.append(self._runtime.logs(place, LOG_LINES))
+            logs += [line.text for line in self._runtime.logs(place, LOG_LINES)]
         return "\n".join(logs)
 
     # --- Making it -----------------------------------------------------------------------------

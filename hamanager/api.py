@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from hamanager.commands import Commands
+from hamanager.contracts.runtime import LogLine
 from hamanager.environment import ConnectionView
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
 from hamanager.values.order import OrderKind
 from hamanager.values.settings import Settings
+from hamanager.values.shell import ShellView
 from hamanager.version import program_version
 from hamanager.views import ServiceView
 
@@ -69,6 +71,22 @@ class ManagerPort(Protocol):
 
         Raises:
             NotFoundError: there is no such service, or nothing to connect to yet.
+        """
+        ...
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        """Where and how a command is run in the primary, or in that instance.
+
+        Raises:
+            NotFoundError: there is no such service, or no such instance in it.
+        """
+        ...
+
+    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
+        """The last lines that an instance wrote.
+
+        Raises:
+            NotFoundError: there is no such instance.
         """
         ...
 
@@ -172,6 +190,19 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
     @app.get("/services/{name}/connection")
     def connection(name: str) -> ConnectionView:
         return manager.connection(name)
+
+    @app.get("/services/{name}/shell")
+    def shell(name: str, instance: str | None = None) -> ShellView:
+        return manager.shell(name, instance)
+
+    @app.get("/services/{name}/logs")
+    def logs(
+        name: str,
+        instance: str,
+        lines: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        after: str = "",
+    ) -> list[LogLine]:
+        return list(manager.logs(name, instance, lines, after))
 
     @app.get("/services/{name}/history")
     def history(

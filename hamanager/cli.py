@@ -22,6 +22,9 @@ from hamanager.cli_common import (
     TimeoutOption,
     WaitOption,
     app,
+    complete_instances,
+    complete_scale,
+    complete_services,
     finish,
     open_client,
     settings_of,
@@ -104,7 +107,12 @@ def create(
 @app.command()
 def scale(
     targets: Annotated[
-        list[str], typer.Argument(metavar="NAME[:ACTION]=VALUE...", help="What to change.")
+        list[str],
+        typer.Argument(
+            metavar="NAME[:ACTION]=VALUE...",
+            help="What to change.",
+            autocompletion=complete_scale,
+        ),
     ],
     allow_large: LargeOption = False,
     wait: WaitOption = True,
@@ -132,7 +140,9 @@ def scale(
 
 @app.command()
 def restart(
-    instance: Annotated[str, typer.Argument(help="The instance, such as db.0.")],
+    instance: Annotated[
+        str, typer.Argument(help="The instance, such as db.0.", autocompletion=complete_instances)
+    ],
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
@@ -187,7 +197,10 @@ def destroy(
 
 @app.command()
 def info(
-    name: Annotated[str | None, typer.Argument(help="The service; all when left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The service; all when left out.", autocompletion=complete_services),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again each second.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -327,6 +340,6 @@ def _info(client: Client, name: str | None, output: Output) -> str:
 
 
 # Last, so that `--help` lists its commands after these.
-from hamanager import cli_connect, cli_orders  # noqa: E402
+from hamanager import cli_connect, cli_daily, cli_orders  # noqa: E402
 
-__all__ = ["app", "cli_connect", "cli_orders", "main"]
+__all__ = ["app", "cli_connect", "cli_daily", "cli_orders", "main"]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hamanager.waiting import Goal
 
 
+COMPLETION_SECONDS = 1.0
+
+
 class Output(StrEnum):
     """How results are printed."""
 
@@ -42,7 +45,6 @@ class _Group(TyperGroup):
 app = typer.Typer(
     cls=_Group,
     help="High availability for databases: MySQL, Redis and MongoDB.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -81,7 +83,41 @@ ReadsLagOption = Annotated[
 LargeOption = Annotated[
     bool, typer.Option("--allow-large", help="Confirm more than 4G of memory per instance.")
 ]
-NameArgument = Annotated[str, typer.Argument(help="The service, such as db.", metavar="NAME")]
+
+
+def _views() -> list[ServiceView]:
+    """For completion: quick, and silent when there is no daemon."""
+    try:
+        with open_client() as client:
+            return client.views(timeout_seconds=COMPLETION_SECONDS)
+    except HamanagerError:
+        return []
+
+
+def complete_services(incomplete: str) -> list[str]:
+    """Names of services."""
+    return [view.name for view in _views() if view.name.startswith(incomplete)]
+
+
+def complete_instances(incomplete: str) -> list[str]:
+    """Names of services and of their instances."""
+    views = _views()
+    names = [view.name for view in views] + [i.name for view in views for i in view.instances]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_scale(incomplete: str) -> list[str]:
+    """What can be scaled."""
+    targets = [f"{v.name}:{action}=" for v in _views() for action in ("instances", "memory")]
+    return [target for target in targets if target.startswith(incomplete)]
+
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        help="The service, such as db.", metavar="NAME", autocompletion=complete_services
+    ),
+]
 
 
 def open_client() -> Client:

@@ -12,12 +12,14 @@ import httpx
 from pydantic import TypeAdapter
 
 from hamanager import paths
+from hamanager.contracts.runtime import LogLine
 from hamanager.environment import ConnectionView
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.grammar import ScaleRequest
 from hamanager.values.history import HistoryEntry
 from hamanager.values.order import OrderKind
 from hamanager.values.settings import Settings
+from hamanager.values.shell import ShellView
 from hamanager.views import ServiceView
 
 ANSWER_SECONDS = 15.0
@@ -31,6 +33,7 @@ _ERRORS: dict[int, type[HamanagerError]] = {
     409: ConflictError,
 }
 _VIEWS = TypeAdapter(list[ServiceView])
+_LOGS = TypeAdapter(list[LogLine])
 _HISTORY = TypeAdapter(list[HistoryEntry])
 
 
@@ -65,9 +68,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def views(self) -> list[ServiceView]:
+    def views(self, timeout_seconds: float = ANSWER_SECONDS) -> list[ServiceView]:
         """Every service."""
-        return _VIEWS.validate_json(self._ask("GET", "/services"))
+        answer = self._ask("GET", "/services", timeout_seconds=timeout_seconds)
+        return _VIEWS.validate_json(answer)
 
     def view(self, name: str) -> ServiceView:
         """One service."""
@@ -80,6 +84,16 @@ class Client:
     def connection(self, name: str) -> ConnectionView:
         """How applications connect."""
         return ConnectionView.model_validate_json(self._ask("GET", f"{_path(name)}/connection"))
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        """Where and how a command is run."""
+        query = f"?instance={quote(instance)}" if instance else ""
+        return ShellView.model_validate_json(self._ask("GET", f"{_path(name)}/shell{query}"))
+
+    def logs(self, name: str, instance: str, lines: int, after: str = "") -> list[LogLine]:
+        """The last lines that an instance wrote, later than another one's time."""
+        query = f"instance={quote(instance)}&lines={lines}&after={quote(after)}"
+        return _LOGS.validate_json(self._ask("GET", f"{_path(name)}/logs?{query}"))
 
     def history(self, name: str, limit: int | None = None) -> list[HistoryEntry]:
         """What happened, oldest first."""

@@ -18,7 +18,7 @@ from hamanager.commands import Commands
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.runtime import LogLine, Place, Runtime
 from hamanager.contracts.store import Store
 from hamanager.environment import ConnectionView, EnvironmentFile
 from hamanager.errors import HamanagerError, NotFoundError
@@ -27,7 +27,8 @@ from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
 from hamanager.tripwire import Tripwires
 from hamanager.values.history import HistoryEntry
-from hamanager.values.service import ServiceRecord, Target, Wish
+from hamanager.values.service import InstanceRecord, ServiceRecord, Target, Wish
+from hamanager.values.shell import ShellView
 from hamanager.values.snapshot import Contact, Process, Snapshot
 from hamanager.views import ServiceView, service_view
 from hamanager.worker import Worker
@@ -265,6 +266,45 @@ class Daemon:
         for name in service_names(self._store):
             with suppress(NotFoundError):
                 yield self.connection(name)
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        """Where and how a command is run in the primary, or in that instance.
+
+        Raises:
+            NotFoundError: there is no such service, or no such instance in it.
+        """
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        found = self._instance(name, instance)
+        shell = self._drivers[loaded[0].engine].shell(load_context(self._store, loaded[0]))
+        return ShellView(
+            instance=found.name,
+            container=self._runtime.handle(Place(name, found.name, found.generation)),
+            preparation=shell.preparation,
+            default=list(shell.program),
+        )
+
+    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
+        """The last lines that an instance wrote, later than another one's time.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            RuntimeFailedError: the runtime does not tell.
+        """
+        found = self._instance(name, instance)
+        return self._runtime.logs(Place(name, found.name, found.generation), lines, after)
+
+    def _instance(self, service: str, name: str | None) -> InstanceRecord:
+        record, _ = load_record(self._store, service)
+        found = record.instance(name or record.primary)
+        if found is None:
+            raise NotFoundError(
+                f"there is no instance '{name}' of '{service}'"
+                if name
+                else f"'{service}' has no primary yet"
+            )
+        return found
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         """What happened to a service since it was made, oldest first; of one that is no more,

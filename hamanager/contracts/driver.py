@@ -55,6 +55,17 @@ class LaunchSpec:
     """How long a clean shutdown may take before it is ended by force."""
 
 
+@dataclass(frozen=True)
+class Shell:
+    """How a person works with a server, inside its container and as the application."""
+
+    program: tuple[str, ...]
+    """The engine's own shell."""
+    preparation: str
+    """Shell lines before it or any other command: they make the credentials, which lie in one of
+    `LaunchSpec.files`, known to the engine's programs. Without secrets."""
+
+
 DATA_DIRECTORY = "/hamanager/data"
 """Mount point of the instance's data volume inside its container; survives everything."""
 FILES_DIRECTORY = "/hamanager/etc"
@@ -147,6 +158,10 @@ class Driver(Protocol):
     ) -> Connection | None:
         """Pure: how applications connect, through the service's own address (host and port) or,
         for engines whose URL names all instances, to `members`; None without these."""
+        ...
+
+    def shell(self, service: ServiceContext) -> Shell:
+        """Pure: the engine's own shell."""
         ...
 
     def relate(

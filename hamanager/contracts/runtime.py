@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.values.snapshot import Process
@@ -47,6 +49,16 @@ class Helper:
     """Shared with the manager."""
     mounted_at: str
     """Where that directory is inside."""
+
+
+class LogLine(BaseModel):
+    """One line of a server's log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: str
+    """When it was written, as the runtime says; later ones compare greater."""
+    text: str
 
 
 @dataclass(frozen=True)
@@ -134,8 +146,13 @@ class Runtime(Protocol):
         """Bytes in use; None when that cannot be known. Never raises."""
         ...
 
-    def logs(self, place: Place, lines: int) -> str:
-        """The last lines that the server wrote."""
+    def logs(self, place: Place, lines: int, after: str = "") -> Sequence[LogLine]:
+        """The last lines that the server wrote, later than `after` (another line's `at`); none
+        when there is no container."""
+        ...
+
+    def handle(self, place: Place) -> str:
+        """How the runtime's own tools call the instance."""
         ...
 
     def exit_descriptor(self, place: Place) -> int | None:

@@ -8,7 +8,7 @@ see `docker_handles.py`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import docker
@@ -16,7 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from hamanager.contracts.driver import DATA_DIRECTORY
-from hamanager.contracts.runtime import Container, Helper, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.images import ImageUnavailable, resolve_image
 from hamanager.runtimes import docker_containers as containers
@@ -158,13 +158,22 @@ class DockerRuntime:
             except NotFound:
                 return
 
-    def logs(self, place: Place, lines: int) -> str:
-        """The last lines that the server wrote, in this container."""
+    def logs(self, place: Place, lines: int, after: str = "") -> Sequence[LogLine]:
+        """Of this container; one that was made anew begins anew."""
         with self._engine.asked_to(f"read the log of {place.instance}") as client:
             if containers.inspect(client, self._names, place) is None:
-                raise RuntimeFailedError(f"{place.instance} has no container, so it has no log")
-            raw: bytes = client.api.logs(self._names.container(place), tail=lines)
-            return raw.decode(errors="replace")
+                return []
+            raw: bytes = client.api.logs(self._names.container(place), tail=lines, timestamps=True)
+        found = []
+        for line in raw.decode(errors="replace").splitlines():
+            at, _, text = line.partition(" ")
+            if at > after:
+                found.append(LogLine(at=at, text=text))
+        return found
+
+    def handle(self, place: Place) -> str:
+        """The container's name."""
+        return self._names.container(place)
 
     def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
         """What happens to this manager's containers."""

@@ -16,7 +16,7 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.runtimes.docker import DockerRuntime
 from hamanager.runtimes.docker_names import Names
 from hamanager.values.snapshot import Process
-from tests.support.runtimes import CLEAN_END, MB, PLACE, inspect, wait_until, with_script
+from tests.support.runtimes import CLEAN_END, MB, PLACE, inspect, told, wait_until, with_script
 
 # --- Ends of processes ---------------------------------------------------------------------------
 
@@ -84,14 +84,16 @@ def test_a_requested_stop_is_clean(
     paused: bool,
 ) -> None:
     runtime.start(PLACE, with_script(container, CLEAN_END))
-    wait_until(lambda: "up" in runtime.logs(PLACE, 5))
+    wait_until(lambda: "up" in told(runtime.logs(PLACE, 5)))
     if paused:
         client.containers.get(Names(manager_id).container(PLACE)).pause()
     runtime.request_stop(PLACE)
     wait_until(lambda: runtime.process(PLACE) is Process.EXITED)
     runtime.request_stop(PLACE)
-    wait_until(lambda: "ended cleanly" in runtime.logs(PLACE, 5))
-    assert runtime.logs(PLACE, 1) == "ended cleanly\n"
+    wait_until(lambda: "ended cleanly" in told(runtime.logs(PLACE, 5)))
+    last = runtime.logs(PLACE, 1)
+    assert told(last) == "ended cleanly"
+    assert list(runtime.logs(PLACE, 5, after=last[-1].at)) == []
 
 
 def test_the_exit_descriptor_tells_the_end(
@@ -141,7 +143,7 @@ def test_memory_is_limited_and_measured(
         " (head -c 40000000 /dev/zero; echo written >&2; sleep 1000) | tail -n 1"
     )
     runtime.start(PLACE, replace(with_script(container, script), memory_bytes=400 * MB))
-    wait_until(lambda: "written" in runtime.logs(PLACE, 5))
+    wait_until(lambda: "written" in told(runtime.logs(PLACE, 5)))
     used = runtime.memory_used(PLACE)
     assert used is not None
     assert 40 * MB - 2 * MB < used < 120 * MB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Writer
+from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Shell, Writer
 from hamanager.errors import (
     HamanagerError,
     RefusedError,
@@ -59,6 +59,9 @@ class SimDriver:
         members: Sequence[Target],
     ) -> Connection | None:
         return None
+
+    def shell(self, service: ServiceContext) -> Shell:
+        return Shell((), "")
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         return memory_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from hamanager.contracts.runtime import Container, Helper, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
 from hamanager.values.snapshot import Process
 from tests.simulation.power import Power
@@ -92,8 +92,11 @@ class SimRuntime:
     def remove_helper(self, name: str) -> None:
         return None
 
-    def logs(self, place: Place, lines: int) -> str:
-        return ""
+    def logs(self, place: Place, lines: int, after: str = "") -> list[LogLine]:
+        return []
+
+    def handle(self, place: Place) -> str:
+        return place.instance
 
     def exit_descriptor(self, place: Place) -> int | None:
         return None

@@ -4,13 +4,13 @@ what counts there is their processes."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import docker
 
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, LogLine, Place
 from hamanager.runtimes.docker_names import Names
 
 MB = 1 << 20
@@ -41,3 +41,8 @@ def run_inside(client: docker.DockerClient, manager_id: str, command: str) -> st
     output = inside.exec_run(["/bin/sh", "-c", command]).output
     assert isinstance(output, bytes)
     return output.decode()
+
+
+def told(lines: Sequence[LogLine]) -> str:
+    """A log as one text."""
+    return "\n".join(line.text for line in lines)

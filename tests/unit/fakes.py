@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hamanager.commands import Commands
 from hamanager.contracts.driver import Connection, Driver
-from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.runtime import LogLine, Place, Runtime
 from hamanager.environment import ConnectionView
 from hamanager.errors import NotFoundError, RuntimeFailedError
 from hamanager.keeping import (
@@ -25,6 +25,7 @@ from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.values.shell import ShellView
 from hamanager.values.snapshot import (
     Contact,
     Observation,
@@ -183,6 +184,7 @@ class FakeManager:
         self.steps: list[Callable[[], None]] = []
         self.woken: list[str] = []
         self.message = ""
+        self.lines: dict[str, list[LogLine]] = {}
 
     def wake(self, name: str) -> None:
         self.woken.append(name)
@@ -225,6 +227,18 @@ class FakeManager:
             password=load_secrets(self.store, name)["password"],
             database="0",
         )
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        found = instance or self.view(name).primary
+        if found is None:
+            raise NotFoundError(f"'{name}' has no primary yet")
+        return ShellView(
+            instance=found, container=f"c-{found}", preparation="export A=1", default=["cli"]
+        )
+
+    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
+        self.view(name)
+        return [line for line in self.lines.get(instance, []) if line.at > after][-lines:]
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         return self.store.history(name, limit)

@@ -336,6 +336,11 @@ def test_version_and_help() -> None:
         "discard",
         "pause",
         "resume",
+        "url",
+        "env",
+        "run",
+        "logs",
+        "list",
     ):
         text = CliRunner().invoke(app, [command, "--help"]).output
         assert f"Example: hamanager {command}" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.values.service import ServiceContext, Target
-from hamanager_drivers.naming import database_of
+from hamanager_drivers.naming import APPLICATION, database_of
 
 PORT = 27017
 RESERVED = ("admin", "config", "local")
@@ -49,8 +49,17 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:  # noqa:
         files={
             "mongod.conf": FileContent(_configuration(service)),
             "keyfile": FileContent(service.secrets["key"], mode=0o400),
+            ".mongoshrc.js": FileContent(_client(service)),
         },
     )
+
+
+def _client(service: ServiceContext) -> str:
+    """What mongosh runs first (MongoDB Shell documentation, "Execute Code From a .mongoshrc.js
+    File"): it connects as the application."""
+    name = database(service)
+    url = f"mongodb://{APPLICATION}:{service.secrets['password']}@127.0.0.1:{PORT}/{name}"
+    return f"db = connect({json.dumps(url)});\n"
 
 
 def cache_bytes(memory_bytes: int | None) -> int:

@@ -9,7 +9,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
+from hamanager.contracts.driver import (
+    FILES_DIRECTORY,
+    Connection,
+    HandOver,
+    LaunchSpec,
+    Shell,
+)
 from hamanager.errors import ServerError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -81,6 +87,10 @@ class MongoDBDriver:
         only = members[0] if len(members) == 1 else None
         host, port = (only.host, only.port) if only else (None, None)
         return Connection(url, APPLICATION, password, database, host, port)
+
+    def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002
+        """`mongosh`, whose start file connects as the application."""
+        return Shell(("mongosh", "--nodb"), f"export HOME={FILES_DIRECTORY}")
 
     def relate(
         self,

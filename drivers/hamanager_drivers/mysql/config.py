@@ -180,7 +180,19 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
         files={
             "my.cnf": FileContent(_SETTINGS + _memory(service.memory_bytes) + own + _SETTINGS_8_0),
             "accounts.sql": FileContent(accounts),
+            ".my.cnf": FileContent(_client(service)),
         },
+    )
+
+
+def _client(service: ServiceContext) -> str:
+    """What MySQL's programs read in a person's home directory."""
+    return (
+        "[client]\n"
+        f"user = {APPLICATION}\n"
+        f"password = {service.secrets['password']}\n"
+        f"socket = {DATA_DIRECTORY}/run/mysqld.sock\n"
+        f"[mysql]\ndatabase = {database(service)}\n"
     )
 
 

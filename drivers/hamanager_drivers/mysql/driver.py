@@ -9,7 +9,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
+from hamanager.contracts.driver import (
+    FILES_DIRECTORY,
+    Connection,
+    HandOver,
+    LaunchSpec,
+    Shell,
+)
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -85,6 +91,10 @@ class MySQLDriver:
         password, database = service.secrets["password"], config.database(service)
         url = f"mysql://{APPLICATION}:{password}@{host}:{port}/{database}"
         return Connection(url, APPLICATION, password, database, host, port)
+
+    def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002
+        """`mysql`; all of MySQL's programs find the account in `.my.cnf`."""
+        return Shell(("mysql",), f"export HOME={FILES_DIRECTORY}")
 
     def relate(
         self,

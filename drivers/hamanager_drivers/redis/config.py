@@ -18,6 +18,7 @@ follows it refuses writes, and it never gives a full copy of itself to a former 
 MAX_LAG_SECONDS = 2
 """In strict mode a primary refuses writes when no standby was heard of for so long (standbys report
 every second): what a cut-off primary accepts meanwhile can be lost."""
+CLIENT_PASSWORD = "client-password"  # noqa: S105
 LARGEST_BACKLOG_BYTES = 64 * 1024**2
 BACKLOG_SHARE = 0.1
 MEMORY_SHARE = 0.7
@@ -30,7 +31,10 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
     return LaunchSpec(
         script=f"exec redis-server {FILES_DIRECTORY}/redis.conf",
         port=PORT,
-        files={"redis.conf": FileContent(_configuration(service, target))},
+        files={
+            "redis.conf": FileContent(_configuration(service, target)),
+            CLIENT_PASSWORD: FileContent(service.secrets["password"]),
+        },
     )
 
 

@@ -10,7 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import Connection, HandOver, LaunchSpec
+from hamanager.contracts.driver import (
+    FILES_DIRECTORY,
+    Connection,
+    HandOver,
+    LaunchSpec,
+    Shell,
+)
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -71,6 +77,11 @@ class RedisDriver:
         login, password = config.APPLICATION, service.secrets["password"]
         url = f"redis://{login}:{password}@{host}:{port}/0"
         return Connection(url, login, password, "0", host, port)
+
+    def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002
+        """`redis-cli`, which takes the password from a variable that it alone sees."""
+        path = f"{FILES_DIRECTORY}/{config.CLIENT_PASSWORD}"
+        return Shell(("redis-cli",), f'export REDISCLI_AUTH="$(cat {path})"')
 
     def relate(
         self,

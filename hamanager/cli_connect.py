@@ -19,7 +19,7 @@ def url(
     """Print the URL with which applications connect; it never changes for MySQL and Redis.
 
     \b
-    Example: mysqlsh "$(hamanager url db)"
+    Example: hamanager url db
     """
     check_service_name(name)
     with open_client() as client:
@@ -49,7 +49,8 @@ def env(
     """Print how to connect as variables, such as HAMANAGER_DB_MYSQL_HOST.
 
     \b
-    Example: eval "$(hamanager env db)"
+    Example: hamanager env db --format dotenv > .env
+    For a shell: eval "$(hamanager env db)"
     """
     check_service_name(name)
     from hamanager.environment import text, variables

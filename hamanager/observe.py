@@ -14,6 +14,7 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Place, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
+from hamanager.lag import LagMeter
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.values.snapshot import (
     Contact,
@@ -64,6 +65,7 @@ class Observer:
         self._rates = _Rates()
         self._memory: dict[str, tuple[float, int | None, int | None]] = {}
         self._undone: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._lag = LagMeter(driver.has_applied)
         self._led: tuple[str, ServerStatus] | None = None
         """The primary on record when it was last seen to lead."""
 
@@ -81,6 +83,7 @@ class Observer:
         self._last_look = now
         seen = {name: self._observation(name, look, began, now) for name, look in looks.items()}
         related = self._relate(record, seen)
+        related = self._lag.measured(record.primary, related, began, self._clock.now())
         candidates, primary_has_all = self._rank(record, related)
         last_resorts, shortfalls = self._last_resorts(record, related, candidates)
         return Snapshot(

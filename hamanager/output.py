@@ -34,7 +34,23 @@ _MEMBER_STATES = {
 }
 _REPLICATION_STATES = {ServiceState.RUNNING: "online", ServiceState.DOWN: "offline"}
 
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_STEPS = 6
+"""Steps of ten seconds that one character stands for."""
+
 Document = dict[str, Any]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Shows characters as they are, except those that YAML takes for line breaks."""
+
+
+def _quoted_if_needed(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted_if_needed)
 
 
 # --- info -------------------------------------------------------------------------------------
@@ -42,12 +58,14 @@ Document = dict[str, Any]
 
 def info_text(view: ServiceView) -> str:
     """One service as a YAML document, with a line feed at its end."""
-    return yaml.safe_dump(
+    return yaml.dump(
         info_document(view),
+        Dumper=_Dumper,
         sort_keys=False,
         indent=4,
         width=_UNWRAPPED,
         default_flow_style=False,
+        allow_unicode=True,
     )
 
 
@@ -65,7 +83,7 @@ def info_document(view: ServiceView) -> Document:
         "ports": _ports(view),
     }
     if view.topology == "replica-set":
-        document["instances"] = {i.name: _member(i) for i in view.instances}
+        document["instances"] = {i.name: _member(i, view.at) for i in view.instances}
     else:
         document["replication"] = _replication(view)
     if view.durability is not None:
@@ -157,14 +175,14 @@ def _replication(view: ServiceView) -> list[Document]:
     return [
         {"status": status},
         {"master": master},
-        {"slaves": [_slave(i) for i in standbys]},
+        {"slaves": [_slave(i, view.at) for i in standbys]},
     ]
 
 
-def _slave(instance: InstanceView) -> Document:
+def _slave(instance: InstanceView, now: float) -> Document:
     return {
         "name": instance.name,
-        "replication_lag": lag_words(instance),
+        **_lag(instance, now),
         "status": instance.state.upper(),
         **({"synchronized": instance.synchronized} if instance.synchronized is not None else {}),
         **({"alone_has": instance.excess} if instance.excess else {}),
@@ -174,26 +192,56 @@ def _slave(instance: InstanceView) -> Document:
     }
 
 
-def _member(instance: InstanceView) -> Document:
+def _member(instance: InstanceView, now: float) -> Document:
     leads = instance.role == "primary" and instance.state is InstanceState.UP
     state = _MEMBER_STATES.get(instance.state, instance.state.upper())
     document: Document = {"state": "PRIMARY" if leads else state}
     if not leads:
-        document["replication_lag"] = lag_words(instance)
+        document |= _lag(instance, now)
     memory = _instance_memory(instance.memory)
     return {**document, **_progress(instance.sync), **memory, **_detail(instance)}
 
 
-def lag_words(instance: InstanceView) -> str:
+def lag_words(instance: InstanceView, now: float) -> str:
     """`0s`; where it cannot be known, why."""
     if instance.lag_seconds is not None:
         return formats.lag(instance.lag_seconds)
+    since = instance.replication_broken_since
+    if since is not None:
+        down = ", it is down" if instance.state is InstanceState.DOWN else ""
+        ago = formats.duration(max(0.0, now - since))
+        return f"broken since {formats.moment(since)} ({ago}{down})"
     reasons = {
         InstanceState.DOWN: "unknown (it is down)",
         InstanceState.SYNCHRONIZING: "unknown (still synchronizing)",
-        InstanceState.REJOINING: "unknown (the replication link is broken)",
     }
     return reasons.get(instance.state, "unknown")
+
+
+def _lag(instance: InstanceView, now: float) -> Document:
+    document: Document = {"replication_lag": lag_words(instance, now)}
+    known = [lag for lag in instance.lag_history if lag is not None]
+    if len(instance.lag_history) > SPARK_STEPS and known:
+        line = sparkline(instance.lag_history)
+        document["lag_history"] = f"{line} (last hour, worst {formats.lag(max(known))})"
+    return document
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """One character a minute, the newest last; `x` where it was broken."""
+    ends = range(len(values) % SPARK_STEPS, len(values) + 1, SPARK_STEPS)
+    chunks = [values[max(0, end - SPARK_STEPS) : end] for end in ends]
+    top = max((value for value in values if value is not None), default=0.0)
+    marks = []
+    for chunk in chunks:
+        known = [value for value in chunk if value is not None]
+        if not chunk:
+            continue
+        if len(known) < len(chunk):
+            marks.append("x")
+        else:
+            marks.append(SPARKS[round(max(known) / max(top, 1.0) * (len(SPARKS) - 1))])
+    return "".join(marks)
 
 
 def _progress(sync: SyncView | None) -> Document:
@@ -318,7 +366,7 @@ def status_text(view: ServiceView) -> str:
         lines.append(f"{instance.name}: {instance.state}")
         about: dict[str, str] = {"role": instance.role, "address": instance.address}
         if instance.role == "standby":
-            about["replication lag"] = lag_words(instance)
+            about["replication lag"] = lag_words(instance, view.at)
         about.update({k: str(v) for k, v in _progress(instance.sync).items()})
         about.update({k.replace("_", " "): v for k, v in instance.facts.items()})
         if instance.detail:

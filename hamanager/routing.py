@@ -70,7 +70,7 @@ def _readable(
         seen = snapshot.of(instance.name)
         if instance.name == leads or seen is None or seen.status is None or not follows(seen):
             continue
-        lag = seen.status.lag_seconds
+        lag = seen.lag_seconds
         if lag is not None and lag <= wish.reads_max_lag_seconds:
             fresh.append(instance)
     primary = record.instance(leads)

@@ -102,7 +102,13 @@ class InstanceView(_View):
     state: InstanceState
     address: str
     lag_seconds: float | None
-    """Of a standby that follows; null for the primary, and when the link is broken."""
+    """Of a standby that replicates, measured end to end; null for the primary, and when replication
+    is broken."""
+    replication_broken_since: float | None = None
+    """Of a standby: since when it does not replicate (seconds since the epoch)."""
+    lag_history: list[float | None] = []
+    """Of a standby: the worst lag of each ten seconds of the last hour, the newest last; null where
+    replication was broken or nothing was known."""
     sync: SyncView | None
     memory: MemoryView
     restarting: bool = False
@@ -223,6 +229,8 @@ class ServiceView(_View):
     """While no standby can be promoted without loss: whom a person's order would promote."""
     order_result: OrderResult | None = None
     """What became of the last order."""
+    at: float = 0.0
+    """When all this was seen (seconds since the epoch)."""
     address: AddressView | None = None
     """Where clients connect; null for engines whose clients know all instances."""
 
@@ -266,6 +274,7 @@ def service_view(
         else None,
         last_resorts=_last_resorts(situation),
         order_result=record.order_result,
+        at=snapshot.at,
         address=_address_view(wish, record, address_problem),
     )
 
@@ -360,6 +369,10 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         state=state,
         address=instance.address,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
+        replication_broken_since=None
+        if leads or seen is None or not instance.joined
+        else seen.broken_since,
+        lag_history=list(seen.lag_history) if seen and not leads else [],
         sync=None if leads else _sync_view(state, status),
         memory=MemoryView(
             reserved_bytes=instance.memory_bytes,
@@ -408,10 +421,8 @@ def _instance_state(
 
 
 def _lag_seconds(seen: Observation) -> float | None:
-    """A lag says something only while the link carries data."""
-    if seen.status is None or not follows(seen) or seen.status.link_up is False:
-        return None
-    return seen.status.lag_seconds
+    """A lag says something only while it replicates."""
+    return None if seen.broken_since is not None or not follows(seen) else seen.lag_seconds
 
 
 def _sync_view(state: InstanceState, status: ServerStatus | None) -> SyncView | None:

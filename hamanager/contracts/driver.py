@@ -176,6 +176,10 @@ class Driver(Protocol):
         instances on record."""
         ...
 
+    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
+        """Pure: whether that server has applied all that the primary had at that time."""
+        ...
+
     def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
         """Pure: what that server has and the primary has not, in the engine's terms (a set of
         transaction identifiers, an amount of bytes); '' when nothing is known of."""

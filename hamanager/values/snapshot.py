@@ -119,6 +119,13 @@ class Observation:
     """The error's sentence when it did not answer."""
     excess: str = ""
     """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
+    lag_seconds: float | None = None
+    """Of a standby: how long ago the primary had the first thing that this one has not applied."""
+    broken_since: float | None = None
+    """Of a standby: since when it does not replicate (seconds since the epoch); None while it does
+    or makes its first copy."""
+    lag_history: tuple[float | None, ...] = ()
+    """The worst lag of each step up to now; None where it was broken or not known."""
     memory_used_bytes: int | None = None
     cache_bytes: int | None = None
     """The part of it that is data which the engine keeps at hand."""

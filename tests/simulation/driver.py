@@ -60,6 +60,9 @@ class SimDriver:
     ) -> Connection | None:
         return None
 
+    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
+        return True
+
     def shell(self, service: ServiceContext) -> Shell:
         return Shell((), "")
 

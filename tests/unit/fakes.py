@@ -170,7 +170,9 @@ def standby_seen(
         synchronized=relation is Relation.ATTACHED,
         sync=sync,
     )
-    return Observation(Process.RUNNING, Contact.ANSWERS, status, relation, **fields)
+    broken = None if relation in (Relation.ATTACHED, Relation.SEEDING) else NOW - 185
+    seen = {"lag_seconds": lag_seconds, "broken_since": broken, **fields}
+    return Observation(Process.RUNNING, Contact.ANSWERS, status, relation, **seen)
 
 
 class FakeManager:

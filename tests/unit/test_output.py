@@ -157,7 +157,7 @@ def test_dotclouds_readers_find_what_they_look_for() -> None:
 def test_a_lag_is_always_there_and_says_why_when_it_is_not_known() -> None:
     for second, words in (
         (GONE, "unknown (it is down)"),
-        (standby_seen(Relation.DETACHED), "unknown (the replication link is broken)"),
+        (standby_seen(Relation.DETACHED), "broken since 2026-09-21 14:10:15 UTC (3m5s)"),
         (standby_seen(lag_seconds=None), "unknown"),
         (standby_seen(lag_seconds=12.3), "12s"),
     ):

@@ -109,9 +109,9 @@ def test_a_standby_rejoins_until_that_is_on_record() -> None:
 
 def test_the_lag_of_a_broken_link_is_not_known() -> None:
     followed = standby_seen(lag_seconds=0.0)
-    assert followed.status is not None
-    broken = replace(followed, status=replace(followed.status, link_up=False))
-    assert view({"db.0": primary_seen(), "db.1": broken}).instances[1].lag_seconds is None
+    broken = replace(followed, broken_since=NOW - 60)
+    seen = view({"db.0": primary_seen(), "db.1": broken}).instances[1]
+    assert (seen.lag_seconds, seen.replication_broken_since) == (None, NOW - 60)
 
 
 def test_the_primary_is_dead_and_a_standby_can_take_over() -> None:
@@ -249,6 +249,7 @@ def test_the_stable_json() -> None:
         "last_switchover": None,
         "last_resorts": [],
         "order_result": None,
+        "at": NOW,
         "address": {
             "host": "10.0.0.1",
             "port": 7100,
@@ -279,6 +280,8 @@ def test_the_stable_json() -> None:
             "cache_bytes": None,
             "problem": "",
         },
+        "replication_broken_since": None,
+        "lag_history": [],
         "restarting": False,
         "detail": "",
         "synchronized": None,

@@ -25,7 +25,7 @@ from hamanager_drivers.mongodb import config, membership, status
 from hamanager_drivers.mongodb.connections import AnsweredError, Connections, knock, told_apart
 from hamanager_drivers.mongodb.election import Election
 from hamanager_drivers.mongodb.membership import Standing
-from hamanager_drivers.mongodb.status import shortfall
+from hamanager_drivers.mongodb.status import applied_up_to, shortfall
 from hamanager_drivers.mongodb.writer import MongoDBWriter
 from hamanager_drivers.naming import APPLICATION
 
@@ -106,6 +106,10 @@ class MongoDBDriver:
     def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
         """By the last operation applied, among members that may be elected."""
         return status.rank(standbys)
+
+    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
+        """By the last operation."""
+        return applied_up_to(status) >= applied_up_to(primary)
 
     def excess(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
         """A member rolls back what the set does not have; it is told from the files it leaves."""

@@ -94,11 +94,17 @@ def rank(standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
 
     def merit(name: str) -> tuple[int, int, int, int, str]:
         position = able[name].position
-        seconds, _, increment = position["timestamp"].partition(".")
+        term, seconds, increment = applied_up_to(able[name])
         followers = sources.count(position["address"])
-        return -int(position["term"]), -int(seconds), -int(increment), -followers, name
+        return -term, -seconds, -increment, -followers, name
 
     return tuple(sorted(able, key=merit))
+
+
+def applied_up_to(status: ServerStatus) -> tuple[int, int, int]:
+    """Term and time of the last operation."""
+    seconds, _, increment = status.position.get("timestamp", "0.0").partition(".")
+    return int(status.position.get("term", -1)), int(seconds), int(increment)
 
 
 def shortfall(standby: ServerStatus, primary: ServerStatus) -> str:

@@ -112,6 +112,11 @@ class MySQLDriver:
         where two have different transactions."""
         return rank_by({n: s for n, s in standbys.items() if not s.empty}, covers)
 
+    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
+        """By sets of GTIDs that are executed."""
+        executed = gtid.parse(status.position["executed"])
+        return gtid.parse(primary.position["executed"]) <= executed
+
     def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As a GTID set."""
         follows = bool(status.source) and status.position["receiver"] != "OFF"

@@ -99,6 +99,10 @@ class RedisDriver:
         that is preferred for another reason would lose acknowledged writes."""
         return rank_by(standbys, covers)
 
+    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
+        """By offset within one history."""
+        return covers(status, primary)
+
     def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As bytes of its replication stream, where both offsets belong to one history."""
         extra = beyond(status, primary)

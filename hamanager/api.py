@@ -107,6 +107,9 @@ class CreateBody(_Body):
     instances: int = 1
     memory_bytes: int | None = None
     image: str | None = None
+    port: int | None = None
+    health_path: str | None = None
+    """Of a service without data."""
     allow_large: bool = False
     """Whether more than 4 GB of memory are meant."""
     settings: Settings = Settings()

@@ -66,10 +66,16 @@ def _program(
 @app.command()
 def create(
     name: NameArgument,
-    engine: Annotated[str, typer.Option(help="mysql, redis or mongodb.")],
+    engine: Annotated[str, typer.Option(help="mysql, redis, mongodb or stateless.")],
     instances: Annotated[int, typer.Option(help="How many servers.")] = 1,
     memory: Annotated[str | None, typer.Option(help="Limit of each server, e.g. 512M.")] = None,
     image: Annotated[str | None, typer.Option(help="Container image to run.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Where a stateless service's program listens.")
+    ] = None,
+    health: Annotated[
+        str | None, typer.Option(help="A path it answers 200 to when it is well.")
+    ] = None,
     allow_large: LargeOption = False,
     durability: DurabilityOption = None,
     down_after: DownAfterOption = None,
@@ -85,6 +91,7 @@ def create(
 
     \b
     Example: hamanager create db --engine mysql --instances 2
+    Without data: hamanager create www --engine stateless --image I --port 8080
     """
     from hamanager import terminal
     from hamanager.waiting import complete
@@ -96,7 +103,15 @@ def create(
     )
     with open_client() as client:
         view = client.create(
-            name, engine, instances, memory_bytes, image, settings, allow_large=allow_large
+            name,
+            engine,
+            instances,
+            memory_bytes,
+            image,
+            settings,
+            allow_large=allow_large,
+            port=port,
+            health_path=health,
         )
         goals: dict[str, Goal] = {name: complete} if wait else {}
         done = finish(client, [view], goals, timeout, output)

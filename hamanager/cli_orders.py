@@ -23,7 +23,7 @@ from hamanager.cli_common import (
     settings_of,
     show,
 )
-from hamanager.errors import HamanagerError
+from hamanager.errors import HamanagerError, UsageError
 from hamanager.grammar import check_service_name
 from hamanager.values.order import OrderKind
 
@@ -96,7 +96,10 @@ def failover(
     from hamanager.output import failover_assessment
 
     with open_client() as client:
-        assessment = failover_assessment(client.status(name), to)
+        view = client.status(name)
+        if view.topology == "stateless":
+            raise UsageError(f"'{name}' is a service without data: it has no primary")
+        assessment = failover_assessment(view, to)
         if not force:
             raise HamanagerError(f"{assessment}; confirm that with --force; nothing was changed")
         typer.echo(assessment, err=True)

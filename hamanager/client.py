@@ -110,6 +110,8 @@ class Client:
         settings: Settings,
         *,
         allow_large: bool = False,
+        port: int | None = None,
+        health_path: str | None = None,
     ) -> ServiceView:
         """Ask for a new service."""
         body = {
@@ -119,6 +121,8 @@ class Client:
             "memory_bytes": memory_bytes,
             "image": image,
             "allow_large": allow_large,
+            "port": port,
+            "health_path": health_path,
             "settings": settings.model_dump(),
         }
         answer = self._ask("POST", "/services", body, CREATE_SECONDS)

@@ -6,6 +6,7 @@ Each is checked as a whole before anything changes, and is safe to repeat.
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -38,6 +39,7 @@ from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import Target, Wish
 from hamanager.values.settings import Settings
 
+_HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&%+-]{0,200}")
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
 LONGEST_SECONDS = 86400.0
@@ -72,8 +74,10 @@ class Commands:
         settings: Settings = NO_CHANGE,
         *,
         allow_large: bool = False,
+        port: int | None = None,
+        health_path: str | None = None,
     ) -> Wish:
-        """Wish for a new service.
+        """Wish for a new service; `port` and `health_path` are of one without data.
 
         Raises:
             UsageError: a name, size or limit that cannot be.
@@ -85,6 +89,7 @@ class Commands:
         _check_instances(driver, instances)
         if memory_bytes is not None:
             memory_bytes = _checked_memory(driver, memory_bytes, allow_large=allow_large)
+        _check_program(driver, image, port, health_path)
         chosen = {"durability": driver.capabilities.durabilities[0], **_chosen(driver, settings)}
         self._refuse_existing(name)
         wish = Wish(
@@ -94,6 +99,8 @@ class Commands:
             memory_bytes=memory_bytes,
             image=self._runtime.resolve_image(engine, image),
             created_at=self._clock.now(),
+            port=port,
+            health_path=health_path,
         ).model_copy(update=chosen)
         with self._creating:
             self._refuse_existing(name)
@@ -209,6 +216,8 @@ class Commands:
         if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
             names = " and ".join(i.name for i in record.instances) or "none yet"
             raise NotFoundError(f"there is no instance '{to}': '{name}' has {names}")
+        if self._driver(wish.engine).capabilities.stateless:
+            raise UsageError(f"'{name}' is a service without data: it has no primary")
         if wish.paused:
             raise ConflictError(
                 f"service '{name}' is paused: `hamanager resume {name}` first; nothing was changed"
@@ -342,6 +351,8 @@ class Commands:
 
 def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
     """The checked settings by the names that the wish has for them."""
+    if driver.capabilities.stateless and settings != NO_CHANGE:
+        raise UsageError("a service without data has no such settings; nothing was changed")
     for seconds, name, least in (
         (settings.down_after_seconds, "down-after", 0.0),
         (settings.failover_period_seconds, "failover-period", -1.0),
@@ -372,6 +383,27 @@ def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
     elif reads is False:
         chosen["reads_max_lag_seconds"] = None
     return chosen
+
+
+def _check_program(
+    driver: Driver, image: str | None, port: int | None, health_path: str | None
+) -> None:
+    if not driver.capabilities.stateless:
+        if port is not None or health_path is not None:
+            raise UsageError(
+                f"--port and --health are for services without data, and {driver.engine} is a"
+                " database; nothing was changed"
+            )
+        return
+    if image is None or port is None:
+        raise UsageError(
+            "a service without data needs the image and the port that its program listens on: write"
+            " for example --image www:1 --port 8080; nothing was changed"
+        )
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port takes a port from 1 to 65535, not {port}; nothing was changed")
+    if health_path is not None and _HEALTH_PATH.fullmatch(health_path) is None:
+        raise UsageError("--health takes a path such as /health; nothing was changed")
 
 
 def _check_instances(driver: Driver, instances: int) -> None:

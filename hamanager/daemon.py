@@ -32,7 +32,7 @@ from hamanager.values.shell import ShellView
 from hamanager.values.snapshot import Contact, Process, Snapshot
 from hamanager.views import ServiceView, service_view
 from hamanager.worker import Worker
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
 
 log = logging.getLogger("hamanager")
 
@@ -128,16 +128,17 @@ class Daemon:
         loaded = load_wish(self._store, name)
         if loaded is None:
             return None
+        driver = self._drivers[loaded[0].engine]
         loop = ServiceLoop(
             name,
             self._store,
-            self._drivers[loaded[0].engine],
+            driver,
             self._runtime,
             self._endpoint,
             self._clock,
             self._executor,
             self._manager_id,
-            PLAYBOOKS,
+            STATELESS_PLAYBOOKS if driver.capabilities.stateless else PLAYBOOKS,
         )
         worker = self._workers[name] = Worker(loop, self._after_pass, self._after_end)
         worker.start()
@@ -250,6 +251,7 @@ class Daemon:
             login=found.login,
             password=found.password,
             database=found.database,
+            kind=found.kind,
             reads_url=reads.url if reads else None,
             reads_port=reads.port if reads else None,
         )
@@ -297,7 +299,8 @@ class Daemon:
 
     def _instance(self, service: str, name: str | None) -> InstanceRecord:
         record, _ = load_record(self._store, service)
-        found = record.instance(name or record.primary)
+        first = record.instances[0].name if record.instances else None
+        found = record.instance(name or record.primary or first)
         if found is None:
             raise NotFoundError(
                 f"there is no instance '{name}' of '{service}'"

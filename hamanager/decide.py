@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hamanager.rules import beginning, primary, standbys, syncing, wishes
+from hamanager.rules import beginning, primary, standbys, stateless, syncing, wishes
 from hamanager.situation import Situation
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.decision import Decision
@@ -65,12 +65,30 @@ RULES: list[tuple[str, Rule]] = [
 ]
 
 
+STATELESS_RULES: list[tuple[str, Rule]] = [
+    ("destroy", beginning.destroy),
+    ("paused", beginning.paused),
+    ("blind", beginning.blind),
+    ("first-address", stateless.first_address),
+    ("ready", stateless.ready),
+    ("surplus", stateless.surplus),
+    ("start", stateless.start_gone),
+    ("hung", stateless.hung),
+    ("recovered", stateless.recovered),
+    ("restart", stateless.restart),
+    ("memory", stateless.memory),
+    ("missing", wishes.missing),
+    ("well", stateless.well),
+]
+"""Of services without data."""
+
+
 def decide(
     wish: Wish, record: ServiceRecord, snapshot: Snapshot, capabilities: Capabilities
 ) -> Decision:
     """The one thing to do now, with its reason."""
     situation = Situation(wish, record, snapshot, capabilities)
-    for name, rule in RULES:
+    for name, rule in STATELESS_RULES if capabilities.stateless else RULES:
         decision = rule(situation)
         if decision is not None:
             return Decision(name, decision.action, decision.reason, decision.instance)
@@ -78,6 +96,12 @@ def decide(
 
 
 def describe_rules() -> Iterator[tuple[str, str]]:
-    """The table for people: each rule's name and its comment, in order."""
-    for name, rule in RULES:
+    """Both tables for people: each rule's name and its comment, in order."""
+    yield from _described(RULES)
+    yield "-- services without data --", ""
+    yield from _described(STATELESS_RULES)
+
+
+def _described(rules: list[tuple[str, Rule]]) -> Iterator[tuple[str, str]]:
+    for name, rule in rules:
         yield name, " ".join((rule.__doc__ or "").split())

@@ -30,6 +30,8 @@ class ConnectionView(BaseModel):
     login: str
     password: str = Field(repr=False)
     database: str
+    kind: str = ""
+    """What its variables are named after, where that is not the engine."""
     reads_url: str | None = Field(default=None, repr=False)
     """Leads to the standbys; null when no address for reading is wanted."""
     reads_port: int | None = None
@@ -56,8 +58,9 @@ def variables(connection: ConnectionView, prefix: str = PREFIX) -> dict[str, str
         "READS_PORT": connection.reads_port,
         "READS_URL": connection.reads_url,
     }
-    stem = f"{prefix}_{service}_{connection.engine.upper()}"
-    return {f"{stem}_{name}": str(value) for name, value in values.items() if value is not None}
+    stem = f"{prefix}_{service}_{(connection.kind or connection.engine).upper()}"
+    there = {name: value for name, value in values.items() if value not in (None, "")}
+    return {f"{stem}_{name}": str(value) for name, value in there.items()}
 
 
 def text(values: Mapping[str, str], style: Format) -> str:

@@ -115,10 +115,10 @@ def _choose(
     configured: str | None,
     build: Callable[[str], None] | None,
 ) -> Choice:
-    if engine not in DEFAULT_IMAGES:
-        raise ImageUnavailable(f"{engine!r} is none of the engines {', '.join(DEFAULT_IMAGES)}")
     named = configured or os.environ.get(variable(engine))
-    image, built = named or DEFAULT_IMAGES[engine], BUILT_IMAGES[engine]
+    if engine not in DEFAULT_IMAGES and named is None:
+        raise ImageUnavailable(f"{engine!r} is none of the engines {', '.join(DEFAULT_IMAGES)}")
+    image, built = named or DEFAULT_IMAGES[engine], BUILT_IMAGES.get(engine, "")
     if _is_present(client, image):
         return Choice(image, "present")
     if not named and _is_present(client, built):

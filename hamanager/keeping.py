@@ -70,7 +70,14 @@ def load_secrets(store: Store, name: str) -> dict[str, str]:
 
 def load_context(store: Store, wish: Wish) -> ServiceContext:
     """The service as drivers need it."""
-    return ServiceContext(wish.name, wish.engine, wish.memory_bytes, load_secrets(store, wish.name))
+    return ServiceContext(
+        wish.name,
+        wish.engine,
+        wish.memory_bytes,
+        load_secrets(store, wish.name),
+        wish.port,
+        wish.health_path,
+    )
 
 
 def save_secrets(store: Store, name: str, secrets: Mapping[str, str], expected: int) -> int:

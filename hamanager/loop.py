@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
@@ -17,7 +18,7 @@ from hamanager.contracts.playbook import Playbook, PlaybookContext
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.decide import decide
-from hamanager.errors import NotFoundError
+from hamanager.errors import EndpointFailedError, NotFoundError
 from hamanager.keeping import (
     load_context,
     load_record,
@@ -174,6 +175,16 @@ class ServiceLoop:
         loaded = load_wish(self._store, self.name)
         return load_context(self._store, loaded[0]) if loaded else None
 
+    def _with_connections(self, snapshot: Snapshot, record: ServiceRecord) -> Snapshot:
+        """Of instances that are being drained: what they still serve."""
+        seen = dict(snapshot.observations)
+        for instance in record.instances:
+            if instance.draining_since is not None:
+                with suppress(EndpointFailedError):
+                    number = self._endpoint.connections(self.name, instance.name)
+                    seen[instance.name] = replace(seen[instance.name], connections=number)
+        return replace(snapshot, observations=seen)
+
     def _look(self) -> PlaybookContext | None:
         loaded = load_wish(self._store, self.name)
         if loaded is None:
@@ -182,6 +193,8 @@ class ServiceLoop:
         service = load_context(self._store, wish)
         record, version = load_record(self._store, self.name)
         snapshot = self.observer.look(service, record)
+        if self.driver.capabilities.stateless:
+            snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(
             wish=wish,
             service=service,

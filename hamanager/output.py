@@ -75,14 +75,14 @@ def info_document(view: ServiceView) -> Document:
         "config": {
             "instances": view.desired.instances,
             "memory": _limit(view.desired.memory_bytes),
-            "down_after": formats.duration(view.down_after_seconds),
-            "failover_period": formats.duration(view.failover_period_seconds),
-            **({"drills": "allowed"} if view.allow_drills else {}),
+            **_settings(view),
         },
         "created_at": round(view.created_at, 2),
         "ports": _ports(view),
     }
-    if view.topology == "replica-set":
+    if view.topology == "stateless":
+        document["instances"] = {i.name: _alike(i) for i in view.instances}
+    elif view.topology == "replica-set":
         document["instances"] = {i.name: _member(i, view.at) for i in view.instances}
     else:
         document["replication"] = _replication(view)
@@ -118,8 +118,27 @@ def info_document(view: ServiceView) -> Document:
     return document
 
 
+def _settings(view: ServiceView) -> Document:
+    if view.topology == "stateless":
+        told = {"image": view.image, "port": view.port, "health": view.health_path}
+        return {key: value for key, value in told.items() if value is not None}
+    return {
+        "down_after": formats.duration(view.down_after_seconds),
+        "failover_period": formats.duration(view.failover_period_seconds),
+        **({"drills": "allowed"} if view.allow_drills else {}),
+    }
+
+
+def _alike(instance: InstanceView) -> Document:
+    state = "starting" if instance.state is InstanceState.SYNCHRONIZING else str(instance.state)
+    document: Document = {"state": "draining" if instance.draining else state}
+    if instance.draining and instance.connections is not None:
+        document["requests"] = instance.connections
+    return {**document, **_instance_memory(instance.memory), **_detail(instance)}
+
+
 def _ports(view: ServiceView) -> list[Document]:
-    ports: list[Document] = [{"name": view.engine, "url": view.url}]
+    ports: list[Document] = [{"name": _port_name(view), "url": view.url}]
     address = view.address
     if address is not None:
         if address.problem:
@@ -133,6 +152,10 @@ def _ports(view: ServiceView) -> list[Document]:
             }
             ports.append(reads)
     return ports
+
+
+def _port_name(view: ServiceView) -> str:
+    return "http" if view.topology == "stateless" else view.engine
 
 
 def _kept(kept: KeptView) -> Document:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.situation import follows
 from hamanager.values.capabilities import Capabilities
+from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import Snapshot
+
+CAPACITY_STEP = 8
 
 
 def leader(record: ServiceRecord) -> str | None:
@@ -33,6 +36,8 @@ def listeners(
     endpoint = record.endpoint
     if endpoint is None or wish.destroy:
         return ()
+    if capabilities.stateless:
+        return (_shared_out(wish, record, endpoint),)
     capacity = max(capabilities.allowed_instances) + 1
     primary = record.instance(leads)
     found = [
@@ -58,6 +63,27 @@ def listeners(
             )
         )
     return tuple(found)
+
+
+def _shared_out(wish: Wish, record: ServiceRecord, endpoint: EndpointRecord) -> Listener:
+    """Requests go to every instance that has passed its check once; the proxy's own checks keep
+    them away from one that does not pass it now."""
+    routes = tuple(
+        Route(instance=i.name, host=i.host, port=i.port, draining=i.draining_since is not None)
+        for i in record.instances
+        if i.joined
+    )
+    # In steps, so that not each change of size makes the endpoint reload.
+    capacity = -(-max(wish.instances, len(record.instances)) // CAPACITY_STEP) * CAPACITY_STEP
+    return Listener(
+        name=wish.name,
+        kind=ListenerKind.HTTP,
+        host=endpoint.host,
+        port=endpoint.port,
+        routes=routes,
+        capacity=capacity,
+        health_path=wish.health_path,
+    )
 
 
 def _readable(

@@ -108,6 +108,11 @@ class Stage:
         """All that the daemon has printed."""
         return (self.home / "serve.log").read_text()
 
+    def close_services(self) -> None:
+        """Destroy every service, as a person would."""
+        for name in service_names(self.store):
+            self.run("destroy", name, "--yes")
+
     def close(self) -> None:
         """End the daemon and remove every container, volume and network that it made. A second
         Ctrl-C does not keep it from that."""

@@ -111,6 +111,10 @@ class InstanceView(_View):
     replication was broken or nothing was known."""
     sync: SyncView | None
     memory: MemoryView
+    draining: bool = False
+    """It gets no new requests, and is to stop when it has none."""
+    connections: int | None = None
+    """Requests that it still serves while it is being drained."""
     restarting: bool = False
     """A planned restart is asked for or under way."""
     detail: str = ""
@@ -215,7 +219,12 @@ class ServiceView(_View):
     last_failover: FailoverView | None
     created_at: float
     topology: str = "primary-standby"
-    """Or `replica-set`: the servers elect their primary themselves."""
+    """Or `replica-set`: the servers elect their primary themselves; or `stateless`: no data."""
+    image: str = ""
+    port: int | None = None
+    health_path: str | None = None
+    """Of a service without data: where its program listens inside the container, and what it is
+    asked to see whether it is well."""
     destroying: bool = False
     kept: list[KeptView] = []
     durability: DurabilityView | None = None
@@ -261,10 +270,13 @@ def service_view(
         instances=instances,
         last_failover=_failover_view(record.last_failover),
         created_at=wish.created_at,
-        topology="replica-set" if capabilities.elects_itself else "primary-standby",
+        topology=_topology(capabilities),
         destroying=wish.destroy,
         kept=[KeptView(**kept.model_dump()) for kept in record.kept],
-        durability=_durability_view(situation),
+        durability=None if capabilities.stateless else _durability_view(situation),
+        port=wish.port,
+        health_path=wish.health_path,
+        image=wish.image,
         down_after_seconds=wish.down_after_seconds,
         failover_period_seconds=wish.failover_period_seconds,
         allow_drills=wish.allow_drills,
@@ -279,10 +291,18 @@ def service_view(
     )
 
 
+def _topology(capabilities: Capabilities) -> str:
+    if capabilities.stateless:
+        return "stateless"
+    return "replica-set" if capabilities.elects_itself else "primary-standby"
+
+
 # --- The service's state ------------------------------------------------------------------------
 
 
 def _service_state(s: Situation, instances: list[InstanceView]) -> ServiceState:
+    if s.capabilities.stateless:
+        return _state_without_data(s, instances)
     if not s.record.initialized:
         return ServiceState.SYNCHRONIZING
     if s.record.promoting is not None:
@@ -292,6 +312,15 @@ def _service_state(s: Situation, instances: list[InstanceView]) -> ServiceState:
     if sum(i.joined for i in s.record.instances) < s.wish.instances:
         return ServiceState.SYNCHRONIZING
     up = sum(instance.state is InstanceState.UP for instance in instances)
+    return ServiceState.RUNNING if up >= s.wish.instances else ServiceState.DEGRADED
+
+
+def _state_without_data(s: Situation, instances: list[InstanceView]) -> ServiceState:
+    if len(s.record.instances) < s.wish.instances or not all(i.joined for i in s.record.instances):
+        return ServiceState.SYNCHRONIZING
+    up = sum(instance.state is InstanceState.UP for instance in instances)
+    if up == 0:
+        return ServiceState.DOWN
     return ServiceState.RUNNING if up >= s.wish.instances else ServiceState.DEGRADED
 
 
@@ -365,14 +394,18 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
     state = _instance_state(s, instance, seen)
     return InstanceView(
         name=instance.name,
-        role="primary" if leads else "standby",
+        role="instance" if s.capabilities.stateless else "primary" if leads else "standby",
         state=state,
         address=instance.address,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
+        draining=instance.draining_since is not None,
+        connections=seen.connections if seen else None,
         replication_broken_since=None
-        if leads or seen is None or not instance.joined
+        if s.capabilities.stateless or leads or seen is None or not instance.joined
         else seen.broken_since,
-        lag_history=list(seen.lag_history) if seen and not leads else [],
+        lag_history=[]
+        if leads or seen is None or s.capabilities.stateless
+        else list(seen.lag_history),
         sync=None if leads else _sync_view(state, status),
         memory=MemoryView(
             reserved_bytes=instance.memory_bytes,
@@ -412,6 +445,8 @@ def _instance_state(
         waits_for_resume = has_role(seen, Role.STANDBY)
         return InstanceState.REJOINING if waits_for_resume else InstanceState.UP
     # Without a primary nobody can say who follows it: the last word counts.
+    if s.capabilities.stateless:
+        return InstanceState.UP if seen.status is not None else InstanceState.DOWN
     attached = follows(seen) or (seen.relation is Relation.UNKNOWN and not s.primary_works)
     in_step = instance.synchronized
     if s.capabilities.acknowledges and s.primary_works:

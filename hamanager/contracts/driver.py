@@ -51,6 +51,9 @@ class LaunchSpec:
     """The TCP port that the server listens on inside the container (on all addresses)."""
     files: Mapping[str, FileContent] = field(default_factory=dict, repr=False)
     """By name relative to `FILES_DIRECTORY`; written anew before every start."""
+    own_command: bool = False
+    """Run what the image itself runs, as its own user and with its own rights: no script, no files,
+    no data volume. For services without data."""
     stop_seconds: float = 30.0
     """How long a clean shutdown may take before it is ended by force."""
 
@@ -112,6 +115,8 @@ class Connection:
     host: str | None
     port: int | None
     """None, as the host, where the URL names several servers."""
+    kind: str = ""
+    """What its variables are named after, where that is not the engine."""
 
 
 @dataclass(frozen=True)

@@ -48,29 +48,33 @@ def inspect(client: DockerClient, names: Names, place: Place) -> dict[str, Any] 
 
 def create(client: DockerClient, names: Names, place: Place, container: Container) -> None:
     """Make the container, not started yet, and the volume and network that it needs."""
-    _ensure_network(client, names, place.service)
-    _ensure_volume(client, names, place)
     spec = container.spec
+    _ensure_network(client, names, place.service)
+    if not spec.own_command:
+        _ensure_volume(client, names, place)
     api = client.api
     host_config = api.create_host_config(
         network_mode=names.network(place.service),
         port_bindings={spec.port: (bind_address(container.host), container.port)},
-        binds={names.volume(place): {"bind": DATA_DIRECTORY, "mode": "rw"}},
+        binds={}
+        if spec.own_command
+        else {names.volume(place): {"bind": DATA_DIRECTORY, "mode": "rw"}},
         # Only the loop starts servers: one that came back by itself might take writes.
         restart_policy={"Name": "no", "MaximumRetryCount": 0},
         mem_limit=container.memory_bytes,
         # The same number: no swap on top, which would turn a limit into a stall.
         memswap_limit=container.memory_bytes,
-        cap_drop=["ALL"],
+        # Images of others often begin as root and change their user, for which they need rights.
+        cap_drop=[] if spec.own_command else ["ALL"],
         security_opt=["no-new-privileges"],
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     )
     api.create_container(
         container.image,
-        ["/bin/sh", "-c", spec.script],
+        None if spec.own_command else ["/bin/sh", "-c", spec.script],
         name=names.container(place),
-        entrypoint=[],
-        user=f"{SERVER_UID}:{SERVER_UID}",
+        entrypoint=None if spec.own_command else [],
+        user=None if spec.own_command else f"{SERVER_UID}:{SERVER_UID}",
         ports=[spec.port],
         host_config=host_config,
         healthcheck={"test": ["NONE"]},
@@ -87,7 +91,8 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
 def write_files(client: DockerClient, name: str, container: Container) -> None:
     """Put the spec's files into a container that does not run, and make its volume the server
     user's: an archive written over a mounted directory sets that directory's owner."""
-    client.api.put_archive(name, "/", launch_archive(container.spec))
+    if not container.spec.own_command:
+        client.api.put_archive(name, "/", launch_archive(container.spec))
 
 
 def limit_memory(client: DockerClient, name: str, memory_bytes: int | None) -> None:

@@ -21,6 +21,8 @@ class Capabilities:
     """The connection URL names every instance, not the primary alone."""
     durabilities: tuple[Durability, ...]
     """What can be chosen; the first is the default."""
+    stateless: bool = False
+    """No database: all instances are alike, and each gets its share of the requests."""
     data_in_memory: bool = False
     """All data lie in memory: what is there cannot be given back for a smaller limit."""
     rollback_directory: str = ""

@@ -41,6 +41,11 @@ class Wish(_Frozen):
     """A person said that failures may be injected into it on purpose."""
     paused: bool = False
     """A person asked the manager to observe and not to act."""
+    port: int | None = None
+    """Of a service without data: where its program listens inside the container."""
+    health_path: str | None = None
+    """Of a service without data: what is asked to see whether it is well; None: nothing, it is well
+    when its port accepts connections."""
     reads_max_lag_seconds: float | None = None
     """A second address offers standbys that are no further behind for reading; None: there is no
     such address."""
@@ -72,6 +77,8 @@ class InstanceRecord(_Frozen):
     """Why it could not be given another one; '' when it could."""
     memory_tried_at: float | None = None
     """When that was tried last (seconds since the epoch)."""
+    draining_since: float | None = None
+    """Of a service without data: since when it gets no new requests (seconds since the epoch)."""
     joined: bool = False
     """It has been a full copy (or the primary) since this generation was made."""
     synchronized: bool = False
@@ -243,3 +250,6 @@ class ServiceContext:
     memory_bytes: int | None
     secrets: Mapping[str, str] = field(repr=False)
     """Made by the driver's `new_secrets`; never printed, logged or put in an error."""
+    port: int | None = None
+    health_path: str | None = None
+    """Of a service without data, as in its wish."""

@@ -129,6 +129,8 @@ class Observation:
     memory_used_bytes: int | None = None
     cache_bytes: int | None = None
     """The part of it that is data which the engine keeps at hand."""
+    connections: int | None = None
+    """How many clients it serves through the service's address; None where that is not asked."""
     warnings: tuple[str, ...] = ()
     """Sentences for people: shown in `info` and noted in the history, never decided upon."""
 

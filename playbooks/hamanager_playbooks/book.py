@@ -15,9 +15,24 @@ from hamanager_playbooks import (
     rejoin,
     restart,
     scale,
+    stateless,
     switchover,
     syncing,
 )
+
+STATELESS_PLAYBOOKS: Mapping[Action, Playbook] = {
+    Action.RESERVE_ADDRESS: create.reserve_address,
+    Action.ADD_INSTANCE: create.add_instance,
+    Action.START_INSTANCE: create.start_instance,
+    Action.MARK_READY: stateless.mark_ready,
+    Action.DRAIN: stateless.drain,
+    Action.TAKE_OUT: stateless.take_out,
+    Action.RESTART: stateless.restart,
+    Action.END_INSTANCE: stateless.end_instance,
+    Action.SET_MEMORY: stateless.set_memory,
+    Action.DESTROY: destroy.destroy,
+}
+"""For services without data."""
 
 PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.RESERVE_ADDRESS: create.reserve_address,

@@ -250,6 +250,9 @@ def test_the_stable_json() -> None:
         "last_resorts": [],
         "order_result": None,
         "at": NOW,
+        "image": "redis:test",
+        "port": None,
+        "health_path": None,
         "address": {
             "host": "10.0.0.1",
             "port": 7100,
@@ -281,6 +284,8 @@ def test_the_stable_json() -> None:
             "problem": "",
         },
         "replication_broken_since": None,
+        "draining": False,
+        "connections": None,
         "lag_history": [],
         "restarting": False,
         "detail": "",

@@ -1,0 +1,95 @@
+"""What is done to services without data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.errors import HamanagerError
+from hamanager.values.service import InstanceRecord, ServiceRecord
+
+
+def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:
+    """From now on it gets requests."""
+
+    def record() -> None:
+        ready = {"joined": True, "starts": 0, "draining_since": None}
+
+        def change(record: ServiceRecord) -> ServiceRecord:
+            instance = ctx.instance().model_copy(update=ready)
+            return record.with_instance(instance).model_copy(update={"initialized": True})
+
+        ctx.records.change(change)
+
+    return [Step(f"record that {ctx.name} is ready", record), _share_out(ctx)]
+
+
+def drain(ctx: PlaybookContext) -> Sequence[Step]:
+    """No new requests; those that it has may end."""
+
+    def record() -> None:
+        _note(ctx, draining_since=ctx.clock.now())
+
+    return [Step(f"record that {ctx.name} gets no more requests", record), _share_out(ctx)]
+
+
+def take_out(ctx: PlaybookContext) -> Sequence[Step]:
+    """Off the record, so that nobody is sent there; then its container."""
+
+    def forget() -> None:
+        ctx.records.change(lambda record: record.without_instance(ctx.name))
+
+    place = ctx.place()
+    return [
+        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(place)),
+        Step(f"take {ctx.name} off the record", forget),
+        _share_out(ctx),
+        Step(
+            f"remove the container of {ctx.name}",
+            lambda: ctx.runtime.remove(place, discard_data=True),
+        ),
+    ]
+
+
+def restart(ctx: PlaybookContext) -> Sequence[Step]:
+    """End it; the rule `start` brings it back, and `ready` gives it requests again."""
+
+    def plan() -> None:
+        done = ctx.wish.restarts.get(ctx.name, 0)
+        _note(ctx, restarts_done=done, draining_since=None, joined=False)
+
+    return [
+        Step(f"record the restart of {ctx.name}", plan),
+        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.place())),
+    ]
+
+
+def end_instance(ctx: PlaybookContext) -> Sequence[Step]:
+    """Kill one that hangs."""
+    return [Step(f"kill {ctx.name}", lambda: ctx.runtime.kill(ctx.place()))]
+
+
+def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
+    """The container's limit."""
+    wanted = ctx.wish.memory_bytes
+
+    def limit() -> None:
+        try:
+            ctx.runtime.set_memory(ctx.place(), wanted)
+        except HamanagerError as error:
+            _note(ctx, memory_problem=str(error), memory_tried_at=ctx.clock.now())
+            raise
+        _note(ctx, memory_bytes=wanted, memory_problem="", memory_tried_at=None)
+
+    return [Step(f"set the memory limit of {ctx.name}", limit)]
+
+
+def _share_out(ctx: PlaybookContext) -> Step:
+    return Step("share requests out anew", lambda: ctx.send_clients_to(None))
+
+
+def _note(ctx: PlaybookContext, **fields: object) -> None:
+    def noted(instance: InstanceRecord) -> InstanceRecord:
+        return instance.model_copy(update=fields)
+
+    ctx.change_instance(noted)

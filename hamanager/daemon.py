@@ -334,7 +334,7 @@ class Daemon:
             snapshot,
             found.url if found else None,
             driver.capabilities,
-            message,
+            (worker.failure if worker else "") or message,
             address_problem=worker.loop.address_problem if worker else "",
         )
 

@@ -5,6 +5,7 @@ The only part of the core that reads the clock for a decision.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
@@ -25,6 +26,8 @@ from hamanager.values.snapshot import (
     Snapshot,
 )
 from hamanager.values.syncing import eligible
+
+log = logging.getLogger("hamanager")
 
 LOOK_SECONDS = 2.5
 """The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
@@ -59,6 +62,7 @@ class Observer:
         self._clock = clock
         self._executor = executor
         self._under_way: dict[str, Future[_Look]] = {}
+        self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
         self._last_look: float | None = None
@@ -106,22 +110,40 @@ class Observer:
         looks = {}
         for name in names:
             future = self._under_way[name]
-            looks[name] = future.result() if future.done() else _Look()
             if future.done():
                 del self._under_way[name]
+                looks[name] = future.result()
             else:
+                looks[name] = _Look()
                 place = _place(service, record, name)
                 looks[name].process = self._runtime.process(place)
         return looks
 
     def _look_at(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
+        """What can be learned of one instance. A fault of ours or of a driver's costs what it was
+        to tell, not the sight of the instance, nor of the others: it counts as no answer."""
         look = _Look()
+        try:
+            self._fill(look, service, instance)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
+            if look.status is None:
+                look.detail = f"looking at it failed unexpectedly: {error!r}"
+            self._report(instance.name, error)
+        return look
+
+    def _report(self, instance: str, error: Exception) -> None:
+        """The same fault once, however many looks it spoils."""
+        if self._reported.get(instance) != repr(error):
+            self._reported[instance] = repr(error)
+            log.error("%s: looking at it failed unexpectedly", instance, exc_info=error)
+
+    def _fill(self, look: _Look, service: ServiceContext, instance: InstanceRecord) -> None:
         place = Place(service.name, instance.name, instance.generation)
         look.process = self._runtime.process(place)
         if look.process in (Process.EXITED, Process.MISSING):
             look.contact = Contact.REFUSED
             look.detail = "its process has ended"
-            return look
+            return
         try:
             look.status = self._driver.probe(service, Target.of(instance))
             look.contact = Contact.ANSWERS
@@ -138,7 +160,6 @@ class Observer:
             service, instance, answers=look.status is not None
         )
         look.warnings = self._rolled_back(place)
-        return look
 
     def _rolled_back(self, place: Place) -> tuple[str, ...]:
         """Files of writes that the engine had to undo; looked for now and then."""

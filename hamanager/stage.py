@@ -172,12 +172,20 @@ class Stage:
             stderr=subprocess.STDOUT,
             text=True,
         ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                printed.append(line)
-                if self._show is not None:
-                    self._show(line.rstrip())
-            code = process.wait(COMMAND_SECONDS)
+            # Leaving this block waits for the process, so it must end in any case.
+            watchdog = threading.Timer(COMMAND_SECONDS, process.kill)
+            watchdog.start()
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    printed.append(line)
+                    if self._show is not None:
+                        self._show(line.rstrip())
+                code = process.wait(COMMAND_SECONDS)
+            finally:
+                watchdog.cancel()
+                if process.poll() is None:
+                    process.kill()
         if code != 0:
             raise HamanagerError(f"`hamanager {' '.join(words)}` ended with {code}: {printed[-1:]}")
         return "".join(printed)

@@ -36,6 +36,8 @@ class Worker(threading.Thread):
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._logged = ""
+        self.failure = ""
+        """Why the last passes came to nothing; '' when they did not."""
 
     def wake(self) -> None:
         """Run a pass now, or another one after the present one."""
@@ -54,13 +56,16 @@ class Worker(threading.Thread):
             self._woken.clear()
             try:
                 pause = self._passes()
+                self.failure = ""
             except HamanagerError as error:
                 log.warning("%s: %s", self.loop.name, error)
-                pause = None
-            except Exception:
+                self.failure, pause = str(error), None
+            except Exception as error:
                 # A bug must not end the watch over a database: the next wake-up tries again.
-                log.exception("%s: a pass failed unexpectedly", self.loop.name)
-                pause = None
+                failure = f"the manager failed at this service unexpectedly: {error!r}"
+                if failure != self.failure:
+                    log.exception("%s: %s", self.loop.name, failure)
+                self.failure, pause = failure, None
             if pause is not None and pause < 0:
                 self._after_end(self.loop)
                 return

@@ -208,8 +208,8 @@ class Driver(Protocol):
         (None: no limit); None where the engine sets itself none."""
         ...
 
-    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
-        """How much data it keeps in memory now."""
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int | None:
+        """How much data it keeps in memory now; None when it does not tell."""
         ...
 
     def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, Place
@@ -119,3 +122,53 @@ def test_a_hung_standby_does_not_delay_what_is_seen_of_the_primary() -> None:
         assert seen.observations["db.0"].contact is Contact.ANSWERS
         assert seen.observations["db.1"].contact is Contact.SILENT
         driver.release.set()
+
+
+class FaultyDriver(SimDriver):
+    """It fails at one question, as no driver should."""
+
+    faulty = "cache_bytes"
+
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
+        if self.faulty == "cache_bytes":
+            raise KeyError("cache")
+        return super().cache_bytes(service, target)
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        if self.faulty == "probe" and target.name == "db.1":
+            raise KeyError("role")
+        return super().probe(service, target)
+
+
+def test_a_fault_in_what_is_for_people_only_hides_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    _, runtime, kept = started(world, "db.0", "db.1")
+    driver = FaultyDriver(world, Power())
+    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    for _ in range(3):
+        seen = observer.look(SERVICE, kept)
+        assert [seen.observations[name].contact for name in ("db.0", "db.1")] == [
+            Contact.ANSWERS,
+            Contact.ANSWERS,
+        ]
+    errors = [entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR]
+    assert sorted(errors) == [
+        "db.0: looking at it failed unexpectedly",
+        "db.1: looking at it failed unexpectedly",
+    ]
+
+
+def test_a_fault_in_a_probe_is_no_answer_and_passes_with_the_next_look() -> None:
+    world = World()
+    _, runtime, kept = started(world, "db.0", "db.1")
+    driver = FaultyDriver(world, Power())
+    driver.faulty = "probe"
+    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    seen = observer.look(SERVICE, kept)
+    assert seen.observations["db.0"].contact is Contact.ANSWERS
+    assert seen.observations["db.1"].contact is Contact.SILENT
+    assert "KeyError('role')" in seen.observations["db.1"].detail
+    driver.faulty = ""
+    assert observer.look(SERVICE, kept).observations["db.1"].contact is Contact.ANSWERS

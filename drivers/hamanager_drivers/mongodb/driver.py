@@ -123,11 +123,13 @@ class MongoDBDriver:
         """The storage engine's cache."""
         return config.cache_bytes(memory_bytes)
 
-    def cache_bytes(self, service: ServiceContext, target: Target) -> int:
-        """What of the storage engine's cache is filled."""
+    def cache_bytes(self, service: ServiceContext, target: Target) -> int | None:
+        """What of the storage engine's cache is filled. A server whose election is under way may
+        leave the storage engine out of its answer."""
         sections = dict.fromkeys(("repl", "metrics", "locks", "opcounters", "network"), 0)
         answer = self._connections.command(service, target, {"serverStatus": 1, **sections})
-        return int(answer["wiredTiger"]["cache"]["bytes currently in the cache"])
+        engine = answer.get("wiredTiger")
+        return None if engine is None else int(engine["cache"]["bytes currently in the cache"])
 
     def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
         """The storage engine's cache; what it gives up goes back to the machine at once."""

@@ -120,9 +120,8 @@ class StatelessDriver:
         """Not ours to set."""
         return None
 
-    def cache_bytes(self, service: ServiceContext, target: Target) -> int:  # noqa: ARG002
+    def cache_bytes(self, service: ServiceContext, target: Target) -> None:
         """Not known."""
-        raise ServerError(f"{target.name} tells nothing of its memory")
 
     def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
         """Not ours to set."""

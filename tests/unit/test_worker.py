@@ -1,0 +1,47 @@
+"""The thread of a service: what a pass that fails does to it."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import pytest
+
+from hamanager.loop import Pass, ServiceLoop
+from hamanager.values.decision import Action, Decision
+from hamanager.values.snapshot import Snapshot
+from hamanager.worker import Worker
+
+FINE = Pass(Snapshot(0, {}), Decision("rule", Action.NOTHING, "fine"), "fine", acted=False)
+
+
+class FailingLoop:
+    """Its passes fail alike, until they succeed, and until the service is no more."""
+
+    name = "db"
+
+    def __init__(self, outcomes: list[Exception | Pass | None]) -> None:
+        self.outcomes = outcomes
+        self.worker: Worker | None = None
+        self.failures: list[str] = []
+
+    def run_pass(self) -> Pass | None:
+        assert self.worker is not None
+        self.failures.append(self.worker.failure)
+        self.worker.wake()
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_a_fault_is_shown_logged_once_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    loop = FailingLoop([KeyError("x"), KeyError("x"), KeyError("x"), FINE, None])
+    worker = Worker(cast(ServiceLoop, loop), lambda *_: None, lambda _: None)
+    loop.worker = worker
+    worker.wake()
+    worker.run()
+    shown = "the manager failed at this service unexpectedly: KeyError('x')"
+    assert loop.failures == ["", shown, shown, shown, ""]
+    errors = [entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR]
+    assert errors == [f"db: {shown}"]

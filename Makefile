@@ -5,7 +5,8 @@
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check bench address soak images docker venv clean
+.PHONY: help demo test scenarios check bench address sysbench soak images docker sysbenchprogram \
+    venv clean
 
 BIN := .venv/bin
 
@@ -15,7 +16,7 @@ help: ## List the targets
 demo: images ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE))
 
-test: images ## Run all tests
+test: images sysbenchprogram ## Run all tests
 	@exec $(BIN)/pytest $(ARGS)
 
 scenarios: images ## Run every failure on every engine and print a table; takes an hour
@@ -34,9 +35,15 @@ address: images ## What plain clients notice at the one address when the primary
 	@exec $(BIN)/python -m benchmarks.address $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULT),--fault $(FAULT))
 
+sysbench: images sysbenchprogram ## sysbench on the address while the primary is killed, and its cost
+	@exec $(BIN)/python -m benchmarks.sysbench
+
 soak: images ## Failure after failure under load, and every write counted
 	@exec $(BIN)/python -m benchmarks.soak $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+sysbenchprogram:
+	@exec scripts/setup-sysbench.sh
 
 images: docker ## Have the databases' images: present, pulled or built
 	@exec $(BIN)/python -m hamanager.images $(ENGINE)

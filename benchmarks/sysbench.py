@@ -1,0 +1,192 @@
+"""sysbench's OLTP read-write load on the one address of a MySQL service: `make sysbench`.
+
+The primary is killed in the middle. sysbench goes on by itself: a connection that ends is opened
+anew, and the transaction that was in flight is begun again. Afterwards the tables are checked, and
+compared between primary and standby. Without `--quick` the proxy's cost is measured as well: the
+same load on the address and on the primary itself, as a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hamanager.stage import Stage, wait_for
+from hamanager.values.service import Target
+from hamanager_drivers.mysql.connections import Session, connect
+from hamanager_drivers.naming import APPLICATION
+
+TABLES, ROWS, THREADS = 4, 10_000, 8
+SCRIPT = Path(__file__).with_name("reconnecting.lua")
+BEGUN_AGAIN = "1205,1213,3100"
+"""A lock was waited for too long, a deadlock, rolled back by the server's own doing."""
+SETTLED_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What sysbench told of a run."""
+
+    transactions: int
+    transactions_per_second: float
+    p95_ms: float
+    reconnects: int
+    connect_attempts: int
+    per_second: tuple[float, ...]
+    """Transactions in each second."""
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--quick", action="store_true", help="without the proxy's cost")
+    chosen = parser.parse_args()
+    with Stage() as stage:
+        stage.command("create", "db", "--engine", "mysql", "--instances", "2", "--memory", "1G")
+        prepare(stage)
+        if not chosen.quick:
+            _print_ratio(stage)
+        load = run_with_a_kill(stage, chosen.seconds)
+        print(
+            f"{chosen.seconds} s with a kill in the middle: {load.transactions} transactions,"
+            f" {load.transactions_per_second:.0f}/s, p95 {load.p95_ms:.1f} ms,"
+            f" {load.reconnects} reconnects in {load.connect_attempts} attempts,"
+            f" {sum(rate == 0 for rate in load.per_second)} seconds without any"
+        )
+        compare(stage)
+        print("tables checked, and equal on primary and standby")
+    return 0
+
+
+def run_with_a_kill(stage: Stage, seconds: int) -> Load:
+    """The load on the address, and `docker kill` of the primary half-way."""
+    host, port = _address(stage)
+    process = subprocess.Popen(
+        _command(stage, host, port, seconds, "run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(seconds / 2)
+    stage.container(stage.primary("db").name).kill()
+    printed, _ = process.communicate(timeout=seconds + 60)
+    assert process.returncode == 0, f"sysbench ended with {process.returncode}: {printed[-2000:]}"
+    stage.wait_for_state("db", "running", SETTLED_SECONDS, instances=2)
+    return _load(printed)
+
+
+def prepare(stage: Stage) -> None:
+    """Make its tables, through the address."""
+    host, port = _address(stage)
+    done = subprocess.run(
+        _command(stage, host, port, 0, "prepare"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def compare(stage: Stage) -> None:
+    """Every table whole, with all of its rows, and the same on all instances."""
+    primary, *standbys = sorted(stage.members("db"), key=lambda t: t != stage.primary("db"))
+    tables = [f"sbtest{number}" for number in range(1, TABLES + 1)]
+    expected = _sums(stage, primary, tables)
+    for table in tables:
+        assert expected[table][0] == ROWS, f"{table} has {expected[table][0]} rows, not {ROWS}"
+    for standby in standbys:
+        wait_for(
+            f"{standby.name} to be the same",
+            20,
+            lambda standby=standby: _sums(stage, standby, tables) == expected,  # type: ignore[misc]
+        )
+
+
+def _sums(stage: Stage, target: Target, tables: list[str]) -> dict[str, tuple[int, int]]:
+    """Rows and checksum of each table, which is checked as well."""
+    connection = connect(target, APPLICATION, stage.context("db").secrets["password"], 60)
+    try:
+        connection.select_db("db")
+        session = Session(connection)
+        found = {}
+        for table in tables:
+            checked = session.rows(f"CHECK TABLE {table}")
+            assert checked[-1]["Msg_text"] == "OK", checked
+            rows = session.row(f"SELECT COUNT(*) AS n FROM {table}")
+            checksum = session.row(f"CHECKSUM TABLE {table}")
+            found[table] = (int(rows["n"]), int(checksum["Checksum"]))
+        return found
+    finally:
+        connection.close()
+
+
+def _print_ratio(stage: Stage) -> None:
+    loads = {}
+    primary = stage.primary("db")
+    for name, (host, port) in {
+        "directly": (primary.host, primary.port),
+        "through the address": _address(stage),
+    }.items():
+        done = subprocess.run(
+            _command(stage, host, port, 20, "run"), capture_output=True, text=True, check=True
+        )
+        loads[name] = _load(done.stdout)
+        load = loads[name]
+        print(f"{name}: {load.transactions_per_second:.0f}/s, p95 {load.p95_ms:.1f} ms")
+    direct, proxied = loads.values()
+    throughput = proxied.transactions_per_second / direct.transactions_per_second
+    latency = proxied.p95_ms / direct.p95_ms
+    print(f"the address: {throughput:.2f} of the throughput, {latency:.2f} of the p95 latency")
+
+
+def _address(stage: Stage) -> tuple[str, int]:
+    parts = urlsplit(stage.command("url", "db").strip())
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+def _command(stage: Stage, host: str, port: int, seconds: int, what: str) -> list[str]:
+    secret = stage.home / "sysbench.conf"  # process lists show what is on the command line
+    secret.touch(mode=0o600)
+    secret.write_text(f"mysql-password={stage.context('db').secrets['password']}\n")
+    return [
+        "sysbench",
+        str(SCRIPT),
+        f"--config-file={secret}",
+        "--db-driver=mysql",
+        f"--mysql-host={host}",
+        f"--mysql-port={port}",
+        f"--mysql-user={APPLICATION}",
+        "--mysql-db=db",
+        f"--mysql-ignore-errors={BEGUN_AGAIN}",
+        f"--tables={TABLES}",
+        f"--table-size={ROWS}",
+        f"--threads={THREADS}",
+        f"--time={seconds}",
+        "--report-interval=1",
+        what,
+    ]
+
+
+def _load(printed: str) -> Load:
+    def number(pattern: str) -> float:
+        match = re.search(pattern, printed)
+        assert match is not None, f"sysbench told no {pattern}: {printed[-1000:]}"
+        return float(match[1])
+
+    return Load(
+        transactions=int(number(r"transactions:\s+(\d+)")),
+        transactions_per_second=number(r"transactions:\s+\d+\s+\(([\d.]+) per sec"),
+        p95_ms=number(r"95th percentile:\s+([\d.]+)"),
+        reconnects=len(re.findall("opened a new connection", printed)),
+        connect_attempts=sum(int(n) for n in re.findall(r"attempt (\d+)", printed)),
+        per_second=tuple(float(rate) for rate in re.findall(r"tps: ([\d.]+)", printed)),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,29 @@
+"""sysbench, which knows nothing of hamanager, goes on through a kill of the primary."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from benchmarks.sysbench import compare, prepare, run_with_a_kill
+from hamanager.stage import Stage
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("sysbench") is None,
+    reason="sysbench is not installed, and only root can install it",
+)
+SECONDS = 12
+
+
+def test_sysbench_goes_on_through_a_kill_of_the_primary(stage: Stage) -> None:
+    stage.command("create", "db", "--engine", "mysql", "--instances", "2", "--memory", "1G")
+    before = stage.primary("db").name
+    prepare(stage)
+    load = run_with_a_kill(stage, SECONDS)
+    assert stage.primary("db").name != before
+    assert load.reconnects >= 1
+    second_half = load.per_second[SECONDS // 2 + 2 :]
+    assert second_half
+    assert min(second_half) > 0, load.per_second
+    compare(stage)

@@ -47,6 +47,12 @@ class PlainMySQL:
             write_timeout=ANSWER_SECONDS,
         )
 
+    def query(self, statement: str) -> Any:
+        """The rows of any statement."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
     def prepare(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS plain (number BIGINT PRIMARY KEY)")

@@ -9,7 +9,7 @@ writes; see docs/decisions/0011.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from hamanager.values.snapshot import Observation, Relation, Role, ServerStatus
@@ -35,10 +35,15 @@ class LagMeter:
         self._history: dict[str, _History] = {}
 
     def measured(
-        self, primary: str | None, seen: Mapping[str, Observation], at: float, now: float
+        self,
+        primary: str | None,
+        seen: Mapping[str, Observation],
+        joined: Collection[str],
+        at: float,
+        now: float,
     ) -> dict[str, Observation]:
         """The observations with their lag; `at` in monotonic seconds, when the servers were asked,
-        `now` in seconds since the epoch."""
+        `now` in seconds since the epoch. Replication can break only where it was: in `joined`."""
         for gone in set(self._history) - set(seen):
             del self._history[gone]
             self._broken_since.pop(gone, None)
@@ -49,7 +54,7 @@ class LagMeter:
         if led is not None and led.role is Role.PRIMARY:
             self._note(led, at)
         return {
-            name: look if name == primary else self._standby(name, look, at, now)
+            name: look if name == primary else self._standby(name, look, name in joined, at, now)
             for name, look in seen.items()
         }
 
@@ -57,12 +62,16 @@ class LagMeter:
         if not self._samples or not self._has_applied(self._samples[-1][1], status):
             self._samples.append((at, status))
 
-    def _standby(self, name: str, look: Observation, at: float, now: float) -> Observation:
+    def _standby(
+        self, name: str, look: Observation, joined: bool, at: float, now: float
+    ) -> Observation:
         lag = self._lag_seconds(look.status, at) if look.status else None
-        broken = self._broken(name, look, now)
+        broken = self._broken(name, look, joined, now)
         history = self._history.setdefault(name, _History())
-        if lag is not None or broken is not None:
-            history.note(None if broken is not None else lag, now)
+        if broken is not None:
+            history.note(None, now)
+        elif lag is not None and joined:
+            history.note(lag, now)
         return replace(look, lag_seconds=lag, broken_since=broken, lag_history=history.values(now))
 
     def _lag_seconds(self, status: ServerStatus, at: float) -> float | None:
@@ -82,13 +91,15 @@ class LagMeter:
         # Behind all that is remembered: it may be further behind than that.
         return max(lag, status.lag_seconds or 0.0) if low == 0 else lag
 
-    def _broken(self, name: str, look: Observation, now: float) -> float | None:
-        """Since when it does not replicate; None while it does, or copies."""
+    def _broken(self, name: str, look: Observation, joined: bool, now: float) -> float | None:
+        """Since when it does not replicate; None while it does, or copies, or never did."""
         status = look.status
         copies = look.relation in (Relation.SEEDING, Relation.EMPTY)
         works = status is not None and status.link_up is True and look.relation in REPLICATES
         if works or copies:
             self._broken_since.pop(name, None)
+            return None
+        if not joined and name not in self._broken_since:
             return None
         age = (status.link_age_seconds if status else None) or look.silent_seconds
         return self._broken_since.setdefault(name, now - age)
@@ -117,4 +128,6 @@ class _History:
         known = {step: lag for step, lag in self._slots if last - SLOTS < step <= last}
         if not known:
             return ()
+        if max(known) == last - 1:
+            last -= 1  # the present step has only begun
         return tuple(known.get(step) for step in range(min(known), last + 1))

@@ -87,7 +87,13 @@ class Observer:
         self._last_look = now
         seen = {name: self._observation(name, look, began, now) for name, look in looks.items()}
         related = self._relate(record, seen)
-        related = self._lag.measured(record.primary, related, began, self._clock.now())
+        related = self._lag.measured(
+            record.primary,
+            related,
+            {instance.name for instance in record.instances if instance.joined},
+            began,
+            self._clock.now(),
+        )
         candidates, primary_has_all = self._rank(record, related)
         last_resorts, shortfalls = self._last_resorts(record, related, candidates)
         return Snapshot(

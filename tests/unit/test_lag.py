@@ -37,7 +37,7 @@ def follows(n: int, lag: float | None = None, *, link_up: bool = True) -> Observ
 
 def look(meter: LagMeter, at: float, primary: Observation, standby: Observation) -> Observation:
     seen = {"db.0": primary, "db.1": standby}
-    return meter.measured("db.0", seen, at, EPOCH + at)["db.1"]
+    return meter.measured("db.0", seen, {"db.0", "db.1"}, at, EPOCH + at)["db.1"]
 
 
 def test_as_old_as_the_first_thing_that_is_missing() -> None:
@@ -64,7 +64,7 @@ def test_after_a_change_of_primary_nothing_old_counts() -> None:
     meter = LagMeter(applied)
     look(meter, 0, leads(10), follows(5))
     seen = {"db.0": follows(12), "db.1": leads(12)}
-    assert meter.measured("db.1", seen, 9, EPOCH + 9)["db.0"].lag_seconds == 0
+    assert meter.measured("db.1", seen, {"db.0"}, 9, EPOCH + 9)["db.0"].lag_seconds == 0
 
 
 def test_broken_since() -> None:
@@ -79,6 +79,29 @@ def test_broken_since() -> None:
     assert look(meter, 90, leads(10), silent).broken_since == EPOCH + 88
     copying = replace(follows(0, link_up=False), relation=Relation.SEEDING)
     assert look(meter, 91, leads(10), copying).broken_since is None
+
+
+def test_what_never_followed_is_not_broken() -> None:
+    meter = LagMeter(applied)
+    starting = follows(0, link_up=False)
+
+    def seen(at: float, standby: Observation, *joined: str) -> Observation:
+        pair = {"db.0": leads(10), "db.1": standby}
+        return meter.measured("db.0", pair, joined, at, EPOCH + at)["db.1"]
+
+    assert seen(0, starting).broken_since is None
+    assert seen(12, follows(10)).lag_history == ()
+    assert seen(24, follows(10), "db.1").lag_history == (0.0,)
+    assert seen(31, starting, "db.1").broken_since is not None
+    assert seen(42, starting).broken_since == EPOCH + 30.8, "it is rebuilt, and was there before"
+
+
+def test_a_step_that_has_only_begun_is_not_broken() -> None:
+    meter = LagMeter(applied)
+    assert look(meter, 9, leads(0), follows(0)).lag_history == (0.0,)
+    unknown = Observation(Process.RUNNING, Contact.BUSY, relation=Relation.SEEDING)
+    assert look(meter, 10, leads(0), unknown).lag_history == (0.0,)
+    assert look(meter, 21, leads(0), unknown).lag_history == (0.0, None, None)
 
 
 def test_the_last_hour() -> None:

@@ -142,5 +142,5 @@ def well(s: Situation) -> Decision | None:
     if s.standbys:
         text += f", standbys following: {len(following)} of {len(s.standbys)}"
     if copying:
-        text += f", {' and '.join(copying)} copies the data"
+        text += f", {' and '.join(copying)} {'copies' if len(copying) == 1 else 'copy'} the data"
     return do(Action.NOTHING, None, text)

@@ -343,7 +343,8 @@ def drill(
 
 def _info(client: Client, name: str | None, output: Output) -> str:
     from hamanager import terminal
-    from hamanager.output import info_text, services_text
+    from hamanager.output import services_text
+    from hamanager.output_info import info_text
 
     if name is not None:
         view = client.view(name)

@@ -5,12 +5,18 @@ Each is checked as a whole before anything changes, and is safe to repeat.
 
 from __future__ import annotations
 
-import math
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from hamanager.checks import (
+    NO_CHANGE,
+    check_instances,
+    check_program,
+    checked_memory,
+    chosen_settings,
+    refuse_twice,
+)
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Place, Runtime
@@ -23,7 +29,7 @@ from hamanager.errors import (
     UsageError,
 )
 from hamanager.formats import count, size
-from hamanager.grammar import ScaleRequest, check_service_name, round_memory, service_of
+from hamanager.grammar import ScaleRequest, check_service_name, service_of
 from hamanager.keeping import (
     load_context,
     load_record,
@@ -39,16 +45,10 @@ from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import Target, Wish
 from hamanager.values.settings import Settings
 
-_HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&%+-]{0,200}")
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
-LONGEST_SECONDS = 86400.0
-LARGE_MEMORY_BYTES = 4 * 1024**3
-"""A slip of the pen must not take the whole machine."""
-DEFAULT_READS_LAG_SECONDS = 10.0
 LONGEST_PATIENCE_SECONDS = 20.0
 """The lease under which a switchover is carried out is longer."""
-NO_CHANGE = Settings()
 
 
 class Commands:
@@ -86,11 +86,14 @@ class Commands:
         """
         check_service_name(name)
         driver = self._driver(engine)
-        _check_instances(driver, instances)
+        check_instances(driver, instances)
         if memory_bytes is not None:
-            memory_bytes = _checked_memory(driver, memory_bytes, allow_large=allow_large)
-        _check_program(driver, image, port, health_path)
-        chosen = {"durability": driver.capabilities.durabilities[0], **_chosen(driver, settings)}
+            memory_bytes = checked_memory(driver, memory_bytes, allow_large=allow_large)
+        check_program(driver, image, port, health_path)
+        chosen = {
+            "durability": driver.capabilities.durabilities[0],
+            **chosen_settings(driver, settings),
+        }
         self._refuse_existing(name)
         wish = Wish(
             name=name,
@@ -128,7 +131,7 @@ class Commands:
         if not requests:
             raise UsageError("nothing to scale is named: write for example db:instances=2")
         checked = [self._checked(request, allow_large=allow_large) for request in requests]
-        _refuse_twice(checked)
+        refuse_twice(checked)
         for request in checked:
             self._refuse_misfit(request)
         for request in checked:
@@ -171,7 +174,7 @@ class Commands:
             NotFoundError: there is no such service.
             ConflictError: it is being destroyed.
         """
-        chosen = _chosen(self._driver(self._standing(name)[0].engine), settings)
+        chosen = chosen_settings(self._driver(self._standing(name)[0].engine), settings)
         if not chosen:
             raise UsageError("nothing to set is named: write for example --durability strict")
         self._change(name, lambda wish: wish.model_copy(update=chosen))
@@ -292,10 +295,10 @@ class Commands:
     def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
         driver = self._driver(self._standing(request.service)[0].engine)
         if request.instances is not None:
-            _check_instances(driver, request.instances)
+            check_instances(driver, request.instances)
         if request.memory_bytes is None:
             return request
-        rounded = _checked_memory(driver, request.memory_bytes, allow_large=allow_large)
+        rounded = checked_memory(driver, request.memory_bytes, allow_large=allow_large)
         return ScaleRequest(request.service, request.instances, rounded)
 
     def _refuse_misfit(self, request: ScaleRequest) -> None:
@@ -347,104 +350,6 @@ class Commands:
         self._store.append(
             HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
         )
-
-
-def _chosen(driver: Driver, settings: Settings) -> dict[str, object]:
-    """The checked settings by the names that the wish has for them."""
-    if driver.capabilities.stateless and settings != NO_CHANGE:
-        raise UsageError("a service without data has no such settings; nothing was changed")
-    for seconds, name, least in (
-        (settings.down_after_seconds, "down-after", 0.0),
-        (settings.failover_period_seconds, "failover-period", -1.0),
-        (settings.reads_max_lag_seconds, "reads-max-lag", 0.0),
-    ):
-        if seconds is None:
-            continue
-        if not (math.isfinite(seconds) and seconds > least):
-            bound = "above 0" if least == 0 else "from 0 on"
-            raise UsageError(f"{name} takes seconds {bound}, not {seconds:g}; nothing was changed")
-        if seconds > LONGEST_SECONDS:
-            raise UsageError(f"{name} takes at most a day, not {seconds:g} s; nothing was changed")
-    possible = driver.capabilities.durabilities
-    if settings.durability is not None and settings.durability not in possible:
-        raise UsageError(
-            f"{driver.engine} has durability {' or '.join(possible)}, not {settings.durability};"
-            " nothing was changed"
-        )
-    chosen = settings.model_dump(exclude_none=True)
-    reads = chosen.pop("reads", "reads_max_lag_seconds" in chosen or None)
-    if reads and driver.capabilities.url_names_all:
-        raise UsageError(
-            f"{driver.engine} clients choose by the URL's readPreference where they read; nothing"
-            " was changed"
-        )
-    if reads:
-        chosen.setdefault("reads_max_lag_seconds", DEFAULT_READS_LAG_SECONDS)
-    elif reads is False:
-        chosen["reads_max_lag_seconds"] = None
-    return chosen
-
-
-def _check_program(
-    driver: Driver, image: str | None, port: int | None, health_path: str | None
-) -> None:
-    if not driver.capabilities.stateless:
-        if port is not None or health_path is not None:
-            raise UsageError(
-                f"--port and --health are for services without data, and {driver.engine} is a"
-                " database; nothing was changed"
-            )
-        return
-    if image is None or port is None:
-        raise UsageError(
-            "a service without data needs the image and the port that its program listens on: write"
-            " for example --image www:1 --port 8080; nothing was changed"
-        )
-    if not 1 <= port <= 65535:
-        raise UsageError(f"--port takes a port from 1 to 65535, not {port}; nothing was changed")
-    if health_path is not None and _HEALTH_PATH.fullmatch(health_path) is None:
-        raise UsageError("--health takes a path such as /health; nothing was changed")
-
-
-def _check_instances(driver: Driver, instances: int) -> None:
-    allowed = driver.capabilities.allowed_instances
-    if instances not in allowed:
-        *most, last = (str(number) for number in allowed)
-        sizes = f"{', '.join(most)} or {last}" if most else last
-        raise UsageError(
-            f"a {driver.engine} service can have {sizes} instances, not {instances};"
-            " nothing was changed"
-        )
-
-
-def _checked_memory(driver: Driver, memory_bytes: int, *, allow_large: bool) -> int:
-    rounded = round_memory(memory_bytes)
-    if rounded > LARGE_MEMORY_BYTES and not allow_large:
-        raise UsageError(
-            f"more than {size(LARGE_MEMORY_BYTES)} of memory per instance needs --allow-large, and"
-            f" {size(rounded)} was asked for; nothing was changed"
-        )
-    minimum = driver.capabilities.minimum_memory_bytes
-    if rounded < minimum:
-        raise UsageError(
-            f"{driver.engine} needs at least {size(minimum)} of memory per instance,"
-            f" not {size(rounded)}; nothing was changed"
-        )
-    return rounded
-
-
-def _refuse_twice(requests: Sequence[ScaleRequest]) -> None:
-    seen: set[tuple[str, str]] = set()
-    for request in requests:
-        for action in ("instances", "memory_bytes"):
-            if getattr(request, action) is None:
-                continue
-            target = (request.service, action.removesuffix("_bytes"))
-            if target in seen:
-                raise UsageError(
-                    f"{target[0]}:{target[1]} is given twice: say it once; nothing was changed"
-                )
-            seen.add(target)
 
 
 def _scaled(request: ScaleRequest, wish: Wish) -> Wish:

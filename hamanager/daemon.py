@@ -30,7 +30,8 @@ from hamanager.values.history import HistoryEntry
 from hamanager.values.service import InstanceRecord, ServiceRecord, Target, Wish
 from hamanager.values.shell import ShellView
 from hamanager.values.snapshot import Contact, Process, Snapshot
-from hamanager.views import ServiceView, service_view
+from hamanager.viewing import service_view
+from hamanager.views import ServiceView
 from hamanager.worker import Worker
 from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
 

@@ -36,7 +36,8 @@ from hamanager.values.snapshot import (
     Snapshot,
     SyncProgress,
 )
-from hamanager.views import ServiceView, service_view
+from hamanager.viewing import service_view
+from hamanager.views import ServiceView
 
 MB = 1024**2
 NOW = 1_790_000_000.0

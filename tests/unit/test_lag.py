@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hamanager.lag import SLOTS, LagMeter
-from hamanager.output import sparkline
+from hamanager.output_info import sparkline
 from hamanager.values.snapshot import (
     Contact,
     Observation,

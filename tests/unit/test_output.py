@@ -17,22 +17,22 @@ from hamanager import formats
 from hamanager.output import (
     failover_assessment,
     history_text,
-    info_text,
     progress_words,
     services_text,
     status_text,
     summary,
 )
+from hamanager.output_info import info_text
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import Failover, KeptData, ServiceRecord, Wish
 from hamanager.values.snapshot import Observation, Relation, Snapshot, SyncProgress
+from hamanager.viewing import service_view
 from hamanager.views import (
     InstanceState,
     LastResortView,
     ServiceState,
     ServiceView,
     SyncView,
-    service_view,
 )
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE

@@ -19,7 +19,8 @@ from hamanager.values.snapshot import (
     Snapshot,
     SyncProgress,
 )
-from hamanager.views import InstanceState, ServiceState, ServiceView, service_view
+from hamanager.viewing import service_view
+from hamanager.views import InstanceState, ServiceState, ServiceView
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
 WISH = Wish(name="db", engine="redis", instances=2, image="redis:test", created_at=NOW)

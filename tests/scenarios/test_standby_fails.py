@@ -27,6 +27,7 @@ def test_killed(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
+@long
 def test_killed_in_strict_mode(stage: Stage, engine: str) -> None:
     options = ("--durability", "strict")
     with Scenario(stage, engine, "strict: standby killed: writes wait", options=options) as run:
@@ -91,6 +92,7 @@ def test_applier_broken_by_a_conflict(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
+@long
 def test_written_to(stage: Stage, engine: str) -> None:
     """Somebody with the manager's rights writes to the standby."""
     with Scenario(stage, engine, "somebody writes to the standby") as run:

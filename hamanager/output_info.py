@@ -101,7 +101,8 @@ def info_document(view: ServiceView) -> Document:
     warnings = [warning for i in view.instances for warning in i.warnings]
     if warnings:
         document["warnings"] = warnings
-    document["term"] = view.term
+    if view.topology != "stateless":
+        document["term"] = view.term
     if view.message:
         document["message"] = view.message
     document["state"] = "destroying" if view.destroying else str(view.state)

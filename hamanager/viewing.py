@@ -168,7 +168,8 @@ def _durability_note(s: Situation) -> str:
 
 
 def _last_resorts(s: Situation) -> list[LastResortView]:
-    if s.primary_works or s.snapshot.candidates or not s.record.initialized:
+    nobody_leads = s.capabilities.stateless
+    if nobody_leads or s.primary_works or s.snapshot.candidates or not s.record.initialized:
         return []
     lacking = s.snapshot.shortfalls
     return [

@@ -111,4 +111,4 @@ def memory(s: Situation) -> Decision | None:
 def well(s: Situation) -> Decision | None:
     """Nothing to do."""
     healthy = sum(seen.status is not None and i.joined for i, seen in s.all)
-    return do(Action.NOTHING, None, f"{healthy} of {s.wish.instances} instances pass their check")
+    return do(Action.NOTHING, None, f"{healthy} of {s.wish.instances} pass their check")

@@ -39,7 +39,7 @@ def test_all_is_well() -> None:
     decision = decided(WELL, WELL)
     assert (decision.action, decision.reason) == (
         Action.NOTHING,
-        "2 of 2 instances pass their check",
+        "2 of 2 pass their check",
     )
 
 

@@ -6,6 +6,7 @@ HAMANAGER_GOLDEN=write rewrites them.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,22 @@ def test_sizes(size_bytes: float, text: str) -> None:
 )
 def test_lags(seconds: float, text: str) -> None:
     assert formats.lag(seconds) == text
+
+
+def test_a_service_without_data() -> None:
+    wish = Wish(
+        name="www",
+        engine="stateless",
+        instances=2,
+        image="www:1",
+        port=8080,
+        health_path="/up",
+        created_at=1312288848.62,
+    )
+    names = ("www.0", "www.1")
+    record = ServiceRecord(initialized=True, instances=tuple(instance(name) for name in names))
+    seen = {name: standby_seen(Relation.UNKNOWN) for name in names}
+    snapshot = Snapshot(NOW, seen, last_resorts=names)
+    able = replace(capabilities(), stateless=True)
+    view = service_view(wish, record, snapshot, "http://10.0.0.1:7000/", able, "well")
+    compare("info_stateless.yaml", info_text(view))

@@ -132,6 +132,20 @@ def test_a_standby_is_not_confirmed_before_it_has_applied_everything(
     driver.confirm(service, standby.target, primary.target)
 
 
+def test_nobody_waits_for_the_confirmation_of_one_whose_link_has_ended(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    driver.require(service, primary.target, 0)
+    with manager(standby) as session:
+        session.run("STOP REPLICA IO_THREAD")
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")
+    with pytest.raises(ServerError, match="has lost its link to the primary"):
+        driver.confirm(service, standby.target, primary.target)
+
+
 def test_a_restarted_primary_waits_again_before_it_takes_writes(
     pair: tuple[Server, Server],
 ) -> None:

@@ -89,13 +89,18 @@ def confirm(
     whatever happens to the relay log, which was not synced until now.
 
     Raises:
-        ServerError: it has not within some seconds.
+        ServerError: it has not within some seconds, or its link has ended.
     """
     deadline = time.monotonic() + CONFIRM_SECONDS
     while True:
         here = gtid.parse(server_row(standby)["executed"])
-        if _received_up_to(standby.row("SHOW REPLICA STATUS"), written) and executed <= here:
+        link = standby.row("SHOW REPLICA STATUS")
+        received = _received_up_to(link, written)
+        if received and executed <= here:
             return
+        if not received and link["Replica_IO_Running"] != "Yes":
+            # Perhaps its primary has died: whoever sees about that must not be kept waiting.
+            raise ServerError(f"{target.name} has lost its link to the primary")
         if time.monotonic() > deadline:
             left = (executed - here).count
             raise ServerError(

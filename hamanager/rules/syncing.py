@@ -86,12 +86,15 @@ def adjust(s: Situation) -> Decision | None:
         )
     for instance, seen in s.standbys:
         is_member = instance.name in s.record.sync_set
-        if s.record.sync_set and not is_member and seen.status and seen.status.acknowledges:
-            return do(
-                Action.REQUIRE,
-                s.record.primary,
-                f"{instance.name} acknowledges writes and is no member of the sync set",
-            )
+        if is_member or seen.status is None or not seen.status.acknowledges:
+            continue
+        if s.record.sync_set:
+            reason = f"{instance.name} acknowledges writes and is no member of the sync set"
+            return do(Action.REQUIRE, s.record.primary, reason)
+        if not follows(seen):
+            # One that acknowledges has to put every event on its disk first.
+            reason = f"{instance.name} acknowledges writes, which keeps it from catching up"
+            return do(Action.REQUIRE, s.record.primary, reason)
     return None
 
 

@@ -125,6 +125,15 @@ def test_the_primary_waits_for_whom_it_should(
     assert (decision.action is Action.REQUIRE) is expected
 
 
+def test_one_that_acknowledges_for_nobody_is_let_catch_up() -> None:
+    behind = up(acknowledges=True, synchronized=False)
+    decision = decided({"db.0": leads(0), "db.1": behind}, record={"sync_set": ()})
+    assert (decision.action, decision.instance) == (Action.REQUIRE, "db.0")
+    assert "keeps it from catching up" in decision.reason
+    close = decided({"db.0": leads(0), "db.1": ACKNOWLEDGES}, record={"sync_set": ()})
+    assert close.action is Action.JOIN_SYNC_SET
+
+
 def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
     seen = {"db.0": GONE, "db.1": up(link_up=False)}
     assert decided(seen, ("db.1",)).action is Action.FAIL_OVER

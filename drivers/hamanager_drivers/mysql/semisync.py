@@ -19,6 +19,8 @@ from hamanager_drivers.mysql.probe import server_row
 
 CONNECTED_SECONDS = 3.0
 CONFIRM_SECONDS = 5.0
+RELINK_SECONDS = 0.5
+"""A link that was just opened says for a moment that it connects."""
 POLL_SECONDS = 0.005
 LAZY_SYNC = 10000
 """The server's default: a relay log that nobody counts on is not synced after each event."""
@@ -91,17 +93,21 @@ def confirm(
     Raises:
         ServerError: it has not within some seconds, or its link has ended.
     """
-    deadline = time.monotonic() + CONFIRM_SECONDS
+    linked_at = time.monotonic()
+    deadline = linked_at + CONFIRM_SECONDS
     while True:
         here = gtid.parse(server_row(standby)["executed"])
         link = standby.row("SHOW REPLICA STATUS")
         received = _received_up_to(link, written)
         if received and executed <= here:
             return
-        if not received and link["Replica_IO_Running"] != "Yes":
+        now = time.monotonic()
+        if received or link["Replica_IO_Running"] == "Yes":
+            linked_at = now
+        elif now - linked_at > RELINK_SECONDS:
             # Perhaps its primary has died: whoever sees about that must not be kept waiting.
             raise ServerError(f"{target.name} has lost its link to the primary")
-        if time.monotonic() > deadline:
+        if now > deadline:
             left = (executed - here).count
             raise ServerError(
                 f"{target.name} could not be confirmed to hold every acknowledged write within"

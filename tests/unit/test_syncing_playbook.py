@@ -1,0 +1,41 @@
+"""The sync set's playbook on the simulated world: what it leaves behind when it fails half-way."""
+
+from __future__ import annotations
+
+import pytest
+
+from hamanager.contracts.playbook import PlaybookContext
+from hamanager.endpoints.memory import MemoryEndpoint
+from hamanager.loop import KeptRecords
+from hamanager.observe import Observer
+from hamanager.stores.memory import MemoryStore
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import Wish
+from hamanager_playbooks import syncing
+from tests.simulation.power import InlineExecutor
+from tests.simulation.world import World
+from tests.unit.test_observe import SERVICE, started
+
+
+@pytest.mark.parametrize("members", [(), ("db.1",)])
+def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
+    world = World()
+    driver, runtime, record = started(world, "db.0", "db.1")
+    record = record.model_copy(update={"sync_set": members})
+    standby = world.named("db.1")
+    assert standby is not None
+    standby.acknowledges = True
+    ctx = PlaybookContext(
+        Wish(name="db", engine="sim", instances=2, image="i", created_at=0),
+        SERVICE,
+        Decision("rule", Action.REQUIRE, "because", "db.0"),
+        Observer(driver, runtime, world.clock, InlineExecutor()).look(SERVICE, record),
+        KeptRecords(MemoryStore(), "db", record, 0),
+        driver,
+        runtime,
+        world.clock,
+        MemoryEndpoint(),
+    )
+    for step in syncing.require(ctx):
+        step.run()
+    assert standby.acknowledges is bool(members)

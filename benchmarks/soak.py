@@ -323,8 +323,9 @@ class Soak:
         time.sleep(FAULT_SECONDS)
 
     def _cut_link(self, primary: str, standby: str) -> None:
-        port = next(t.port for t in self._subject.members() if t.name == primary)
-        self._hold(lambda name: self._subject.faults.cut_link(name, port), standby)
+        target = next(t for t in self._subject.members() if t.name == primary)
+        ports = {target.port, target.replication_port}
+        self._hold(lambda name: self._subject.faults.cut_link(name, *ports), standby)
 
     def _kill_both(self, primary: str, standby: str) -> None:
         with ThreadPoolExecutor(1) as pool:

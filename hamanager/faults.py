@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -86,12 +88,22 @@ class Faults:
             with contextlib.suppress(NotFound):  # the manager was quicker and made a new one
                 container.start()
 
-    def hang(self, instance: str) -> None:
-        """SIGSTOP."""
+    def terminate(self, instance: str) -> None:
+        """SIGTERM to its container's process, by somebody who thinks nothing of it."""
         container = self._container(instance)
-        with self._engine.asked_to(f"hang {instance}"):
-            container.kill(signal="SIGSTOP")
-        self._undo["hang", instance] = lambda: self._continue(instance)
+        with self._engine.asked_to(f"end {instance}"), contextlib.suppress(APIError):
+            container.kill(signal="SIGTERM")
+
+    def stop(self, instance: str) -> None:
+        """What `docker stop` does; returns when the process has ended."""
+        container = self._container(instance)
+        with self._engine.asked_to(f"stop {instance}"), contextlib.suppress(APIError):
+            container.stop()
+
+    def hang(self, instance: str) -> None:
+        """SIGSTOP to all of its processes."""
+        self._undo["hang", instance] = lambda: self._signal_all(instance, signal.SIGCONT)
+        self._signal_all(instance, signal.SIGSTOP)
 
     def wake(self, instance: str) -> None:
         """SIGCONT."""
@@ -128,32 +140,46 @@ class Faults:
         """End that."""
         self._lift("cut_off", instance)
 
-    def cut_link(self, instance: str, port: int) -> None:
-        """Drop what it sends to the published port of another instance; others still reach both."""
-        rule = ("OUTPUT", "-p", "tcp", "--dport", str(port))
-        self._filter(("cut_link", f"{instance} {port}"), instance, rule)
+    def cut_link(self, instance: str, *ports: int) -> None:
+        """Drop what it sends to the published ports of another instance; others still reach
+        both."""
+        rules = [("OUTPUT", "-p", "tcp", "--dport", str(port)) for port in ports]
+        self._filter(("cut_link", f"{instance} {ports}"), instance, *rules)
 
-    def mend_link(self, instance: str, port: int) -> None:
+    def mend_link(self, instance: str, *ports: int) -> None:
         """End that."""
-        self._lift("cut_link", f"{instance} {port}")
+        self._lift("cut_link", f"{instance} {ports}")
 
-    def cut_manager(self, port: int) -> None:
-        """Drop what processes of the host send to that published port: the manager and clients on
+    def deafen(self, instance: str, *ports: int) -> None:
+        """Drop what it gets from the published ports of another instance: its own packets arrive
+        there, and the connection seems to be up for a while."""
+        rules = [("INPUT", "-p", "tcp", "--sport", str(port)) for port in ports]
+        self._filter(("deafen", f"{instance} {ports}"), instance, *rules)
+
+    def undeafen(self, instance: str, *ports: int) -> None:
+        """End that."""
+        self._lift("deafen", f"{instance} {ports}")
+
+    def cut_manager(self, *ports: int) -> None:
+        """Drop what processes of the host send to those published ports: the manager and clients on
         its machine. The other instances go on reaching it.
 
         They come in through the bridge, where only the replies to them pass OUTPUT; and the rule
         stands before the translation of addresses, so it sees the published port, not the
         container's own.
         """
-        rule = ("OUTPUT", "-p", "tcp", "--dport", str(port))
-        key = ("cut_manager", str(port))
-        self._lift(*key)
-        _iptables((), "raw", "-I", rule, self._remark)
-        self._undo[key] = lambda: _iptables((), "raw", "-D", rule, self._remark)
+        for port in ports:
+            rule = ("OUTPUT", "-p", "tcp", "--dport", str(port))
+            self._lift("cut_manager", str(port))
+            _iptables((), "raw", "-I", rule, self._remark)
+            self._undo["cut_manager", str(port)] = partial(
+                _iptables, (), "raw", "-D", rule, self._remark
+            )
 
-    def mend_manager(self, port: int) -> None:
+    def mend_manager(self, *ports: int) -> None:
         """End that."""
-        self._lift("cut_manager", str(port))
+        for port in ports:
+            self._lift("cut_manager", str(port))
 
     def disconnect(self, instance: str) -> None:
         """Take it off its Docker network, as pulling its cable would: connections break, and its
@@ -259,9 +285,13 @@ class Faults:
             _iptables(into, "filter", "-I", rule, self._remark)
             done.append(rule)
 
-    def _continue(self, instance: str) -> None:
-        with self._engine.asked_to(f"wake {instance}"), _ended_is_fine(APIError):
-            self._container(instance).kill(signal="SIGCONT")
+    def _signal_all(self, instance: str, number: signal.Signals) -> None:
+        """To the container's first process last, so that it does not see the others stop."""
+        with self._engine.asked_to(f"signal {instance}"), _ended_is_fine(APIError):
+            listed = self._container(instance).top(ps_args="-o pid")["Processes"]
+            for (pid,) in reversed(listed):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), number)
 
     def _pid(self, instance: str) -> int:
         """On the host; 0 when there is none."""

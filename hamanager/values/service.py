@@ -66,6 +66,9 @@ class InstanceRecord(_Frozen):
     host: str
     port: int
     """Address for clients on the host and for the other servers; survives restarts."""
+    admin_port: int | None = None
+    """Where the manager and the other servers come in, whatever clients hold; None where the
+    engine has no such way in."""
     generation: int
     """Number of its data volume; another one when it is rebuilt from nothing. Never reused
     within a service, so that a new instance never finds a former one's kept data."""
@@ -104,6 +107,16 @@ class InstanceRecord(_Frozen):
     def address(self) -> str:
         """`host:port`."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def replication_address(self) -> str:
+        """Where its standbys connect to."""
+        return f"{self.host}:{self.admin_port or self.port}"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All that are taken by it."""
+        return (self.port,) if self.admin_port is None else (self.port, self.admin_port)
 
 
 class Failover(_Frozen):
@@ -229,16 +242,27 @@ class Target:
     host: str
     port: int
     serial: int
+    admin_port: int | None = None
 
     @property
     def address(self) -> str:
         """`host:port`."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def replication_port(self) -> int:
+        """Where the manager and its standbys connect to."""
+        return self.admin_port or self.port
+
+    @property
+    def replication_address(self) -> str:
+        """The same with the host."""
+        return f"{self.host}:{self.replication_port}"
+
     @classmethod
     def of(cls, record: InstanceRecord) -> Target:
         """The target that a record describes."""
-        return cls(record.name, record.host, record.port, record.serial)
+        return cls(record.name, record.host, record.port, record.serial, record.admin_port)
 
 
 @dataclass(frozen=True)

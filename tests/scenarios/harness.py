@@ -189,9 +189,10 @@ class Scenario:
         """The standby with the lowest number."""
         return next(t.name for t in self.stage.members(self.service) if t.name != self.primary)
 
-    def port(self, instance: str) -> int:
+    def ports(self, instance: str) -> tuple[int, ...]:
         """Where it is published."""
-        return next(t.port for t in self.stage.members(self.service) if t.name == instance)
+        target = next(t for t in self.stage.members(self.service) if t.name == instance)
+        return tuple({target.port, target.replication_port})
 
     def info(self) -> Any:
         """What `info` shows."""

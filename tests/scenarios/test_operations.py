@@ -172,7 +172,7 @@ def test_what_only_a_person_decides(stage: Stage, engine: str) -> None:
     and the order promotes the stale standby."""
     with Scenario(stage, engine, "stale standby promoted by force", lossless=False) as run:
         old, standby = run.primary, run.standby
-        run.faults.cut_link(standby, run.port(old))
+        run.faults.cut_link(standby, *run.ports(old))
         wait_for("the set to be empty", 20, lambda: not stage.record("db").sync_set)
         run.writes_in(1)
         stage.command("pause", "db")

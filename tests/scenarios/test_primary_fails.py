@@ -94,7 +94,7 @@ def test_cut_off_from_everyone(stage: Stage, engine: str) -> None:
 def test_cut_off_from_the_manager_only(stage: Stage, engine: str) -> None:
     with Scenario(stage, engine, "primary cut off from the manager only") as run:
         run.writer_cut_off = True  # it runs where the manager runs
-        run.fault(lambda: run.faults.cut_manager(run.port(run.primary)))
+        run.fault(lambda: run.faults.cut_manager(*run.ports(run.primary)))
         wait_for(
             "the manager to say that it is the one cut off",
             15,
@@ -110,7 +110,7 @@ def test_cut_off_from_the_manager_only(stage: Stage, engine: str) -> None:
 def test_cut_off_from_the_standby_only(stage: Stage, engine: str) -> None:
     with Scenario(stage, engine, "primary cut off from the standby only") as run:
         standby = run.standby
-        run.fault(lambda: run.faults.cut_link(standby, run.port(run.primary)))
+        run.fault(lambda: run.faults.cut_link(standby, *run.ports(run.primary)))
         run.expect_no_failover(10)
         assert run.writes_in(1) > 0
         if engine == "mysql":
@@ -124,7 +124,7 @@ def test_strict_waits_for_its_standby(stage: Stage, engine: str) -> None:
     options = ("--durability", "strict")
     with Scenario(stage, engine, "strict: cut off from the standby, waits", options=options) as run:
         standby = run.standby
-        run.fault(lambda: run.faults.cut_link(standby, run.port(run.primary)))
+        run.fault(lambda: run.faults.cut_link(standby, *run.ports(run.primary)))
         time.sleep(3)
         assert run.writes_in(6) == 0
         run.faults.heal()
@@ -172,7 +172,7 @@ def test_returns_with_what_nobody_else_has(stage: Stage, engine: str) -> None:
     """A write that waits for its standby when the primary dies was never acknowledged."""
     with Scenario(stage, engine, "primary returns with errant writes") as run:
         old, standby = run.primary, run.standby
-        run.faults.cut_link(standby, run.port(old))
+        run.faults.cut_link(standby, *run.ports(old))
         before = len(run.writer.acknowledged())
         time.sleep(0.7)  # less than a lost link needs to be noticed: the writes wait now
         assert len(run.writer.acknowledged()) - before < 200

@@ -1,5 +1,6 @@
 # Everything runs from the virtual environment in .venv; each target sets up what it needs.
 #
+#   QUICK=1                      with little data (demo)
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   ARGS=...                     further arguments for pytest (test)
@@ -14,7 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: images ## Run the demo: failovers, and what the clients saw of them
-	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE))
+	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(QUICK),--quick)
 
 test: images sysbenchprogram ## Run all tests
 	@exec $(BIN)/pytest $(ARGS)

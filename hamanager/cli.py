@@ -301,6 +301,7 @@ def demo(
     engine: Annotated[
         list[str] | None, typer.Option(help="mysql, redis or mongodb; all when left out.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="With little data.")] = False,
 ) -> None:
     """Show a fail-over on real databases, from nothing to nothing.
 
@@ -309,7 +310,7 @@ def demo(
     """
     from hamanager.demo import run_demo
 
-    raise typer.Exit(run_demo(engine or []))
+    raise typer.Exit(run_demo(engine or [], quick=quick))
 
 
 @app.command()

@@ -13,7 +13,9 @@ from hamanager.stage import Stage, wait_for
 from hamanager.workload import LoadWriter
 from hamanager_drivers.registry import load_drivers
 
-BALLAST_BYTES = 256 * 1024**2
+MB = 1 << 20
+BALLAST_BYTES = 256 * MB
+QUICK_BALLAST_BYTES = 16 * MB
 RECOVERY_SECONDS = 120
 
 
@@ -43,9 +45,15 @@ class Narrator:
         print(f"           | {line}", flush=True)
 
 
-def run_demo(engines: Sequence[str]) -> int:
-    """Run it for these engines (all when empty); the exit code."""
-    known = load_drivers()
+def databases() -> list[str]:
+    """Engines that have a primary to lose: services without data have none."""
+    return [name for name, d in load_drivers().items() if not d.capabilities.stateless]
+
+
+def run_demo(engines: Sequence[str], *, quick: bool = False) -> int:
+    """Run it for these engines (all databases when empty), with little data when `quick`; the exit
+    code."""
+    known = databases()
     unknown = [engine for engine in engines if engine not in known]
     if unknown:
         print(f"unknown engine '{unknown[0]}': choose from {', '.join(known)}", file=sys.stderr)
@@ -56,7 +64,8 @@ def run_demo(engines: Sequence[str]) -> int:
     try:
         narrator.say("the daemon starts: hamanager serve (in a state directory of its own)")
         with Stage(narrator.show) as stage:
-            results.extend(play(stage, narrator, engine) for engine in engines or known)
+            ballast = QUICK_BALLAST_BYTES if quick else BALLAST_BYTES
+            results.extend(play(stage, narrator, engine, ballast) for engine in engines or known)
             narrator.say("done; whatever the demo started is removed now")
     except KeyboardInterrupt:
         print("\ninterrupted; whatever the demo started has been removed")
@@ -68,7 +77,7 @@ def run_demo(engines: Sequence[str]) -> int:
     return 0
 
 
-def play(stage: Stage, narrator: Narrator, engine: str) -> Result:
+def play(stage: Stage, narrator: Narrator, engine: str, ballast_bytes: int) -> Result:
     """The main job with one engine: create, scale up, kill, fail over, recover."""
     size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
 
@@ -79,9 +88,9 @@ def play(stage: Stage, narrator: Narrator, engine: str) -> Result:
     print(f"\n=== {engine} " + "=" * (86 - len(engine)))
     command("create", "db", "--engine", engine)
     narrator.say(
-        f"{BALLAST_BYTES >> 20} MB of random data are written, so that a copy takes a while"
+        f"{ballast_bytes // MB} MB of random data are written, so that a copy takes a while"
     )
-    stage.fill("db", BALLAST_BYTES)
+    stage.fill("db", ballast_bytes)
     writer = stage.start_writer("db")
     narrator.say("a writer writes numbered rows from now on and counts what is acknowledged")
     try:

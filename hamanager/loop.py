@@ -93,7 +93,7 @@ class KeptRecords:
 
 def _ports(record: ServiceRecord) -> list[int]:
     own = record.endpoint.ports if record.endpoint else ()
-    return [*own, *(instance.port for instance in record.instances)]
+    return [*own, *(port for instance in record.instances for port in instance.ports)]
 
 
 class ServiceLoop:

@@ -47,7 +47,7 @@ class Situation:
             return Evidence(Verdict.DEAD, "there is none on record")
         return weigh(
             self.primary_seen,
-            self.primary.address,
+            self.primary.replication_address,
             [seen for _, seen in self.standbys],
             self.wish.down_after_seconds,
         )

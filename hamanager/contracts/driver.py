@@ -42,13 +42,16 @@ class LaunchSpec:
     The container runs `/bin/sh -c SCRIPT` as an unprivileged numeric user that owns
     `DATA_DIRECTORY` and `FILES_DIRECTORY`; only the server's binary on the PATH and a POSIX
     shell may be relied upon. The script ends with `exec SERVER ...`, so that the server is the
-    container's process 1. Neither the script nor the environment holds a secret: secrets go
-    into files.
+    container's process 1, or stays as its guard and ends with it. Neither the script nor the
+    environment holds a secret: secrets go into files.
     """
 
     script: str
     port: int
     """The TCP port that the server listens on inside the container (on all addresses)."""
+    admin_port: int | None = None
+    """Another one, for the manager and the other servers alone: none of its connections counts
+    among those of clients."""
     files: Mapping[str, FileContent] = field(default_factory=dict, repr=False)
     """By name relative to `FILES_DIRECTORY`; written anew before every start."""
     own_command: bool = False
@@ -56,6 +59,9 @@ class LaunchSpec:
     no data volume. For services without data."""
     stop_seconds: float = 30.0
     """How long a clean shutdown may take before it is ended by force."""
+    stop_signal: str = "SIGTERM"
+    """What the process gets when anybody stops its container, or the machine goes down. SIGKILL
+    where a clean shutdown would tell clients that a write succeeded which only waits."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +284,15 @@ class Driver(Protocol):
         """
         ...
 
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Return when that standby is proven to have received everything that was in the
+        primary's log before this call, acknowledged or not.
+
+        Raises:
+            ServerError: it is not proven within some seconds.
+        """
+        ...
+
     def demote(self, service: ServiceContext, target: Target) -> None:
         """Make it refuse client writes at once and cut its clients off; no write that waits for a
         standby is acknowledged by that."""
@@ -299,8 +314,10 @@ class Driver(Protocol):
         """Make the service forget that standby before its container is removed."""
         ...
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
-        """Let go of what would delay its clean shutdown: idle connections, our own included."""
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:
+        """Prepare a planned stop: no client is told by it of a write that merely waits, and what
+        would delay a clean shutdown is let go of: idle connections, our own included. Whether the
+        server shuts itself down now; otherwise the runtime is to ask it."""
         ...
 
     def forget(self, target: Target) -> None:

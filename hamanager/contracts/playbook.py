@@ -120,6 +120,7 @@ class PlaybookContext:
             port=instance.port,
             spec=self.driver.launch_spec(self.service, Target.of(instance)),
             memory_bytes=self.wish.memory_bytes,
+            admin_port=instance.admin_port,
         )
 
     def change_instance(self, change: Callable[[InstanceRecord], InstanceRecord]) -> None:

@@ -34,6 +34,8 @@ class Container:
     """Where the server's own port is published."""
     spec: LaunchSpec
     memory_bytes: int | None = None
+    admin_port: int | None = None
+    """Where its `LaunchSpec.admin_port` is published, if it has one."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def adjust(s: Situation) -> Decision | None:
     if not s.primary_works or s.primary_seen is None or s.primary_seen.status is None:
         return None
     present = s.primary_seen.status.awaits
-    if present is not None and present != s.awaits:
+    falls = present is not None and 0 < s.awaits < present
+    # A lower number needs every member's word: while one is silent this is not its turn.
+    if present is not None and present != s.awaits and not (falls and _member_is_silent(s)):
         return do(
             Action.REQUIRE,
             s.record.primary,
@@ -98,6 +100,11 @@ def adjust(s: Situation) -> Decision | None:
     return None
 
 
+def _member_is_silent(s: Situation) -> bool:
+    members = [s.snapshot.of(name) for name in s.record.sync_set]
+    return any(seen is None or seen.status is None or not seen.status.link_up for seen in members)
+
+
 def join(s: Situation) -> Decision | None:
     """A standby that follows closely enters the sync set: from then on it may be promoted."""
     if not s.capabilities.acknowledges:
@@ -113,6 +120,9 @@ def join(s: Situation) -> Decision | None:
             return do(Action.JOIN_SYNC_SET, instance.name, "it follows closely")
         if not seen.status.acknowledges:
             return do(Action.JOIN_SYNC_SET, instance.name, "it does not acknowledge writes")
+        if not seen.status.acknowledges_from_disk:
+            reason = "it acknowledges writes that are not on its disk yet"
+            return do(Action.JOIN_SYNC_SET, instance.name, reason)
     return None
 
 

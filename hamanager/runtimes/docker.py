@@ -26,7 +26,7 @@ from hamanager.runtimes.docker_engine import CHANGE_SECONDS, LOOK_SECONDS, Engin
 from hamanager.runtimes.docker_events import follow
 from hamanager.runtimes.docker_handles import ProcessHandles
 from hamanager.runtimes.docker_memory import memory_of_process, memory_of_stats
-from hamanager.runtimes.docker_names import ADDRESS, LAUNCH, MANAGER, Names, launch_hash
+from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, MANAGER, Names, launch_hash
 from hamanager.values.snapshot import Process
 
 KERNEL_KILL_SECONDS = 0.25
@@ -67,8 +67,10 @@ class DockerRuntime:
         with self._engine.asked_to("name an address") as client:
             host = choose_host(client, self._advertised_host)
             made = client.api.containers(all=True, filters={"label": [MANAGER]})
-        labels = [container["Labels"].get(ADDRESS, "").rpartition(":")[2] for container in made]
-        ports = {int(port) for port in labels if port.isdecimal()}
+        labels = [container["Labels"] for container in made]
+        told = [found.get(ADDRESS, "").rpartition(":")[2] for found in labels]
+        told += [found.get(ADMIN_PORT, "") for found in labels]
+        ports = {int(port) for port in told if port.isdecimal()}
         return host, free_port(bind_address(host), taken | ports)
 
     def volume_name(self, place: Place) -> str:

@@ -21,7 +21,7 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.runtimes.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker_address import bind_address
 from hamanager.runtimes.docker_engine import says
-from hamanager.runtimes.docker_names import ADDRESS, LAUNCH, Names, launch_hash
+from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, Names, launch_hash
 
 DISCARD_SECONDS = 10
 """How long something may be in use by what is being removed at the same time."""
@@ -55,7 +55,7 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
     api = client.api
     host_config = api.create_host_config(
         network_mode=names.network(place.service),
-        port_bindings={spec.port: (bind_address(container.host), container.port)},
+        port_bindings=_published(container),
         binds={}
         if spec.own_command
         else {names.volume(place): {"bind": DATA_DIRECTORY, "mode": "rw"}},
@@ -75,17 +75,27 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
         name=names.container(place),
         entrypoint=None if spec.own_command else [],
         user=None if spec.own_command else f"{SERVER_UID}:{SERVER_UID}",
-        ports=[spec.port],
+        ports=list(_published(container)),
         host_config=host_config,
         healthcheck={"test": ["NONE"]},
-        stop_signal="SIGTERM",
+        stop_signal=spec.stop_signal,
         stop_timeout=math.ceil(spec.stop_seconds),
         labels={
             **names.labels(place),
             ADDRESS: f"{container.host}:{container.port}",
+            **({ADMIN_PORT: str(container.admin_port)} if container.admin_port else {}),
             LAUNCH: launch_hash(place, container),
         },
     )
+
+
+def _published(container: Container) -> dict[int | str, tuple[str, int]]:
+    """The ports inside, with the address of each on the host."""
+    host, spec = bind_address(container.host), container.spec
+    published: dict[int | str, tuple[str, int]] = {spec.port: (host, container.port)}
+    if spec.admin_port is not None and container.admin_port is not None:
+        published[spec.admin_port] = (host, container.admin_port)
+    return published
 
 
 def write_files(client: DockerClient, name: str, container: Container) -> None:

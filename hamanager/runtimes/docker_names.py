@@ -15,6 +15,7 @@ SERVICE = "hamanager.service"
 INSTANCE = "hamanager.instance"
 GENERATION = "hamanager.generation"
 ADDRESS = "hamanager.address"
+ADMIN_PORT = "hamanager.admin-port"
 LAUNCH = "hamanager.launch"
 HELPER = "hamanager.helper"
 
@@ -83,7 +84,10 @@ def launch_hash(place: Place, container: Container) -> str:
         container.image,
         container.host,
         container.port,
+        container.admin_port,
         container.spec.port,
+        container.spec.admin_port,
+        container.spec.stop_signal,
         container.spec.script,
         place.generation,
     ]

@@ -27,6 +27,8 @@ class Capabilities:
     """All data lie in memory: what is there cannot be given back for a smaller limit."""
     rollback_directory: str = ""
     """Where a server leaves writes that it had to undo, below its data directory."""
+    admin_interface: bool = False
+    """Servers have a second port, whose connections do not count among those of clients."""
     acknowledges: bool = False
     """A standby's acknowledgement means that the write is on its disk, and the primary can be
     told to wait for so many of them: such a service has a published sync set, and only its

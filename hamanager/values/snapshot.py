@@ -96,7 +96,9 @@ class ServerStatus:
     """Of a primary: for how many standbys' acknowledgements each write waits; None for engines
     that cannot be told to."""
     acknowledges: bool = False
-    """Of a standby: the primary counts its acknowledgements, each of which means "on my disk"."""
+    """Of a standby: the primary counts its acknowledgements."""
+    acknowledges_from_disk: bool = False
+    """Of a standby: what it acknowledges is on its disk."""
     empty: bool = False
     """It holds no data of the service at all."""
     believes_in: str | None = None

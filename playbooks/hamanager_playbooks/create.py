@@ -30,7 +30,7 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
     """A new instance: on record first, so that a crash leaves nothing unknown behind."""
 
     def put_on_record() -> str:
-        host, port = ctx.runtime.reserve_address(ctx.records.taken_ports())
+        host, port, admin_port = _reserve(ctx)
 
         def add(record: ServiceRecord) -> ServiceRecord:
             added = InstanceRecord(
@@ -39,6 +39,7 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 generation=record.next_generation,
                 host=host,
                 port=port,
+                admin_port=admin_port,
                 memory_bytes=ctx.wish.memory_bytes,
                 # What was asked of a former instance of that name is no wish for this one.
                 restarts_done=ctx.wish.restarts.get(ctx.name, 0),
@@ -81,13 +82,23 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
         except AddressTakenError:
             if ctx.instance().joined:
                 raise
-            host, port = ctx.runtime.reserve_address(ctx.records.taken_ports())
-            ctx.change_instance(lambda i: i.model_copy(update={"host": host, "port": port}))
+            host, port, admin_port = _reserve(ctx)
+            update = {"host": host, "port": port, "admin_port": admin_port}
+            ctx.change_instance(lambda i: i.model_copy(update=update))
             ctx.runtime.start(ctx.place(), ctx.container())
             return f"its port was taken, it is now at {host}:{port}"
         return None
 
     return [Step(f"note the start of {ctx.name}", note_start), Step(f"start {ctx.name}", start)]
+
+
+def _reserve(ctx: PlaybookContext) -> tuple[str, int, int | None]:
+    """Host, port and, where the engine has one, the port past which no client comes."""
+    taken = ctx.records.taken_ports()
+    host, port = ctx.runtime.reserve_address(taken)
+    if not ctx.driver.capabilities.admin_interface:
+        return host, port, None
+    return host, port, ctx.runtime.reserve_address(taken | {port})[1]
 
 
 def initialize(ctx: PlaybookContext) -> Sequence[Step]:

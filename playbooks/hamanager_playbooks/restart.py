@@ -19,19 +19,24 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
         }
         ctx.change_instance(lambda i: i.model_copy(update=update))
 
-    def let_go() -> str | None:
+    ends_by_itself = [False]
+
+    def prepare() -> str | None:
         try:
-            ctx.driver.before_stop(ctx.service, ctx.target())
+            ends_by_itself[0] = ctx.driver.before_stop(ctx.service, ctx.target())
         except ServerError as error:
             return f"it is stopped all the same: {error}"
         return None
 
-    def stop() -> None:
+    def stop() -> str | None:
+        if ends_by_itself[0]:
+            return "it shuts itself down"
         ctx.runtime.request_stop(ctx.place())
+        return None
 
     return [
         Step(f"record the planned restart of {ctx.name}", plan),
-        Step(f"close the idle connections to {ctx.name}", let_go),
+        Step(f"let go of the clients of {ctx.name}", prepare),
         Step(f"ask {ctx.name} to stop", stop),
     ]
 

@@ -75,7 +75,18 @@ def leave(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def require(ctx: PlaybookContext) -> Sequence[Step]:
-    """The primary waits for as many standbys as the record says, and nobody else acknowledges."""
+    """The primary waits for as many standbys as the record says, and nobody else acknowledges.
+
+    When the number falls a server counts the acknowledgements anew that it has stored, those of
+    a standby that has left included: a client would be told that its write succeeded which a
+    member lacks. So every member is first proven to have received whatever may wait now; what is
+    written later has no stored acknowledgement of one that was silenced before."""
+
+    def confirm_members() -> str | None:
+        record = ctx.records.read()
+        for name in record.sync_set:
+            ctx.driver.confirm_received(ctx.service, ctx.target(name), _primary(ctx))
+        return None if record.sync_set else "there are none"
 
     def wait_for_them() -> str:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
@@ -83,6 +94,7 @@ def require(ctx: PlaybookContext) -> Sequence[Step]:
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
+        Step("make sure that the members have received everything", confirm_members),
         Step("tell the primary for how many to wait", wait_for_them),
         Step("let standbys catch up that nobody waits for", lambda: relax(ctx)),
     ]

@@ -173,3 +173,73 @@ def test_one_that_was_told_to_cease_does_not_begin_again_when_its_link_is_back(
         session.run("START REPLICA IO_THREAD")
     standby.wait(lambda s: s.link_up is True)
     assert not driver.probe(service, standby.target).acknowledges
+
+
+def test_one_that_was_half_told_to_cease_ceases(pair: tuple[Server, Server]) -> None:
+    """The setting alone changes nothing while its receiver is connected."""
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
+    assert driver.probe(service, standby.target).acknowledges
+    driver.acknowledge(service, standby.target, wanted=False)
+    assert not driver.probe(service, standby.target).acknowledges
+
+
+def test_one_that_was_half_told_to_acknowledge_does_so_from_its_disk(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    with manager(standby) as session:
+        session.run("SET GLOBAL sync_relay_log = 10000")
+    assert not driver.probe(service, standby.target).acknowledges_from_disk
+    driver.acknowledge(service, standby.target, wanted=True)
+    status = driver.probe(service, standby.target)
+    assert status.acknowledges
+    assert status.acknowledges_from_disk
+
+
+def test_what_a_standby_has_not_received_is_not_confirmed(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    driver.require(service, primary.target, 0)
+    with manager(standby) as session:
+        session.run("STOP REPLICA SQL_THREAD")
+        with application(primary) as client:
+            client.run(f"{INSERT} (1)")
+        driver.confirm_received(service, standby.target, primary.target)
+        session.run("STOP REPLICA IO_THREAD")
+    with application(primary) as client:
+        client.run(f"{INSERT} (2)")
+    with pytest.raises(ServerError, match="has lost its link to the primary"):
+        driver.confirm_received(service, standby.target, primary.target)
+
+
+def test_one_whose_stepping_down_was_cut_short_takes_clients_when_promoted(
+    pair: tuple[Server, Server],
+) -> None:
+    primary, _ = pair
+    driver, service = primary.driver, primary.service
+    driver.demote(service, primary.target)
+    with manager(primary) as session:
+        session.run("SET GLOBAL offline_mode = ON")
+    driver.promote(service, primary.target, [], 0)
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")
+
+
+def test_a_planned_stop_shuts_the_server_down(pair: tuple[Server, Server]) -> None:
+    primary, _ = pair
+    assert primary.driver.before_stop(primary.service, primary.target)
+    ended = primary.container.wait(timeout=30)
+    assert ended["StatusCode"] == 0
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGQUIT"])
+def test_a_signal_ends_it_by_force(pair: tuple[Server, Server], signal: str) -> None:
+    """A clean shutdown would tell waiting clients that their writes succeeded."""
+    primary, _ = pair
+    primary.container.kill(signal=signal)
+    ended = primary.container.wait(timeout=10)
+    assert ended["StatusCode"] == 137

@@ -24,8 +24,6 @@ SEMI_SYNC = "Waiting for semi-sync%"
 CLIENTS = 210
 """More than a server has connections for clients."""
 
-known = pytest.mark.xfail(strict=True, reason="a failure that is known and not mended yet")
-
 
 class Service:
     """A MySQL service, its faults, and clients with the application's account."""
@@ -114,7 +112,6 @@ class Waiting:
         assert held or not self.told, "the client was told that its write succeeded, and it is gone"
 
 
-@known
 def test_what_a_departed_standby_had_acknowledged_counts_for_nobody(stage: Stage) -> None:
     """Of two members one hears nothing and the other acknowledges and dies. When the primary is
     told to wait for one less it counts the dead one's stored acknowledgement."""
@@ -142,7 +139,6 @@ def received(db: Service, instance: str) -> bool:
 
 
 @pytest.mark.parametrize("how", ["docker stop", "SIGTERM"])
-@known
 def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
     stage: Stage, how: str
 ) -> None:
@@ -164,7 +160,6 @@ def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
 
 
 @pytest.mark.parametrize("durability", ["strict", "availability"])
-@known
 def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> None:
     """They hold every connection that there is, waiting or idle, and go on trying."""
     with service(stage, 2, "--durability", durability) as db:
@@ -222,7 +217,6 @@ def hold_connections(db: Service, number: int, ending: threading.Event) -> None:
         ending.wait(0.1)
 
 
-@known
 def test_half_silenced(stage: Stage) -> None:
     """A manager died between telling a standby to acknowledge nothing and its receiver's restart:
     it goes on acknowledging. And the other way round: a member whose relay log is not synced."""

@@ -21,9 +21,10 @@ from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
 from tests.simulation.world import Engine, SimServer, World
 
+STALL_SEEN_SECONDS = 1.5
 EFFECTS = (
     *("initialize", "seed", "attach", "drain", "promote", "require", "acknowledge"),
-    *("demote", "force", "hand_over", "detach", "resize"),
+    *("demote", "force", "hand_over", "detach", "resize", "before_stop"),
 )
 
 
@@ -50,7 +51,8 @@ class SimDriver:
         return {}
 
     def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
-        return LaunchSpec("", 1)
+        lossless = self.world.engine is Engine.ACKNOWLEDGING
+        return LaunchSpec("", 1, stop_signal="SIGKILL" if lossless else "SIGTERM")
 
     def connection(
         self,
@@ -109,14 +111,25 @@ class SimDriver:
             role=server.role,
             position={"log": _written(volume.log), "seeded": str(volume.seeded)},
             source=server.source,
-            link_up=linked,
+            link_up=linked or self._seems_linked(server),
+            link_age_seconds=self._link_age_seconds(server),
             lag_seconds=0.0 if linked else None,
             synchronized=linked and volume.seeded and self._has_all(server),
             awaits=None if self.world.elects else server.awaits,
-            acknowledges=server.acknowledges and linked,
+            acknowledges=server.link_acknowledges and (linked or self._seems_linked(server)),
+            acknowledges_from_disk=server.syncs,
             empty=not volume.seeded,
             facts={"expelled": "yes"} if server.expelled else {},
         )
+
+    def _link_age_seconds(self, server: SimServer) -> float | None:
+        stalled_at = server.stalled_at
+        return None if stalled_at is None else self.world.clock.monotonic() - stalled_at
+
+    def _seems_linked(self, server: SimServer) -> bool:
+        """Nothing arrives any more, which it has not noticed yet."""
+        age = self._link_age_seconds(server)
+        return server.source is not None and age is not None and age < STALL_SEEN_SECONDS
 
     def _has_all(self, server: SimServer) -> bool:
         source = self.world.at(server.source)
@@ -131,6 +144,12 @@ class SimDriver:
         self.world.data(server).apply()
         if not set(self.world.data(led).log) <= set(self.world.data(server).log):
             raise ServerError("it does not hold everything")
+
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        server, led = self._reach(target), self._reach(primary)
+        self.world.receive(server)
+        if not set(self.world.data(led).log) <= set(self.world.data(server).log):
+            raise ServerError("it has not received everything")
 
     # --- Effects ---------------------------------------------------------------------------------
 
@@ -160,6 +179,8 @@ class SimDriver:
         server.role, server.source, server.awaits = Role.STANDBY, primary.address, 0
         server.expelled = False
         server.waiting.clear()
+        server.acks.clear()
+        self.world.relink(server)
 
     def drain(self, service: ServiceContext, target: Target) -> str:
         server = self._act(target)
@@ -185,23 +206,40 @@ class SimDriver:
             return  # it may have been told another number since
         self.world.data(server).drop_unapplied()
         server.source, server.role = None, Role.PRIMARY
-        server.awaits, server.acknowledges = awaits, False
+        server.awaits, server.acknowledges, server.syncs = awaits, False, False
+        server.acks.clear()
+        self.world.relink(server)
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         server = self._act(primary)
         server.awaits = awaits
-        self.world.release(server)
+        self.world.count_acknowledgements(server)
+        if not awaits:
+            server.acks.clear()
 
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+        """Several statements: a manager may die between any two of them."""
         server = self._act(target)
+        if server.acknowledges is server.link_acknowledges is server.syncs is wanted:
+            return
+        if wanted:
+            server.syncs = True
+            self.world.data(server).sync()
+            server = self._act(target)
         server.acknowledges = wanted
+        server = self._act(target)
+        self.world.relink(server)
         if wanted and not self.world.linked(server):
             raise ServerError("its link is down")
+        if not wanted:
+            server = self._act(target)
+            server.syncs = False
 
     def demote(self, service: ServiceContext, target: Target) -> None:
         server = self._act(target)
         server.role, server.awaits = Role.STANDBY, 0
         server.waiting.clear()
+        server.acks.clear()
 
     def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
         chosen = self._act(target)
@@ -260,8 +298,12 @@ class SimDriver:
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
         self.power.effect()
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
-        return None
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:
+        if self.world.engine is not Engine.ACKNOWLEDGING:
+            return False
+        self.demote(service, target)
+        self.world.shut_down(self._act(target))
+        return True
 
     def forget(self, target: Target) -> None:
         return None

@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from hamanager import decide, observe, runner, situation
+from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
 from hamanager.evidence import Evidence, weigh
 from hamanager.loop import KeptRecords
 from hamanager.observe import Observer
+from hamanager.rules import syncing as syncing_rules
 from hamanager.runner import ServiceLock
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.decision import Action
@@ -20,6 +22,7 @@ from hamanager.values.service import ServiceRecord
 from hamanager.values.snapshot import Observation, ServerStatus
 from hamanager_playbooks import failover, syncing
 from hamanager_playbooks.book import PLAYBOOKS
+from tests.simulation.driver import SimDriver
 from tests.simulation.runtime import SimRuntime
 
 Patch = pytest.MonkeyPatch
@@ -170,6 +173,23 @@ def promotion_never_led(patch: Patch) -> None:
 
 def others_go_on_acknowledging(patch: Patch) -> None:
     patch.setattr(syncing, "silence", lambda ctx, name: None)
+
+
+def silent_members_are_asked(patch: Patch) -> None:
+    patch.setattr(syncing_rules, "_member_is_silent", lambda s: False)
+
+
+def signals_shut_down(patch: Patch) -> None:
+    patch.setattr(SimDriver, "launch_spec", lambda self, service, target: LaunchSpec("", 1))
+
+
+def everybody_seems_to_sync(patch: Patch) -> None:
+    probe = SimDriver.probe
+
+    def mutated(self: SimDriver, *asked: Any) -> ServerStatus:
+        return replace(probe(self, *asked), acknowledges_from_disk=True)
+
+    patch.setattr(SimDriver, "probe", mutated)
 
 
 def runs_leave_no_trace(patch: Patch) -> None:

@@ -36,6 +36,7 @@ class SimRuntime:
         if server is None or server.volume != volume:
             address = f"{container.host}:{container.port}"
             self.world.servers[key] = SimServer(place, address, volume)
+            self.world.servers[key].stop_signal = container.spec.stop_signal
         elif not server.running:
             self.world.start_process(server)
 
@@ -48,7 +49,10 @@ class SimRuntime:
         return Process.RUNNING if server.running else Process.EXITED
 
     def request_stop(self, place: Place) -> None:
-        self.kill(place)
+        self._effect()
+        server = self.world.servers.get((place.service, place.instance))
+        if server is not None:
+            self.world.terminate(server)
 
     def kill(self, place: Place) -> None:
         self._effect()

@@ -140,6 +140,10 @@ class Simulation:
         match kind:
             case "kill":
                 self.world.stop_process(server)
+            case "terminate":
+                self.world.terminate(server)
+            case "lose power":
+                self.world.lose_power(server)
             case "break":
                 self.world.stop_process(server)
                 server.broken = True
@@ -157,8 +161,11 @@ class Simulation:
                 server.cut_off = False
             case "cut link":
                 server.link_cut = True
+            case "stall link" if server.stalled_at is None:
+                server.stalled_at = self.world.clock.monotonic()
             case "mend link":
-                server.link_cut = False
+                server.link_cut, server.stalled_at = False, None
+                self.world.relink(server)
             case "receive":
                 self.world.receive(server)
             case "write on standby" if not self.world.elects:
@@ -348,6 +355,7 @@ class Simulation:
             self.wish(paused=False)
         for server in self.world.servers.values():
             server.cut_off = server.hung = server.link_cut = server.broken = False
+            server.stalled_at = None
         for _ in range(HEALTHY_SECONDS):
             self.live(1, writing=False)
             self._let_a_person_decide()

@@ -13,6 +13,7 @@ import pytest
 from hamanager.values.decision import Action
 from hamanager.values.snapshot import Role
 from tests.simulation import mutants
+from tests.simulation import test_acknowledgements as acks
 from tests.simulation import test_during_operations as operations
 from tests.simulation import test_failures as failures
 from tests.simulation import test_manager_fails as manager_fails
@@ -183,6 +184,35 @@ MUTANTS = [
         "others go on acknowledging",
         mutants.others_go_on_acknowledging,
         two_restarts_one_after_the_other,
+    ),
+    Mutant(
+        "the number falls while a departed standby's acknowledgements are stored",
+        mutants.without_step(Action.LEAVE_SYNC_SET, "members have received everything"),
+        lambda: acks.test_what_a_departed_standby_had_acknowledged_counts_for_nobody(
+            "lossless, strict"
+        ),
+    ),
+    Mutant(
+        "the same, after a manager that died",
+        mutants.without_step(Action.REQUIRE, "members have received everything"),
+        lambda: acks.test_the_same_after_a_manager_that_died("lossless, strict"),
+    ),
+    Mutant(
+        "a number that cannot fall yet keeps the rest of the work waiting",
+        mutants.silent_members_are_asked,
+        lambda: acks.test_one_member_is_silent_and_the_rest_of_the_work_goes_on("lossless, strict"),
+    ),
+    Mutant(
+        "a server that waits for standbys is shut down by a signal",
+        mutants.signals_shut_down,
+        lambda: acks.test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
+            "lossless, strict"
+        ),
+    ),
+    Mutant(
+        "a member's acknowledgements need not be on its disk",
+        mutants.everybody_seems_to_sync,
+        lambda: acks.test_a_member_puts_on_its_disk_what_it_acknowledges("lossless, strict"),
     ),
     Mutant(
         "a run leaves no trace in the record",

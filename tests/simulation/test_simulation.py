@@ -17,7 +17,8 @@ HAPPENINGS = st.one_of(
     st.tuples(
         st.sampled_from(
             [
-                *("kill", "break", "repair", "hang", "wake", "start by somebody else"),
+                *("kill", "terminate", "lose power", "stall link"),
+                *("break", "repair", "hang", "wake", "start by somebody else"),
                 *("cut off", "reach again", "cut link", "mend link", "receive"),
                 "write on standby",
             ]

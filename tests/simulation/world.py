@@ -33,6 +33,8 @@ class Volume:
     """Everything received."""
     applied: int = 0
     """So many of these writes are applied; the others are lost when it becomes a primary."""
+    durable: int = 0
+    """So many of them survive a power failure."""
     seeded: bool = False
     term: int = 0
     """Of an engine that elects: in which term the last write was made."""
@@ -45,10 +47,18 @@ class Volume:
         self.apply()
 
     def apply(self) -> None:
-        self.applied = len(self.log)
+        self.applied = self.durable = len(self.log)
+
+    def sync(self) -> None:
+        self.durable = len(self.log)
+
+    def lose_power(self) -> None:
+        del self.log[self.durable :]
+        self.applied = min(self.applied, self.durable)
 
     def drop_unapplied(self) -> None:
         del self.log[self.applied :]
+        self.durable = min(self.durable, self.applied)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -73,13 +83,26 @@ class SimServer:
     """A forced reconfiguration has left it out of an electing set."""
     link_cut: bool = False
     """It cannot reach any other server."""
+    stalled_at: float | None = None
+    """Since when nothing arrives on its link, which seems to be up for a while yet."""
     role: Role = Role.STANDBY
     source: str | None = None
     awaits: int = 0
     """How many acknowledgements a write of its clients waits for."""
     acknowledges: bool = False
+    """What it is told; it takes effect when its receiver connects."""
+    link_acknowledges: bool = False
+    """What its receiver does, since it connected."""
+    syncs: bool = False
+    """Whatever it receives it puts on its disk before it acknowledges."""
+    acks: dict[str, int] = field(default_factory=dict)
+    """Of a primary: per standby how much of its log that one has acknowledged. A server keeps that
+    when the standby has gone, and counts it again whenever it is told another number to wait for
+    (MySQL, `semisync_source.cc`: `AckContainer::resize`)."""
     waiting: list[int] = field(default_factory=list)
     """Writes in its log whose clients wait."""
+    stop_signal: str = "SIGTERM"
+    """What it gets when anybody stops its container."""
 
     @property
     def awake(self) -> bool:
@@ -132,7 +155,7 @@ class World:
         return [
             s
             for s in self.servers.values()
-            if s.acknowledges and s.source == server.address and self.linked(s, woken=True)
+            if s.link_acknowledges and s.source == server.address and self.linked(s, woken=True)
         ]
 
     def linked(self, server: SimServer, *, woken: bool = False) -> bool:
@@ -141,6 +164,7 @@ class World:
         return (
             server.awake
             and not server.link_cut
+            and server.stalled_at is None
             and source is not None
             and source.running
             and not source.link_cut
@@ -187,19 +211,33 @@ class World:
 
     def release(self, server: SimServer, first: int = 0) -> None:
         """Tell the clients whose writes wait, if enough standbys have them. Any that acknowledge
-        will do."""
+        will do; where they are too few, they have acknowledged all the same."""
         if server.hung or not server.waiting:
             return
-        if self.engine is not Engine.ASYNCHRONOUS:
-            heard = self.acknowledging(server)
-            if len(heard) < server.awaits:
-                return
-            for standby in _turned(heard, first)[: server.awaits]:
+        if self.engine is Engine.ACKNOWLEDGING:
+            for standby in _turned(self.acknowledging(server), first)[: server.awaits]:
                 self.receive(standby)
-                if not set(server.waiting) <= set(self.data(standby).log):
-                    return
-        self.acknowledged |= set(server.waiting)
-        server.waiting.clear()
+                mine, theirs = self.data(standby), self.data(server)
+                if mine.log == theirs.log[: len(mine.log)]:
+                    server.acks[standby.place.instance] = len(mine.log)
+        self.count_acknowledgements(server)
+
+    def count_acknowledgements(self, server: SimServer) -> None:
+        """Whoever gave them, and whether or not it is still there."""
+        log = self.data(server).log
+        released = len(log)
+        if self.engine is Engine.ACKNOWLEDGING and server.awaits:
+            stored = sorted(server.acks.values(), reverse=True)
+            released = stored[server.awaits - 1] if len(stored) >= server.awaits else 0
+        told = set(log[:released]) & set(server.waiting)
+        self.acknowledged |= told
+        server.waiting[:] = [number for number in server.waiting if number not in told]
+
+    def relink(self, server: SimServer) -> None:
+        """Its receiver connects anew, and so do those of its standbys."""
+        for other in self.servers.values():
+            if other is server or other.source == server.address:
+                other.link_acknowledges = other.acknowledges
 
     def _commit(self, server: SimServer, first: int) -> None:
         """An engine that elects acknowledges what a majority has."""
@@ -240,6 +278,8 @@ class World:
             mine.copy(theirs)
             if self.engine is not Engine.ACKNOWLEDGING:
                 mine.apply()
+            elif server.syncs:
+                mine.sync()
 
     @property
     def voters(self) -> int:
@@ -304,9 +344,30 @@ class World:
 
     def stop_process(self, server: SimServer) -> None:
         server.running = server.hung = False
-        server.role, server.source = Role.STANDBY, None
-        server.awaits, server.acknowledges = 0, False
+        server.role, server.source, server.stalled_at = Role.STANDBY, None, None
+        server.awaits, server.acknowledges, server.syncs = 0, False, False
         server.waiting.clear()
+        server.acks.clear()
+        self.relink(server)
+
+    def shut_down(self, server: SimServer) -> None:
+        """It is asked to end by itself, and wakes up whoever waits: their clients are told that all
+        is well (MySQL, `semisync_source.cc`: `commitTrx`)."""
+        if server.awake:
+            self.acknowledged |= set(server.waiting)
+            self.stop_process(server)
+
+    def terminate(self, server: SimServer) -> None:
+        """Somebody stops its container."""
+        if server.stop_signal == "SIGTERM":
+            self.shut_down(server)
+        elif server.running:
+            self.stop_process(server)
+
+    def lose_power(self, server: SimServer) -> None:
+        """Its machine ends: what was not on its disk is gone."""
+        self.stop_process(server)
+        self.data(server).lose_power()
 
     def lose_data(self, server: SimServer) -> None:
         """Its process ends and its disk is replaced by an empty one."""

@@ -52,7 +52,8 @@ class Server:
         self.service = service
         self.client = docker.from_env()
         host = gateway(self.client)
-        self.target = Target(f"{service.name}.{serial}", host, free_port(host), serial)
+        admin = free_port(host) if driver.capabilities.admin_interface else None
+        self.target = Target(f"{service.name}.{serial}", host, free_port(host), serial, admin)
         self.volume = f"hamanager-test-{uuid.uuid4().hex[:10]}"
         self.client.volumes.create(self.volume, labels={LABEL: "1"})
         self._testcontainer: EngineContainer | None = None
@@ -71,11 +72,15 @@ class Server:
         testcontainer.with_command(["/bin/sh", "-c", spec.script])
         testcontainer.with_volume_mapping(self.volume, DATA_DIRECTORY, "rw")
         # A port bound to one address is not something with_bind_ports can say.
-        testcontainer.ports = {str(spec.port): (self.target.host, self.target.port)}  # type: ignore[dict-item]
+        ports = {str(spec.port): (self.target.host, self.target.port)}
+        if spec.admin_port and self.target.admin_port:
+            ports[str(spec.admin_port)] = (self.target.host, self.target.admin_port)
+        testcontainer.ports = ports  # type: ignore[assignment]
         testcontainer.with_kwargs(
             user=f"{SERVER_UID}:{SERVER_UID}",
             entrypoint=[],
             cap_drop=["ALL"],
+            stop_signal=spec.stop_signal,
             labels={LABEL: "1"},
         )
         self._testcontainer = testcontainer.start()

@@ -43,7 +43,7 @@ def leads(awaits: int) -> Observation:
     return up(Role.PRIMARY, awaits=awaits)
 
 
-ACKNOWLEDGES = up(acknowledges=True)
+ACKNOWLEDGES = up(acknowledges=True, acknowledges_from_disk=True)
 
 
 def test_all_is_well() -> None:
@@ -120,9 +120,26 @@ def test_a_member_that_was_restarted_acknowledges_again() -> None:
 def test_the_primary_waits_for_whom_it_should(
     awaits: int, members: tuple[str, ...], wish: dict[str, Any], expected: bool
 ) -> None:
-    seen = {"db.0": leads(awaits), "db.1": up(acknowledges=bool(members))}
+    seen = {
+        "db.0": leads(awaits),
+        "db.1": up(acknowledges=bool(members), acknowledges_from_disk=bool(members)),
+    }
     decision = decided(seen, record={"sync_set": members}, wish=wish)
     assert (decision.action is Action.REQUIRE) is expected
+
+
+def test_a_member_puts_on_its_disk_what_it_acknowledges() -> None:
+    seen = {"db.0": leads(1), "db.1": up(acknowledges=True)}
+    decision = decided(seen)
+    assert decision.action is Action.JOIN_SYNC_SET
+    assert "not on its disk" in decision.reason
+
+
+def test_the_number_does_not_fall_while_a_member_is_silent() -> None:
+    """It would never be proven to have received everything."""
+    silent = up(acknowledges=True, acknowledges_from_disk=True, link_up=False, link_age_seconds=1.0)
+    assert decided({"db.0": leads(2), "db.1": silent}).action is not Action.REQUIRE
+    assert decided({"db.0": leads(2), "db.1": ACKNOWLEDGES}).action is Action.REQUIRE
 
 
 def test_one_that_acknowledges_for_nobody_is_let_catch_up() -> None:

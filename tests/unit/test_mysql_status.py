@@ -44,6 +44,7 @@ LED: dict[str, Any] = {
     "coordinator_error": None,
     "awaits": 0,
     "acknowledges": None,
+    "from_disk": 0,
 }
 FOLLOWING: dict[str, Any] = {
     **LED,

@@ -24,7 +24,7 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
     record = record.model_copy(update={"sync_set": members})
     standby = world.named("db.1")
     assert standby is not None
-    standby.acknowledges = True
+    standby.acknowledges = standby.link_acknowledges = True
     ctx = PlaybookContext(
         Wish(name="db", engine="sim", instances=2, image="i", created_at=0),
         SERVICE,

@@ -245,6 +245,9 @@ class MongoDBDriver:
     def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """The set keeps its own account."""
 
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """The set keeps its own account."""
+
     def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
         """The forced reconfiguration to the members that answer, with `target` elected by them
         (MongoDB Manual, "Reconfigure a Replica Set with Unavailable Members")."""
@@ -292,8 +295,9 @@ class MongoDBDriver:
             present = self._config(service, primary)
             self._reconfigure(service, primary, step(present, target))
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:  # noqa: ARG002
         """Nothing delays its shutdown beyond `shutdownTimeoutMillis`."""
+        return False
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""

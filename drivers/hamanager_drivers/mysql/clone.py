@@ -84,7 +84,7 @@ def clone(service: ServiceContext, target: Target, donor: Target) -> None:
 
 
 def _clone(session: Session, service: ServiceContext, target: Target, donor: Target) -> None:
-    session.rows("SET GLOBAL clone_valid_donor_list = %s", donor.address)
+    session.rows("SET GLOBAL clone_valid_donor_list = %s", donor.replication_address)
     error = _attempt(session, service, donor)
     if _number(error) == READ_ONLY:
         # It has something to drop. Clients stay out: `read_only` stays on, and their accounts
@@ -100,7 +100,7 @@ def _clone(session: Session, service: ServiceContext, target: Target, donor: Tar
 def _attempt(session: Session, service: ServiceContext, donor: Target) -> pymysql.MySQLError | None:
     try:
         session.rows(
-            f"CLONE INSTANCE FROM '{REPLICATOR}'@%s:{donor.port} IDENTIFIED BY %s",
+            f"CLONE INSTANCE FROM '{REPLICATOR}'@%s:{donor.replication_port} IDENTIFIED BY %s",
             donor.host,
             service.secrets["replication_password"],
         )

@@ -7,6 +7,9 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.naming import APPLICATION, database_of
 
 PORT = 3306
+ADMIN_PORT = 33062
+"""The administrative interface, whose connections are not counted and need a right of their own
+(MySQL Reference Manual, "Connection Interfaces")."""
 MANAGER = "hamanager"
 REPLICATOR = "hamanager_replication"
 MARKER_SCHEMA = "hamanager"
@@ -31,6 +34,10 @@ POOL_SHARE = 0.5
 
 # The data directory is made beside its place and renamed: what was begun and not finished is
 # never taken for a server's data. Nothing in run/ and scratch/ outlives the process.
+#
+# The shell stays as a guard: a server that gets SIGTERM tells every client that waits for a
+# standby that its write succeeded (semisync_source.cc, `commitTrx`), so nobody's SIGTERM may reach
+# it. It is made for SIGKILL. A clean end is by the statement SHUTDOWN, after its clients are gone.
 _SCRIPT = f"""\
 set -eu
 umask 077
@@ -42,7 +49,14 @@ if [ ! -d mysql ]; then
     --datadir={DATA_DIRECTORY}/mysql.new --init-file={FILES_DIRECTORY}/accounts.sql
   mv mysql.new mysql
 fi
-exec mysqld --defaults-file={FILES_DIRECTORY}/my.cnf
+mysqld --defaults-file={FILES_DIRECTORY}/my.cnf --admin-address="$HOSTNAME" &
+server=$!
+trap 'kill -s KILL $server' TERM INT QUIT
+while kill -s 0 $server 2>/dev/null; do
+  status=0
+  wait $server || status=$?
+done
+exit $status
 """
 
 # One line per reason; `loose-` where a release of the range 8.0.23 to 9.x lacks the option.
@@ -54,6 +68,8 @@ pid-file = {DATA_DIRECTORY}/run/mysqld.pid
 tmpdir = {DATA_DIRECTORY}/scratch
 secure-file-priv = NULL
 port = {PORT}
+admin-port = {ADMIN_PORT}
+create-admin-listener-thread = ON
 bind-address = *
 mysqlx = OFF
 local-infile = OFF
@@ -143,10 +159,10 @@ GRANT SELECT ON performance_schema.* TO '{manager}'@'%';
 GRANT ALL ON {marker}.* TO '{manager}'@'%';
 GRANT CREATE ON `{database}`.* TO '{manager}'@'%';
 GRANT SYSTEM_USER, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN, CLONE_ADMIN,
-  BACKUP_ADMIN ON *.* TO '{manager}'@'%';
+  BACKUP_ADMIN, SERVICE_CONNECTION_ADMIN ON *.* TO '{manager}'@'%';
 CREATE USER '{replicator}'@'%' IDENTIFIED BY '{replication_password}';
 GRANT REPLICATION SLAVE ON *.* TO '{replicator}'@'%';
-GRANT SYSTEM_USER, BACKUP_ADMIN ON *.* TO '{replicator}'@'%';
+GRANT SYSTEM_USER, BACKUP_ADMIN, SERVICE_CONNECTION_ADMIN ON *.* TO '{replicator}'@'%';
 CREATE USER '{application}'@'%' IDENTIFIED BY '{password}';
 GRANT ALL ON `{database}`.* TO '{application}'@'%';
 DROP USER 'root'@'localhost';
@@ -177,6 +193,8 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
     return LaunchSpec(
         script=_SCRIPT,
         port=PORT,
+        admin_port=ADMIN_PORT,
+        stop_signal="SIGKILL",
         files={
             "my.cnf": FileContent(_SETTINGS + _memory(service.memory_bytes) + own + _SETTINGS_8_0),
             "accounts.sql": FileContent(accounts),

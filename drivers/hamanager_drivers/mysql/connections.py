@@ -22,6 +22,7 @@ from pymysql.cursors import DictCursor
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import MANAGER
+from hamanager_drivers.naming import APPLICATION
 
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
@@ -177,7 +178,7 @@ def connect(
     that the end of the socket is the server's end and nothing else is ever read from it."""
     return pymysql.connect(
         host=target.host,
-        port=target.port,
+        port=target.port if user == APPLICATION else target.replication_port,
         user=user,
         password=password,
         autocommit=True,

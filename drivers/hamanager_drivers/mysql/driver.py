@@ -58,6 +58,7 @@ class MySQLDriver:
         minimum_memory_bytes=384 * config.MIB,
         url_names_all=False,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
+        admin_interface=True,
         acknowledges=True,
     )
 
@@ -246,6 +247,13 @@ class MySQLDriver:
         with self._connections.session(service, target) as session:
             semisync.confirm(session, target, written, executed)
 
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """By position in the primary's binary log."""
+        with self._connections.session(service, primary) as led:
+            written = semisync.end_of_log(led)
+        with self._connections.session(service, target) as session:
+            semisync.confirm_received(session, target, written)
+
     def demote(self, service: ServiceContext, target: Target) -> None:
         """`super_read_only`, with every client cut off before anything is let go."""
         with self._connections.session(service, target) as session:
@@ -270,12 +278,16 @@ class MySQLDriver:
             if has_source(server_row(session)):
                 session.run("STOP REPLICA IO_THREAD")
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
-        """Cut every connection off, the standbys' too: a shutdown waits 2 s for idle ones to end
-        by themselves, and 10 s while a standby is connected (both seen on 9.7)."""
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:
+        """Cut every connection off, so that nobody is told of a write that waits, and the standbys'
+        too: a shutdown waits 2 s for idle ones to end by themselves, and 10 s while a standby is
+        connected (both seen on 9.7). Then it shuts itself down: signals end it by force."""
         with self._connections.session(service, target) as session:
+            step_down(session)
             cut_everybody(session)
+            session.run("SHUTDOWN")
         self.forget(target)
+        return True
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""

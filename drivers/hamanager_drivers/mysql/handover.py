@@ -105,7 +105,7 @@ def _await_logins(old: Session) -> None:
 
 def _check(new: Session, target: Target, primary: Target) -> None:
     status = server_status(server_row(new), [])
-    if status.source != primary.address or not status.link_up:
+    if status.source != primary.replication_address or not status.link_up:
         raise ServerError(f"{target.name} does not follow {primary.name}: nothing was changed")
     if status.lag_seconds is None or status.lag_seconds > LARGEST_LAG_SECONDS:
         raise ServerError(

@@ -50,7 +50,8 @@ SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only,
     @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, 0) AS awaits,
   (SELECT VARIABLE_VALUE FROM performance_schema.global_status
     WHERE VARIABLE_NAME = 'Rpl_semi_sync_replica_status') = 'ON' AS acknowledges,
-  @@GLOBAL.rpl_semi_sync_replica_enabled AS may_acknowledge
+  @@GLOBAL.rpl_semi_sync_replica_enabled AS may_acknowledge,
+  @@GLOBAL.sync_relay_log = 1 AS from_disk
 FROM (SELECT '' AS CHANNEL_NAME) AS main
 LEFT JOIN performance_schema.replication_connection_configuration AS c USING (CHANNEL_NAME)
 LEFT JOIN performance_schema.replication_connection_status AS s USING (CHANNEL_NAME)

@@ -55,13 +55,14 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
     if not _follows(server, primary):
         apply_received(session, target, server)
         stop_replicating(session, target)
-        session.rows(_CHANGE, primary.host, primary.port, service.secrets["replication_password"])
+        password = service.secrets["replication_password"]
+        session.rows(_CHANGE, primary.host, primary.replication_port, password)
     session.run("START REPLICA")
 
 
 def _follows(server: Row, primary: Target) -> bool:
     return (
-        (server["source_host"], server["source_port"]) == (primary.host, primary.port)
+        (server["source_host"], server["source_port"]) == (primary.host, primary.replication_port)
         and server["source_user"] == REPLICATOR
         and bool(server["source_settings"])
         and float(server["heartbeat_seconds"]) == HEARTBEAT_SECONDS
@@ -148,7 +149,11 @@ def take_writes(session: Session, target: Target, awaits: int) -> str:
             stop_replicating(session, target)
         semisync.cease(session)
         semisync.require(session, awaits)
-        session.run("SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON")
+        session.run(
+            # A manager may have died while it made a primary step down.
+            "SET GLOBAL offline_mode = OFF",
+            "SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON",
+        )
     if has_source(server):
         # Last, as it takes the longest: it deletes the relay log.
         session.run("RESET REPLICA ALL")

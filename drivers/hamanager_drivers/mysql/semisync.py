@@ -8,6 +8,7 @@ on at exactly the standbys that are meant. It takes effect when the receiver con
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pymysql
 
@@ -51,12 +52,15 @@ def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
         ServerError: its link did not come up in time.
     """
     server = server_row(session)
-    # One that may acknowledge does so as soon as its link is up.
-    if bool(server["acknowledges" if wanted else "may_acknowledge"]) is wanted:
+    # What is told takes effect when the receiver connects: a manager may have died in between.
+    told, does = bool(server["may_acknowledge"]), bool(server["acknowledges"])
+    if told is does is wanted and bool(server["from_disk"]) is wanted:
         return
-    session.rows("SET GLOBAL sync_relay_log = %s", 1 if wanted else LAZY_SYNC)
+    if wanted:
+        session.rows("SET GLOBAL sync_relay_log = 1")
     session.rows("SET GLOBAL rpl_semi_sync_replica_enabled = %s", wanted)
     if server["receiver"] == "OFF" and not wanted:
+        session.rows("SET GLOBAL sync_relay_log = %s", LAZY_SYNC)
         return
     session.run("STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD")
     deadline = time.monotonic() + CONNECTED_SECONDS
@@ -66,6 +70,8 @@ def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
                 f"{target.name} did not connect to its source within {CONNECTED_SECONDS:g} s"
             )
         time.sleep(POLL_SECONDS)
+    if not wanted:
+        session.rows("SET GLOBAL sync_relay_log = %s", LAZY_SYNC)
 
 
 def end_of_log(session: Session) -> tuple[str, int]:
@@ -93,13 +99,33 @@ def confirm(
     Raises:
         ServerError: it has not within some seconds, or its link has ended.
     """
+
+    def left() -> str:
+        missing = (executed - gtid.parse(server_row(standby)["executed"])).count
+        return f"{missing} transactions are left to apply" if missing else ""
+
+    _confirm(standby, target, written, left)
+
+
+def confirm_received(standby: Session, target: Target, written: tuple[str, int]) -> None:
+    """Wait until the standby has received the primary's binary log up to there.
+
+    Raises:
+        ServerError: it has not within some seconds, or its link has ended.
+    """
+    _confirm(standby, target, written, lambda: "")
+
+
+def _confirm(
+    standby: Session, target: Target, written: tuple[str, int], left: Callable[[], str]
+) -> None:
     linked_at = time.monotonic()
     deadline = linked_at + CONFIRM_SECONDS
     while True:
-        here = gtid.parse(server_row(standby)["executed"])
+        missing = left()
         link = standby.row("SHOW REPLICA STATUS")
         received = _received_up_to(link, written)
-        if received and executed <= here:
+        if received and not missing:
             return
         now = time.monotonic()
         if received or link["Replica_IO_Running"] == "Yes":
@@ -108,10 +134,9 @@ def confirm(
             # Perhaps its primary has died: whoever sees about that must not be kept waiting.
             raise ServerError(f"{target.name} has lost its link to the primary")
         if now > deadline:
-            left = (executed - here).count
             raise ServerError(
                 f"{target.name} could not be confirmed to hold every acknowledged write within"
-                f" {CONFIRM_SECONDS:g} s: {left} transactions are left to apply"
+                f" {CONFIRM_SECONDS:g} s: {missing or 'it has not received everything'}"
             )
         time.sleep(POLL_SECONDS)
 

@@ -60,6 +60,7 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
         lag_seconds=max(0.0, late, _backlog_seconds(server, position)) if follows else None,
         synchronized=synchronized,
         acknowledges=bool(server["acknowledges"]),
+        acknowledges_from_disk=bool(server["from_disk"]),
         empty=not position["executed"] and not position["received"],
         sync=sync,
         facts=_facts(server, clone, position),
@@ -167,7 +168,7 @@ def relate(standby: ServerStatus, primary_target: Target, primary: ServerStatus)
     here = holds(standby)
     if not here:
         return Relation.EMPTY
-    follows = standby.source == primary_target.address
+    follows = standby.source == primary_target.replication_address
     if beyond(standby, primary, follows=follows) or own["uuid"] == led["uuid"]:
         return Relation.DIVERGED
     if int(own["applier_error"]) in _CONFLICTS and own["applier"] != "ON":

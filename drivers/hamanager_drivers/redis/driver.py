@@ -216,6 +216,9 @@ class RedisDriver:
     def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """Nothing is promised of a standby."""
 
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Nothing is promised of a standby."""
+
     def demote(self, service: ServiceContext, target: Target) -> None:
         """Let it follow nobody, which makes it refuse writes, and cut its clients off."""
         with told_apart(target):
@@ -246,8 +249,9 @@ class RedisDriver:
         with contextlib.suppress(RefusedError, SilentError):
             self.demote(service, target)
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:  # noqa: ARG002
         """Nothing delays its shutdown."""
+        return False
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""

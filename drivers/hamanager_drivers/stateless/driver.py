@@ -84,8 +84,9 @@ class StatelessDriver:
     def forget(self, target: Target) -> None:
         """No connection is kept."""
 
-    def before_stop(self, service: ServiceContext, target: Target) -> None:
+    def before_stop(self, service: ServiceContext, target: Target) -> bool:  # noqa: ARG002
         """Its requests have ended."""
+        return False
 
     # --- What only servers with data have -------------------------------------------------------
 
@@ -158,6 +159,9 @@ class StatelessDriver:
         """Nothing."""
 
     def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Nothing."""
+
+    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """Nothing."""
 
     def demote(self, service: ServiceContext, target: Target) -> None:

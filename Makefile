@@ -3,6 +3,7 @@
 #   QUICK=1                      with little data (demo)
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
+#   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
@@ -41,7 +42,9 @@ sysbench: images sysbenchprogram ## sysbench on the address while the primary is
 
 soak: images ## Failure after failure under load, and every write counted
 	@exec $(BIN)/python -m benchmarks.soak $(if $(ENGINE),--engine $(ENGINE)) \
-	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(INSTANCES),--instances $(INSTANCES)) \
+	    $(if $(DURABILITY),--durability $(DURABILITY))
 
 sysbenchprogram:
 	@exec scripts/setup-sysbench.sh

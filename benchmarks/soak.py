@@ -1,6 +1,7 @@
 """Failure after failure on one service under load, and a count of every write afterwards.
 
-    python -m benchmarks.soak [--engine redis] [--rounds 100] [--seed 7] [--peer]
+    python -m benchmarks.soak [--engine mysql] [--rounds 100] [--seed 7] [--instances 3]
+        [--durability strict] [--peer]
 
 The seed is printed first; the same seed makes the same sequence of faults. `--peer` runs the
 faults that Redis Sentinel knows, too, on hamanager and then on Sentinel. See docs/soak.md.
@@ -62,6 +63,9 @@ FAULTS = (
     "switchover",
     "kill standby, then primary",
     "kill primary twice",
+    "terminate primary",
+    "stop primary",
+    "kill two at once",
 )
 
 
@@ -129,11 +133,19 @@ class Managed:
 
     title = "hamanager"
 
-    def __init__(self, stage: Stage, engine: str) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        engine: str,
+        instances: int | None = None,
+        durability: str | None = None,
+    ) -> None:
         self.driver = stage.drivers[engine]
         self._stage = stage
-        self._size = 3 if self.driver.capabilities.elects_itself else 2
+        self._size = instances or (3 if self.driver.capabilities.elects_itself else 2)
         words = f"create {SERVICE} --engine {engine} --instances {self._size}"
+        if durability is not None:
+            words += f" --durability {durability}"
         stage.command(*words.split(), "--failover-period", "0", "--down-after", "1")
         stage.wait_for_state(SERVICE, "running", RECOVERY_SECONDS, self._size)
         self.context = stage.context(SERVICE)
@@ -244,6 +256,9 @@ class Soak:
             "cut link to primary": self._cut_link,
             "slow primary": lambda primary, _: self._hold(faults.slow, primary),
             "kill standby, then primary": self._kill_both,
+            "kill two at once": lambda *both: self._kill_both(*both, head_start_seconds=0.0),
+            "terminate primary": lambda primary, _: faults.terminate(primary),
+            "stop primary": lambda primary, _: faults.stop(primary),
             "kill primary twice": lambda primary, _: self._kill_twice(primary),
         }
         if isinstance(subject, Managed):
@@ -327,10 +342,12 @@ class Soak:
         ports = {target.port, target.replication_port}
         self._hold(lambda name: self._subject.faults.cut_link(name, *ports), standby)
 
-    def _kill_both(self, primary: str, standby: str) -> None:
+    def _kill_both(
+        self, primary: str, standby: str, head_start_seconds: float = HEAD_START_SECONDS
+    ) -> None:
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(self._subject.kill, standby)
-            time.sleep(HEAD_START_SECONDS)
+            time.sleep(head_start_seconds)
             self._subject.kill(primary)
             first.result(WRITE_SECONDS)
 
@@ -361,10 +378,12 @@ def report(result: Result) -> None:
         print(f"failed: {result.failure}")
 
 
-def soak_managed(engine: str, rounds: Sequence[Round]) -> Result:
+def soak_managed(
+    engine: str, rounds: Sequence[Round], instances: int | None, durability: str | None
+) -> Result:
     """hamanager's run, with a daemon of its own: what one leaves behind is not the next one's."""
     with Stage() as stage:
-        return Soak(Managed(stage, engine), len(rounds)).run(rounds)
+        return Soak(Managed(stage, engine, instances, durability), len(rounds)).run(rounds)
 
 
 def soak_sentinel(rounds: Sequence[Round], start_seconds: float) -> Result:
@@ -379,6 +398,8 @@ def main() -> int:
     parser.add_argument("--engine", choices=sorted(load_drivers()), action="append")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--instances", type=int, help="of each service (2; MongoDB: 3)")
+    parser.add_argument("--durability", choices=["availability", "strict"])
     parser.add_argument("--peer", action="store_true", help="compare with Redis Sentinel")
     parser.add_argument("--peer-start", type=float, default=1.0, help="seconds, after a kill")
     arguments = parser.parse_args()
@@ -393,7 +414,10 @@ def main() -> int:
         engine: plan(arguments.seed, engine, arguments.rounds, faults)
         for engine in arguments.engine or sorted(load_drivers())
     }
-    managed = [soak_managed(engine, rounds) for engine, rounds in plans.items()]
+    managed = [
+        soak_managed(engine, rounds, arguments.instances, arguments.durability)
+        for engine, rounds in plans.items()
+    ]
     peers = [soak_sentinel(plans["redis"], arguments.peer_start)] if arguments.peer else []
     for result in managed + peers:
         report(result)

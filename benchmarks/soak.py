@@ -256,7 +256,7 @@ class Soak:
             "cut link to primary": self._cut_link,
             "slow primary": lambda primary, _: self._hold(faults.slow, primary),
             "kill standby, then primary": self._kill_both,
-            "kill two at once": lambda *both: self._kill_both(*both, head_start_seconds=0.0),
+            "kill two at once": lambda primary, standby: self._kill_both(primary, standby, 0.0),
             "terminate primary": lambda primary, _: faults.terminate(primary),
             "stop primary": lambda primary, _: faults.stop(primary),
             "kill primary twice": lambda primary, _: self._kill_twice(primary),

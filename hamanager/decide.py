@@ -25,6 +25,7 @@ RULES: list[tuple[str, Rule]] = [
     ("destroy", beginning.destroy),
     ("paused", beginning.paused),
     ("blind", beginning.blind),
+    ("older-record", beginning.older_record),
     ("first-address", beginning.first_address),
     ("first-instance", beginning.first_instance),
     ("set-up", beginning.set_up),

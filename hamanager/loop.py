@@ -135,7 +135,8 @@ class ServiceLoop:
         idle = decision.action in IDLE
         intent = f"{decision.action.value} {decision.instance or self.name}: {decision.reason}"
         self.last = Pass(ctx.snapshot, decision, decision.reason if idle else intent, acted=False)
-        self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
+        if decision.rule != "older-record":  # then the record knows nothing of where they should go
+            self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
         if idle:
             self._note_waiting(decision)
             return self.last

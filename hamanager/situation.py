@@ -69,6 +69,16 @@ class Situation:
         return has_role(self.primary_seen, Role.PRIMARY)
 
     @cached_property
+    def latest_told_term(self) -> tuple[int, list[str]]:
+        """The highest term that any server's data tell of, and whose: a primary's name first."""
+        told = {i.name: seen.status.term or 0 for i, seen in self.all if seen.status is not None}
+        latest = max(told.values(), default=0)
+        names = [name for name, term in told.items() if term == latest]
+        return latest, sorted(
+            names, key=lambda name: not has_role(self.snapshot.of(name), Role.PRIMARY)
+        )
+
+    @cached_property
     def majority_is_up(self) -> bool:
         """More than half of the instances give signs of life."""
         return 2 * sum(seen.alive for _, seen in self.all) > len(self.record.instances)

@@ -140,6 +140,8 @@ class HandOver:
     has taken over, and the primary must not."""
     awaits: int
     """For how many standbys the new primary's writes wait."""
+    term: int | None
+    """What the new primary's data tell of from then on."""
     patience_seconds: float
     """How long long transactions may take to end by themselves before writes are stopped."""
     kill: bool
@@ -258,11 +260,17 @@ class Driver(Protocol):
         ...
 
     def promote(
-        self, service: ServiceContext, target: Target, others: Sequence[Target], awaits: int
+        self,
+        service: ServiceContext,
+        target: Target,
+        others: Sequence[Target],
+        awaits: int,
+        term: int | None = None,
     ) -> str:
         """Make it accept writes, as the last step of a fail-over; returns when it does, with a
         short note on what was or may have been lost ('' when the engine cannot tell). From its
-        first write on it waits for `awaits` standbys (see `require`)."""
+        first write on it waits for `awaits` standbys (see `require`). Its data, and so those of all
+        who follow it, tell of the term from then on (see `ServerStatus.term`)."""
         ...
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:

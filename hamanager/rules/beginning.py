@@ -5,6 +5,7 @@ from __future__ import annotations
 from hamanager.rules.common import do, start
 from hamanager.situation import Situation
 from hamanager.values.decision import Action, Decision
+from hamanager.values.order import OrderKind
 from hamanager.values.snapshot import Process
 
 
@@ -34,6 +35,24 @@ def blind(s: Situation) -> Decision | None:
             "neither the runtime nor any server answers: the manager may be cut off",
         )
     return None
+
+
+def older_record(s: Situation) -> Decision | None:
+    """The servers' data tell of a later term than the record: the store was restored from a copy
+    that is older than they are. What it says of the primary and of who holds everything is not
+    true any more, so nothing is done before a person has named the instance to go on with."""
+    latest, names = s.latest_told_term
+    order = s.pending(OrderKind.FAILOVER)
+    if latest <= s.record.term or (order is not None and order.to is not None):
+        return None
+    return do(
+        Action.WAIT,
+        None,
+        f"the store is older than the servers: {' and '.join(names)} knows of term {latest}, the"
+        f" record of {s.record.term}, as after restoring an old copy of it; nothing is done, and"
+        " the servers go on as they are: put a later copy in place, or `hamanager failover"
+        f" {s.wish.name} --to {names[0]} --force` goes on with what {names[0]} holds",
+    )
 
 
 def first_address(s: Situation) -> Decision | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hamanager.contracts.store import Versioned
 from hamanager.errors import StaleVersionError
@@ -53,6 +53,16 @@ class MemoryStore:
         with self._lock:
             found = [entry for entry in self._history if entry.service == service]
         return found if limit is None else found[len(found) - min(max(0, limit), len(found)) :]
+
+    def copy(self) -> dict[str, Versioned]:
+        """All values, as a backup keeps them."""
+        with self._lock:
+            return dict(self._values)
+
+    def restore(self, copy: Mapping[str, Versioned]) -> None:
+        """Go back to a copy."""
+        with self._lock:
+            self._values = dict(copy)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -99,6 +99,9 @@ class ServerStatus:
     """Of a standby: the primary counts its acknowledgements."""
     acknowledges_from_disk: bool = False
     """Of a standby: what it acknowledges is on its disk."""
+    term: int | None = None
+    """The highest term that its data tell of: each promotion writes it there, so that a store which
+    was restored from an older copy is found out. None where the engine does not keep it."""
     empty: bool = False
     """It holds no data of the service at all."""
     believes_in: str | None = None

@@ -35,7 +35,8 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
 
     def promote() -> str:
         others = [t for t in ctx.members() if t.name not in (ctx.name, old)]
-        note = ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits(members=0))
+        term, waits = ctx.records.read().term, ctx.awaits(members=0)
+        note = ctx.driver.promote(ctx.service, ctx.target(), others, waits, term)
         losses.append(note)
         return f"lost writes: {note}" if note and not lossless else ""
 
@@ -88,7 +89,8 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
 
     def promote() -> None:
         others = [t for t in ctx.members() if t.name != ctx.name]
-        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits())
+        term = ctx.records.read().term
+        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits(), term)
 
     def record() -> None:
         ctx.records.change(
@@ -215,7 +217,10 @@ def begin_term(ctx: PlaybookContext) -> str:
     def advance(record: ServiceRecord) -> ServiceRecord:
         if record.promoting == ctx.name:
             return record
-        update = {"term": record.term + 1, "promoting": ctx.name, "promoting_may_write": False}
+        # The servers know of a later one when the store was restored from an older copy.
+        told = [seen.status.term or 0 for seen in ctx.snapshot.observations.values() if seen.status]
+        term = max(record.term, *told) + 1
+        update = {"term": term, "promoting": ctx.name, "promoting_may_write": False}
         return record.model_copy(update=update)
 
     return f"term {ctx.records.change(advance).term}"

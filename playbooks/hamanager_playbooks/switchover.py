@@ -46,6 +46,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             before_promotion=publish,
             before_undo=lambda: confirm(ctx),
             awaits=ctx.awaits(members=0),
+            term=ctx.records.read().term + 1,
             patience_seconds=order.patience_seconds if order else 0.0,
             kill=order.kill if order else True,
         )

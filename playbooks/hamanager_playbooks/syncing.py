@@ -138,6 +138,10 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
     seen = ctx.snapshot.of(name)
     if seen is not None and seen.gone:
         return None  # every server starts so that it acknowledges nothing
+    if seen is not None and not seen.alive:
+        # Writes may wait meanwhile: it is not asked what it is not going to answer.
+        ctx.runtime.kill(ctx.place(name))
+        return f"{name} was killed, as it does not answer and might acknowledge writes"
     # Also one that seems not to: its link may be down for now.
     try:
         ctx.driver.acknowledge(ctx.service, ctx.target(name), wanted=False)

@@ -69,13 +69,16 @@ def test_life_of_a_service(driver: Driver) -> None:
         best = next(s for s in others if s.target.name == driver.rank(standbys)[0])
         rest = [s for s in others if s is not best]
         driver.drain(service, best.target)
-        driver.promote(service, best.target, [s.target for s in rest], 0)
-        driver.promote(service, best.target, [s.target for s in rest], 0)
+        driver.promote(service, best.target, [s.target for s in rest], 0, 7)
+        driver.promote(service, best.target, [s.target for s in rest], 0, 7)
         assert driver.probe(service, best.target).role is Role.PRIMARY
         writer = driver.open_writer(service, best.target, timeout_seconds=5)
         writer.write(60)
         for server in rest:
             make_full_standby(server, best, members)
+        for server in (best, *rest):
+            told = driver.probe(service, server.target).term
+            assert told == (None if driver.capabilities.elects_itself else 7)
 
         first.start_again()
         first.wait(lambda status: status.role is Role.STANDBY)

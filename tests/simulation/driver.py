@@ -118,6 +118,7 @@ class SimDriver:
             awaits=None if self.world.elects else server.awaits,
             acknowledges=server.link_acknowledges and (linked or self._seems_linked(server)),
             acknowledges_from_disk=server.syncs,
+            term=None if self.world.elects else volume.told_term,
             empty=not volume.seeded,
             facts={"expelled": "yes"} if server.expelled else {},
         )
@@ -190,7 +191,12 @@ class SimDriver:
         return ""
 
     def promote(
-        self, service: ServiceContext, target: Target, others: Sequence[Target], awaits: int
+        self,
+        service: ServiceContext,
+        target: Target,
+        others: Sequence[Target],
+        awaits: int,
+        term: int | None = None,
     ) -> str:
         server = self._act(target)
         if self.world.elects:
@@ -198,14 +204,15 @@ class SimDriver:
             if server.role is not Role.PRIMARY:
                 raise ServerError("it was not elected")
             return ""
-        self._lead(server, awaits)
+        self._lead(server, awaits, term)
         return ""
 
-    def _lead(self, server: SimServer, awaits: int) -> None:
+    def _lead(self, server: SimServer, awaits: int, term: int | None) -> None:
         if server.role is Role.PRIMARY:
             return  # it may have been told another number since
         self.world.data(server).drop_unapplied()
         server.source, server.role = None, Role.PRIMARY
+        self.world.data(server).told_term = term or 0
         server.awaits, server.acknowledges, server.syncs = awaits, False, False
         server.acks.clear()
         self.world.relink(server)
@@ -270,7 +277,7 @@ class SimDriver:
             self.world.release(self._reach(primary))
             self._reach(primary).waiting.clear()
             terms.before_promotion()
-            self._lead(self._act(target), terms.awaits)
+            self._lead(self._act(target), terms.awaits, terms.term)
         except StaleVersionError:
             raise  # another manager has taken over: what to do now is not for this one to say
         except HamanagerError:

@@ -50,6 +50,7 @@ class Simulation:
         self.store = MemoryStore()
         self.busy = busy
         self.managers = [self._manager(owner) for owner in ("a", "b")]
+        self.copy = self.store.copy()
         self.term = 0
         self.forced = False
         self.destroying = False
@@ -119,6 +120,12 @@ class Simulation:
                 world.store.down = down
             case "store full", bool(full):
                 world.store.full = full
+            case "copy the store", _:
+                self.copy = self.store.copy()
+            case "restore the store", _:
+                self.store.restore(self.copy)
+                self.term = 0
+                self.new_manager()
             case "scale", int(instances):
                 self.wish(instances=instances)
             case "memory", int(memory_bytes):
@@ -325,7 +332,8 @@ class Simulation:
         if self.destroying:
             return
         record = self.record
-        for name in self.world.routes.get("db", ()):
+        old_copy = self._store_is_older_than_the_servers()
+        for name in () if old_copy else self.world.routes.get("db", ()):
             routed = self.world.named(name)
             if routed is not None and routed.running and routed.role is Role.PRIMARY:
                 may_lead = {record.primary, record.promoting, record.switching_to}
@@ -335,7 +343,7 @@ class Simulation:
         promised = self.world.acknowledged | self.world.errant
         missing = promised - self.world.safe_somewhere()
         assert not missing, f"after {after}: writes {missing} are on no disk any more"
-        if self.forced:
+        if self.forced or old_copy:
             return
         for name in record.sync_set:
             member = self.world.named(name)
@@ -345,6 +353,10 @@ class Simulation:
         if self.world.elects and leading:
             lost = self.world.acknowledged - self.log(leading[0])
             assert not lost, f"after {after}: a majority had {lost}, and the primary has not"
+
+    def _store_is_older_than_the_servers(self) -> bool:
+        told = [self.world.data(server).told_term for server in self.world.servers.values()]
+        return max(told, default=0) > self.record.term
 
     def settle(self) -> None:
         """No more faults: within a bounded number of passes everything is well (or gone, when that

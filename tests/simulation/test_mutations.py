@@ -17,6 +17,7 @@ from tests.simulation import test_acknowledgements as acks
 from tests.simulation import test_during_operations as operations
 from tests.simulation import test_failures as failures
 from tests.simulation import test_manager_fails as manager_fails
+from tests.simulation import test_older_store as older_store
 from tests.simulation import test_standby_fails as standby_fails
 from tests.simulation.modes import running
 from tests.simulation.simulation import PASSES_MEANWHILE, SUSPENDED_SECONDS
@@ -213,6 +214,13 @@ MUTANTS = [
         "a member's acknowledgements need not be on its disk",
         mutants.everybody_seems_to_sync,
         lambda: acks.test_a_member_puts_on_its_disk_what_it_acknowledges("lossless, strict"),
+    ),
+    Mutant(
+        "an old copy of the store is believed",
+        mutants.without_rule("older-record"),
+        lambda: older_store.test_a_primary_of_a_former_term_does_not_come_back(
+            "lossless, availability"
+        ),
     ),
     Mutant(
         "a run leaves no trace in the record",

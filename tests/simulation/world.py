@@ -38,9 +38,11 @@ class Volume:
     seeded: bool = False
     term: int = 0
     """Of an engine that elects: in which term the last write was made."""
+    told_term: int = 0
+    """Of one that is promoted: in which term the last primary was, as its data tell."""
 
     def copy(self, other: Volume) -> None:
-        self.log[:], self.term = other.log, other.term
+        self.log[:], self.term, self.told_term = other.log, other.term, other.told_term
 
     def append(self, number: int) -> None:
         self.log.append(number)

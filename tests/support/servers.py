@@ -159,6 +159,7 @@ TERMS = HandOver(
     before_promotion=lambda: None,
     before_undo=lambda: None,
     awaits=0,
+    term=None,
     patience_seconds=0.0,
     kill=True,
 )

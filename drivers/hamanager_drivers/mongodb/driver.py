@@ -223,6 +223,7 @@ class MongoDBDriver:
         target: Target,
         others: Sequence[Target],
         awaits: int,  # noqa: ARG002
+        term: int | None = None,  # noqa: ARG002
     ) -> str:
         """Start its election at once, without waiting for the election time-out.
 

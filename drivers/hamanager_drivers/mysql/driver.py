@@ -26,7 +26,7 @@ from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
 from hamanager_drivers.mysql.handover import hand_over
 from hamanager_drivers.mysql.memory import filled_pool_bytes, resize_pool
-from hamanager_drivers.mysql.probe import clone_rows, server_row
+from hamanager_drivers.mysql.probe import clone_rows, server_row, told_term
 from hamanager_drivers.mysql.replication import (
     apply_received,
     cut_everybody,
@@ -148,6 +148,7 @@ class MySQLDriver:
             server = server_row(session)
             alone = server["read_only"] and not has_source(server)
             status = server_status(server, clone_rows(session) if alone else [])
+            status = replace(status, term=told_term(session))
         if alone and not holds(status) and self._clones.runs(target):
             # The server itself shows a copy only after it has reached the donor.
             status = replace(
@@ -223,10 +224,11 @@ class MySQLDriver:
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
         awaits: int,
+        term: int | None = None,
     ) -> str:
         """Follow nobody and take writes."""
         with self._connections.session(service, target) as session:
-            executed = take_writes(session, target, awaits)
+            executed = take_writes(session, target, awaits, term)
         return self._loss(service, executed)
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:

@@ -65,7 +65,7 @@ def hand_over(
         with connections.session(service, target) as new:
             _catch_up(new, target, written, began + HAND_OVER_SECONDS)
             terms.before_promotion()
-            take_writes(new, target, terms.awaits)
+            take_writes(new, target, terms.awaits, terms.term)
     except HamanagerError:
         with connections.session(service, target) as new:
             refuse_writes(new)

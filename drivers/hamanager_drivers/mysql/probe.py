@@ -6,7 +6,14 @@ taken by the server's own clock.
 
 from __future__ import annotations
 
+import pymysql
+
+from hamanager_drivers.mysql.config import MARKER_SCHEMA
 from hamanager_drivers.mysql.connections import Row, Session
+
+_TERM = f"SELECT MAX(term) AS term FROM {MARKER_SCHEMA}.terms"  # noqa: S608 - a constant
+_NOTE_TERM = f"REPLACE INTO {MARKER_SCHEMA}.terms VALUES (1, %s)"  # noqa: S608
+_NO_TABLE = {1049, 1146}
 
 _SERVER = """
 SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only,
@@ -64,6 +71,28 @@ SELECT s.STATE = 'In Progress' AND s.ERROR_NO = 0 AS running, s.ERROR_NO AS erro
   p.ESTIMATE AS estimate, p.DATA AS data, p.DATA_SPEED AS speed
 FROM performance_schema.clone_status AS s JOIN performance_schema.clone_progress AS p USING (ID)
 """
+
+
+def told_term(session: Session) -> int | None:
+    """What the data tell of the last promotion; None when they tell nothing."""
+    try:
+        [row] = session.rows(_TERM)
+    except pymysql.MySQLError as error:
+        if error.args and error.args[0] in _NO_TABLE:
+            return None
+        raise
+    return None if row["term"] is None else int(row["term"])
+
+
+def note_term(session: Session, term: int) -> None:
+    """Let the data tell of it."""
+    if told_term(session) is None:
+        session.run(
+            f"CREATE DATABASE IF NOT EXISTS {MARKER_SCHEMA}",
+            f"CREATE TABLE IF NOT EXISTS {MARKER_SCHEMA}.terms"
+            " (id INT PRIMARY KEY, term BIGINT UNSIGNED NOT NULL)",
+        )
+    session.rows(_NOTE_TERM, term)
 
 
 def server_row(session: Session) -> Row:

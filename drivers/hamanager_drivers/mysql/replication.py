@@ -14,7 +14,7 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid, semisync
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Row, Session
-from hamanager_drivers.mysql.probe import server_row
+from hamanager_drivers.mysql.probe import note_term, server_row
 from hamanager_drivers.mysql.status import has_source
 
 APPLY_SECONDS = 30.0
@@ -129,9 +129,10 @@ def _left(server: Row) -> gtid.GtidSet:
     return gtid.parse(server["received"] or "") - gtid.parse(server["executed"])
 
 
-def take_writes(session: Session, target: Target, awaits: int) -> str:
+def take_writes(session: Session, target: Target, awaits: int, term: int | None = None) -> str:
     """Accept writes, each of which waits for so many standbys, and follow nobody any more; gives
-    everything it had executed before.
+    everything it had executed before. The term is written before that, while only the manager can
+    write and nothing waits.
 
     Raises:
         ServerError: it has received what it has not applied; it is still a standby.
@@ -148,6 +149,10 @@ def take_writes(session: Session, target: Target, awaits: int) -> str:
                 )
             stop_replicating(session, target)
         semisync.cease(session)
+        if term is not None:
+            semisync.require(session, 0)
+            session.run("SET GLOBAL super_read_only = OFF")
+            note_term(session, term)
         semisync.require(session, awaits)
         session.run(
             # A manager may have died while it made a primary step down.

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hamanager.contracts.driver import (
     FILES_DIRECTORY,
@@ -34,6 +35,7 @@ from hamanager_drivers.redis.connections import (
 from hamanager_drivers.redis.handover import hand_over
 from hamanager_drivers.redis.lag import OffsetHistory
 from hamanager_drivers.redis.status import beyond, covers, relate, server_status
+from hamanager_drivers.redis.term import note_term, told_term
 from hamanager_drivers.redis.writer import RedisWriter
 
 
@@ -138,9 +140,12 @@ class RedisDriver:
                 client.memory_purge()
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
-        """One INFO."""
+        """INFO, and what the data tell of the last promotion."""
         with told_apart(target):
-            answer = info(self._connections.manager(service, target))
+            client = self._connections.manager(service, target)
+            answer = info(client)
+            loads = answer.get("loading") or answer.get("async_loading")
+            term = None if loads else told_term(client)
         history = self._history(service)
         now = time.monotonic()
         replid, offset = str(answer["master_replid"]), int(answer["master_repl_offset"])
@@ -148,7 +153,7 @@ class RedisDriver:
             history.note(replid, offset, now)
             history.dataset_bytes = int(answer.get("used_memory_dataset", 0)) or None
         lag = history.lag_seconds(replid, offset, now)
-        return server_status(answer, lag, history.dataset_bytes)
+        return replace(server_status(answer, lag, history.dataset_bytes), term=term)
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:  # noqa: ARG002
         """A bare connection: the server closes no idle ones (`timeout 0`)."""
@@ -194,10 +199,12 @@ class RedisDriver:
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
         awaits: int,
+        term: int | None = None,
     ) -> str:
         """REPLICAOF NO ONE; clients that read from it are cut off and look again."""
         self.require(service, target, awaits)
         self._take_writes(service, target)
+        note_term(self._connections.manager(service, target), term)
         with told_apart(target):
             seen = info(self._connections.manager(service, target))
         return self._loss(service, str(seen["master_replid2"]), int(seen["second_repl_offset"]))

@@ -18,6 +18,7 @@ from hamanager.errors import HamanagerError, ServerError
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.redis.connections import Connections, cut_clients, info, told_apart
 from hamanager_drivers.redis.status import server_status
+from hamanager_drivers.redis.term import note_term
 
 HAND_OVER_SECONDS = 3.0
 PAUSE_SECONDS = 10.0
@@ -68,6 +69,7 @@ def hand_over(
             pipe.replicaof("NO", "ONE")
             cut_clients(pipe)
             pipe.execute()
+    note_term(new, terms.term)
     return f"no writes for {time.monotonic() - began:.3f} s, none lost"
 
 

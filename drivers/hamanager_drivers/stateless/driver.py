@@ -148,6 +148,7 @@ class StatelessDriver:
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
         awaits: int,  # noqa: ARG002
+        term: int | None = None,  # noqa: ARG002
     ) -> str:
         """Never."""
         raise _no_database(target)

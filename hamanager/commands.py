@@ -6,7 +6,8 @@ Each is checked as a whole before anything changes, and is safe to repeat.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from hamanager.checks import (
@@ -26,6 +27,7 @@ from hamanager.errors import (
     NotFoundError,
     ServerError,
     StaleVersionError,
+    UnmanageableError,
     UsageError,
 )
 from hamanager.formats import count, size
@@ -33,11 +35,13 @@ from hamanager.grammar import ScaleRequest, check_service_name, service_of
 from hamanager.keeping import (
     load_context,
     load_record,
+    load_whole,
     load_wish,
     save_secrets,
     save_wish,
     secrets_key,
     service_names,
+    wish_key,
 )
 from hamanager.values.history import HistoryEntry
 from hamanager.values.memory import grows_to, misfit
@@ -244,14 +248,15 @@ class Commands:
         return numbers[-1]
 
     def destroy(self, name: str) -> None:
-        """Wish that the service and all its data be gone.
+        """Wish that the service and all its data be gone, whether or not what is kept about it can
+        be read.
 
         Raises:
             NotFoundError: there is no such service.
         """
-        if self._load(name)[0].destroy:
+        if self._readable(name)[0].destroy:
             return
-        self._change(name, lambda wish: wish.model_copy(update={"destroy": True}))
+        self._change(name, lambda wish: wish.model_copy(update={"destroy": True}), self._readable)
         self._note(name, f"destroy {name}")
 
     # --- Checks ----------------------------------------------------------------------------
@@ -264,7 +269,8 @@ class Commands:
         return driver
 
     def _refuse_existing(self, name: str) -> None:
-        loaded = load_wish(self._store, name)
+        with _unchanged():
+            loaded = load_wish(self._store, name)
         if loaded is None:
             return
         wish = loaded[0]
@@ -287,10 +293,21 @@ class Commands:
         return loaded
 
     def _standing(self, name: str) -> tuple[Wish, int]:
-        wish, version = self._load(name)
-        if wish.destroy:
-            raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
+        with _unchanged():
+            wish, version = self._load(name)
+            if wish.destroy:
+                raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
+            load_whole(self._store, name, self._drivers)
         return wish, version
+
+    def _readable(self, name: str) -> tuple[Wish, int]:
+        """The wish, or what takes the place of one that is damaged."""
+        try:
+            return self._load(name)
+        except UnmanageableError:
+            kept = self._store.get(wish_key(name))
+            wish = Wish(name=name, engine="", instances=0, image="", created_at=self._clock.now())
+            return wish, kept.version if kept else 0
 
     def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
         driver = self._driver(self._standing(request.service)[0].engine)
@@ -331,9 +348,14 @@ class Commands:
 
     # --- Writing ---------------------------------------------------------------------------
 
-    def _change(self, name: str, change: Callable[[Wish], Wish]) -> None:
+    def _change(
+        self,
+        name: str,
+        change: Callable[[Wish], Wish],
+        read: Callable[[str], tuple[Wish, int]] | None = None,
+    ) -> None:
         for _ in range(TRIES):
-            wish, version = self._standing(name)
+            wish, version = (read or self._standing)(name)
             changed = change(wish)
             if changed == wish:
                 return
@@ -350,6 +372,14 @@ class Commands:
         self._store.append(
             HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
         )
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    try:
+        yield
+    except UnmanageableError as error:
+        raise UnmanageableError(f"{error}; nothing was changed") from None
 
 
 def _scaled(request: ScaleRequest, wish: Wish) -> Wish:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -21,11 +21,19 @@ from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import LogLine, Place, Runtime
 from hamanager.contracts.store import Store
 from hamanager.environment import ConnectionView, EnvironmentFile
-from hamanager.errors import HamanagerError, NotFoundError
-from hamanager.keeping import load_context, load_record, load_wish, service_names
+from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
+from hamanager.keeping import (
+    load_context,
+    load_record,
+    load_whole,
+    load_wish,
+    service_names,
+    wish_key,
+)
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
 from hamanager.tripwire import Tripwires
+from hamanager.unmanaged import Unmanaged
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import InstanceRecord, ServiceRecord, Target, Wish
 from hamanager.values.shell import ShellView
@@ -67,6 +75,9 @@ class Daemon:
         self._stopping = threading.Event()
         self._endpoint_problem = ""
         self._executor = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._unmanaged = Unmanaged(
+            store, runtime, endpoint, clock, manager_id, self._executor, environment.forget
+        )
         self._tripwires = Tripwires(self._tripped)
         self._scheduler = BackgroundScheduler(
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -74,7 +85,7 @@ class Daemon:
 
     def start(self) -> None:
         """Begin to watch; returns at once."""
-        self._environment.begin(self._connections())
+        self._begin_environment()
         self._scheduler.add_job(self._tick, "interval", seconds=1, id="tick")
         self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
         self._scheduler.start()
@@ -97,11 +108,11 @@ class Daemon:
     # --- What wakes a worker ---------------------------------------------------------------
 
     def wake(self, name: str) -> None:
-        """Let that service's worker look now."""
+        """Let that service's worker look now. Never raises: the other services go on."""
         with self._lock:
             worker = self._workers.get(name)
-            if worker is None and not self._stopping.is_set():
-                worker = self._hire(name)
+        if worker is None and not self._stopping.is_set():
+            worker = self._hire(name)
         if worker is not None:
             worker.wake()
 
@@ -126,10 +137,18 @@ class Daemon:
             self._endpoint_problem = ""
 
     def _hire(self, name: str) -> Worker | None:
-        loaded = load_wish(self._store, name)
-        if loaded is None:
+        try:
+            wish = load_whole(self._store, name, self._drivers)
+        except UnmanageableError as error:
+            self._unmanaged.note(name, str(error))
             return None
-        driver = self._drivers[loaded[0].engine]
+        except HamanagerError as error:
+            log.warning("%s: %s", name, error)
+            return None
+        self._unmanaged.forget(name)
+        if wish is None:
+            return None
+        driver = self._drivers[wish.engine]
         loop = ServiceLoop(
             name,
             self._store,
@@ -141,7 +160,11 @@ class Daemon:
             self._manager_id,
             STATELESS_PLAYBOOKS if driver.capabilities.stateless else PLAYBOOKS,
         )
-        worker = self._workers[name] = Worker(loop, self._after_pass, self._after_end)
+        with self._lock:
+            hired = self._workers.get(name)
+            if hired is not None:
+                return hired
+            worker = self._workers[name] = Worker(loop, self._after_pass, self._after_end)
         worker.start()
         return worker
 
@@ -188,10 +211,13 @@ class Daemon:
         self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
 
     def _after_end(self, loop: ServiceLoop) -> None:
-        self._tripwires.unwatch(loop.name)
-        self._environment.forget(loop.name)
         with self._lock:
             self._workers.pop(loop.name, None)
+        self._tripwires.unwatch(loop.name)
+        with suppress(HamanagerError):
+            if self._store.get(wish_key(loop.name)) is None:
+                self._environment.forget(loop.name)
+        self.wake(loop.name)  # tells it when it is damaged; hires another when it was made anew
 
     # --- What the API asks -----------------------------------------------------------------
 
@@ -204,27 +230,44 @@ class Daemon:
         with self._lock:
             worker = self._workers.get(name)
         last = worker.loop.last if worker else None
-        if last is None:
-            return self.probe(name)
-        return self._view(name, last.snapshot, last.message)
+        try:
+            if last is None:
+                return self.probe(name)
+            return self._view(name, last.snapshot, last.message)
+        except UnmanageableError as error:
+            return self._unmanaged.view(name, str(error))
 
     def views(self) -> Sequence[ServiceView]:
         """What `info` shows of every service."""
         views = []
         for name in service_names(self._store):
             with suppress(NotFoundError):  # destroyed this moment
-                views.append(self.view(name))
+                views.append(self._view_or_reason(name))
         return views
+
+    def _view_or_reason(self, name: str) -> ServiceView:
+        try:
+            return self.view(name)
+        except HamanagerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be shown
+            problem = f"the manager failed at this service unexpectedly: {error!r}"
+            self._unmanaged.tell(name, problem)
+            return self._unmanaged.view(name, problem)
 
     def probe(self, name: str) -> ServiceView:
         """The same as `view`, from a look taken now."""
-        loaded = load_wish(self._store, name)
-        if loaded is None:
-            raise NotFoundError(f"there is no service '{name}'")
-        driver = self._drivers[loaded[0].engine]
+        wish = self._whole(name)
+        driver = self._drivers[wish.engine]
         observer = Observer(driver, self._runtime, self._clock, self._executor)
         record, _ = load_record(self._store, name)
-        return self._view(name, observer.look(load_context(self._store, loaded[0]), record), "")
+        return self._view(name, observer.look(load_context(self._store, wish), record), "")
+
+    def _whole(self, name: str) -> Wish:
+        wish = load_whole(self._store, name, self._drivers)
+        if wish is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        return wish
 
     def connection(self, name: str) -> ConnectionView:
         """How applications connect.
@@ -232,10 +275,7 @@ class Daemon:
         Raises:
             NotFoundError: there is no such service, or nothing to connect to yet.
         """
-        loaded = load_wish(self._store, name)
-        if loaded is None:
-            raise NotFoundError(f"there is no service '{name}'")
-        wish, _ = loaded
+        wish = self._whole(name)
         record, _ = load_record(self._store, name)
         found = self._connection(wish, record)
         if found is None:
@@ -258,17 +298,22 @@ class Daemon:
         )
 
     def _keep_environment(self, name: str) -> None:
-        try:
+        with suppress(NotFoundError):  # nothing to connect to yet, or any more
             self._environment.keep(self.connection(name))
-        except NotFoundError:
-            return  # nothing to connect to yet, or any more
-        except OSError as error:
-            log.warning("the variables of %s cannot be written: %s", name, error)
 
-    def _connections(self) -> Iterator[ConnectionView]:
+    def _begin_environment(self) -> None:
+        found, unreadable = [], []
         for name in service_names(self._store):
-            with suppress(NotFoundError):
-                yield self.connection(name)
+            try:
+                found.append(self.connection(name))
+            except NotFoundError:
+                continue
+            except UnmanageableError:
+                unreadable.append(name)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are watched
+                log.warning("the variables of %s cannot be told: %r", name, error)
+                unreadable.append(name)
+        self._environment.begin(found, unreadable)
 
     def shell(self, name: str, instance: str | None) -> ShellView:
         """Where and how a command is run in the primary, or in that instance.
@@ -276,11 +321,9 @@ class Daemon:
         Raises:
             NotFoundError: there is no such service, or no such instance in it.
         """
-        loaded = load_wish(self._store, name)
-        if loaded is None:
-            raise NotFoundError(f"there is no service '{name}'")
+        wish = self._whole(name)
         found = self._instance(name, instance)
-        shell = self._drivers[loaded[0].engine].shell(load_context(self._store, loaded[0]))
+        shell = self._drivers[wish.engine].shell(load_context(self._store, wish))
         return ShellView(
             instance=found.name,
             container=self._runtime.handle(Place(name, found.name, found.generation)),
@@ -314,16 +357,15 @@ class Daemon:
         """What happened to a service since it was made, oldest first; of one that is no more,
         everything."""
         entries = self._store.history(name)
-        loaded = load_wish(self._store, name)
+        loaded = None
+        with suppress(UnmanageableError):
+            loaded = load_wish(self._store, name)
         if loaded is not None:
             entries = [entry for entry in entries if entry.at >= loaded[0].created_at]
         return entries[-limit:] if limit else entries
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
-        loaded = load_wish(self._store, name)
-        if loaded is None:
-            raise NotFoundError(f"there is no service '{name}'")
-        wish, _ = loaded
+        wish = self._whole(name)
         record, _ = load_record(self._store, name)
         driver = self._drivers[wish.engine]
         found = self._connection(wish, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX, DOTCLOUD_PREFIX = "HAMANAGER", "DOTCLOUD"
+
+log = logging.getLogger("hamanager")
 
 
 class ConnectionView(BaseModel):
@@ -47,7 +50,6 @@ class Format(StrEnum):
 
 def variables(connection: ConnectionView, prefix: str = PREFIX) -> dict[str, str]:
     """`HAMANAGER_DB_MYSQL_HOST` and so on; what does not exist is left out."""
-    service = connection.service.upper().replace("-", "_")
     values = {
         "HOST": connection.host,
         "PORT": connection.port,
@@ -58,9 +60,13 @@ def variables(connection: ConnectionView, prefix: str = PREFIX) -> dict[str, str
         "READS_PORT": connection.reads_port,
         "READS_URL": connection.reads_url,
     }
-    stem = f"{prefix}_{service}_{(connection.kind or connection.engine).upper()}"
+    stem = f"{_stem(connection.service, prefix)}{(connection.kind or connection.engine).upper()}"
     there = {name: value for name, value in values.items() if value not in (None, "")}
     return {f"{stem}_{name}": str(value) for name, value in there.items()}
+
+
+def _stem(service: str, prefix: str = PREFIX) -> str:
+    return f"{prefix}_{service.upper().replace('-', '_')}_"
 
 
 def text(values: Mapping[str, str], style: Format) -> str:
@@ -79,24 +85,31 @@ def _dotenv(value: str) -> str:
 
 class EnvironmentFile:
     """A file, for its owner alone, with the variables of all services: applications on this machine
-    read it as they read dotCloud's `environment.json`. Thread-safe."""
+    read it as they read dotCloud's `environment.json`. Thread-safe. When it cannot be written that
+    is told once and tried again with each pass: nothing else depends on it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._of: dict[str, dict[str, str]] = {}
+        self._problem = ""
 
-    def begin(self, connections: Iterable[ConnectionView]) -> None:
-        """Write the variables of all services there are."""
+    def begin(self, connections: Iterable[ConnectionView], unreadable: Iterable[str] = ()) -> None:
+        """Write the variables of all services there are; of those whose connection cannot be read
+        what is in the file already stays."""
         with self._lock:
-            self._of = {found.service: variables(found) for found in connections}
+            written = self._read()
+            for service in unreadable:
+                stem = _stem(service)
+                self._of[service] = {k: v for k, v in written.items() if k.startswith(stem)}
+            self._of |= {found.service: variables(found) for found in connections}
             self._write()
 
     def keep(self, connection: ConnectionView) -> None:
         """Write that service's variables, if they changed."""
         with self._lock:
             present = variables(connection)
-            if self._of.get(connection.service) != present:
+            if self._of.get(connection.service) != present or self._problem:
                 self._of[connection.service] = present
                 self._write()
 
@@ -106,10 +119,34 @@ class EnvironmentFile:
             if self._of.pop(service, None) is not None:
                 self._write()
 
+    def _read(self) -> dict[str, str]:
+        """What is written; nothing when it is not there or damaged, as it is written anew."""
+        try:
+            written = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return {k: str(v) for k, v in written.items()} if isinstance(written, dict) else {}
+
     def _write(self) -> None:
         merged: dict[str, str] = {}
         for service in sorted(self._of):
             merged |= self._of[service]
+        try:
+            self._replace(merged)
+        except OSError as error:
+            problem = error.strerror or str(error)
+            if problem != self._problem:
+                log.warning(
+                    "%s cannot be written (%s), so applications may read old variables there; it is"
+                    " tried again with every look at a service",
+                    self._path,
+                    problem,
+                )
+            self._problem = problem
+        else:
+            self._problem = ""
+
+    def _replace(self, merged: Mapping[str, str]) -> None:
         draft = self._path.with_suffix(".new")
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -25,6 +25,11 @@ class ConflictError(HamanagerError):
     """The command is well-formed but the present state does not allow it."""
 
 
+class UnmanageableError(ConflictError):
+    """What is kept about a service is damaged, or of an engine that nobody here knows: it is left
+    alone until a person has repaired or destroyed it."""
+
+
 class StepFailedError(HamanagerError):
     """A playbook's step did not reach its goal; the loop looks again and decides anew."""
 

@@ -18,17 +18,14 @@ from hamanager.contracts.playbook import Playbook, PlaybookContext
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.decide import decide
-from hamanager.errors import EndpointFailedError, NotFoundError
+from hamanager.errors import EndpointFailedError, NotFoundError, UnmanageableError
 from hamanager.keeping import (
+    forget_service,
     load_context,
     load_record,
     load_wish,
-    lock_key,
-    record_key,
     save_record,
-    secrets_key,
     service_names,
-    wish_key,
 )
 from hamanager.observe import Observer
 from hamanager.routing import leader
@@ -75,20 +72,17 @@ class KeptRecords:
         return changed
 
     def forget_service(self) -> None:
-        """Delete the record, the secrets and the lock, and the wish last: while it is there, a
-        manager that died half-way finishes the job."""
-        for key in (record_key, secrets_key, lock_key, wish_key):
-            kept = self._store.get(key(self._name))
-            if kept is not None:
-                self._store.delete(key(self._name), kept.version)
+        """Delete everything but the history."""
+        forget_service(self._store, self._name)
 
     def taken_ports(self) -> frozenset[int]:
-        """The ports of all instances and addresses of all services."""
-        return frozenset(
-            port
-            for name in service_names(self._store)
-            for port in _ports(load_record(self._store, name)[0])
-        )
+        """The ports of all instances and addresses of all services. Of one whose record is damaged
+        nobody knows them; the runtime sees those that are in use."""
+        ports: set[int] = set()
+        for name in service_names(self._store):
+            with suppress(UnmanageableError):
+                ports.update(_ports(load_record(self._store, name)[0]))
+        return frozenset(ports)
 
 
 def _ports(record: ServiceRecord) -> list[int]:

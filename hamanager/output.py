@@ -31,10 +31,11 @@ def services_table(views: Sequence[ServiceView]) -> Table:
     for view in views:
         up = sum(i.state is InstanceState.UP for i in view.instances)
         wanted = view.desired.instances
+        size = str(wanted) if up == wanted else f"{up} of {wanted} up"
         table.add_row(
             view.name,
             view.engine,
-            str(wanted) if up == wanted else f"{up} of {wanted} up",
+            "?" if view.state is ServiceState.UNMANAGED else size,
             "destroying" if view.destroying else str(view.state),
             limit_words(reserved_bytes(view)),
         )

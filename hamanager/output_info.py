@@ -64,6 +64,9 @@ def info_text(view: ServiceView) -> str:
 
 def info_document(view: ServiceView) -> Document:
     """What `info_text` dumps."""
+    if view.state is ServiceState.UNMANAGED:
+        state = "destroying" if view.destroying else str(view.state)
+        return {"message": view.message, "state": state, "type": view.engine}
     document: Document = {
         "config": {
             "instances": view.desired.instances,

@@ -7,11 +7,12 @@ a crash the loop looks and decides again, and every step is idempotent.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
@@ -28,6 +29,23 @@ LEASE_SECONDS = 30.0
 """Longer than any step may take."""
 
 
+ELSEWHERE = "another manager is acting on this service"
+
+
+class _Lease(BaseModel):
+    owner: str
+    expires_at: float
+    """Seconds since the epoch."""
+
+    @classmethod
+    def read(cls, text: str) -> _Lease | None:
+        """None when it is damaged."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+
 class ServiceLock:
     """One manager at a time acts on a service. Kept while its owner lives, so that a fail-over
     does not wait for it; another manager may take it when the lease has run out. The term is
@@ -37,26 +55,45 @@ class ServiceLock:
         self._store, self._key, self._owner, self._clock = store, lock_key(service), owner, clock
         self._held_until = -1.0
         """Monotonic seconds."""
+        self._damaged: tuple[int, float] | None = None
+        """The version that could not be read, and since when (monotonic seconds)."""
+        self.refusal = ""
+        """Why it could not be taken."""
 
     def take(self) -> bool:
         """Whether this manager holds it now, with at least half of the lease left."""
         held = self._store.get(self._key)
         now = self._clock.now()
-        if held is not None:
-            lease = json.loads(held.value)
-            remaining = lease["expires_at"] - now
-            if lease["owner"] != self._owner and 0 < remaining <= LEASE_SECONDS:
+        lease = _Lease.read(held.value) if held is not None else None
+        self.refusal = ELSEWHERE
+        if lease is not None:
+            remaining = lease.expires_at - now
+            if lease.owner != self._owner and 0 < remaining <= LEASE_SECONDS:
                 return False
-            if lease["owner"] == self._owner and LEASE_SECONDS / 2 < remaining <= LEASE_SECONDS:
+            if lease.owner == self._owner and LEASE_SECONDS / 2 < remaining <= LEASE_SECONDS:
                 self._held_until = self._clock.monotonic() + remaining
                 return True
-        lease = {"owner": self._owner, "expires_at": now + LEASE_SECONDS}
+        elif held is not None and not self._outlived(held.version):
+            return False
+        lease = _Lease(owner=self._owner, expires_at=now + LEASE_SECONDS)
         try:
-            self._store.put(self._key, json.dumps(lease), held.version if held else 0)
+            self._store.put(self._key, lease.model_dump_json(), held.version if held else 0)
         except StaleVersionError:
             return False
         self._held_until = self._clock.monotonic() + LEASE_SECONDS
         return True
+
+    def _outlived(self, version: int) -> bool:
+        """Whether a lock that cannot be read has run out, whoever has it: nobody can extend it."""
+        now = self._clock.monotonic()
+        if self._damaged is None or self._damaged[0] != version:
+            self._damaged = version, now
+        left = LEASE_SECONDS - (now - self._damaged[1])
+        self.refusal = (
+            f"its lock in the store ('{self._key}') is damaged: another manager may hold it, so it"
+            f" is taken when that has run out, within {LEASE_SECONDS:g} s"
+        )
+        return left <= 0
 
     def keep(self) -> bool:
         """Whether it was held without interruption since it was taken, for some time to come. Taken
@@ -65,14 +102,14 @@ class ServiceLock:
         now, began = self._clock.now(), self._clock.monotonic()
         if held is None or began >= self._held_until:
             return False
-        lease = json.loads(held.value)
-        if lease["owner"] != self._owner:
+        lease = _Lease.read(held.value)
+        if lease is None or lease.owner != self._owner:
             return False
-        if LEASE_SECONDS / 2 < lease["expires_at"] - now <= LEASE_SECONDS:
+        if LEASE_SECONDS / 2 < lease.expires_at - now <= LEASE_SECONDS:
             return True
-        extended = {"owner": self._owner, "expires_at": now + LEASE_SECONDS}
+        extended = _Lease(owner=self._owner, expires_at=now + LEASE_SECONDS)
         try:
-            self._store.put(self._key, json.dumps(extended), held.version)
+            self._store.put(self._key, extended.model_dump_json(), held.version)
         except StaleVersionError:
             return False
         self._held_until = began + LEASE_SECONDS
@@ -137,7 +174,7 @@ class Runner:
     def run(self, decision: Decision, look_again: Callable[[], PlaybookContext]) -> Outcome:
         """Carry out the decision's playbook, if after another look it still is the decision."""
         if not self._lock.take():
-            return Outcome(False, "another manager is acting on this service")
+            return Outcome(False, self._lock.refusal)
         ctx = look_again()
         if not ctx.decision.same_as(decision):
             return Outcome(False, f"not needed any more: {ctx.decision.reason}")

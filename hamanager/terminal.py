@@ -26,7 +26,7 @@ WATCH_SECONDS = 1.0
 _COLOURS = (
     (re.compile(r"\b(up|running|online|primary|secondary|done)\b(?=\n|$|  )", re.I), "green"),
     (re.compile(r"\b(synchronizing|rejoining|recovering|degraded)\b(?=\n|$|  )", re.I), "yellow"),
-    (re.compile(r"\b(down|offline|failing-over|failed)\b(?=\n|$|  |:)", re.I), "red"),
+    (re.compile(r"\b(down|offline|failing-over|failed|unmanaged)\b(?=\n|$|  |:)", re.I), "red"),
 )
 
 

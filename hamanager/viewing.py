@@ -85,6 +85,30 @@ def service_view(
     )
 
 
+def unmanaged_view(name: str, wish: Wish | None, problem: str, at: float) -> ServiceView:
+    """Of a service about which nothing can be told but what is wrong. Pure."""
+    desired = DesiredView(
+        instances=wish.instances if wish else 0, memory_bytes=wish.memory_bytes if wish else None
+    )
+    return ServiceView(
+        name=name,
+        engine=(wish.engine if wish else "") or "unknown",
+        version=None,
+        state=ServiceState.UNMANAGED,
+        message=problem,
+        desired=desired,
+        primary=None,
+        term=0,
+        url=None,
+        instances=[],
+        last_failover=None,
+        created_at=wish.created_at if wish else 0.0,
+        destroying=wish is not None and wish.destroy,
+        paused=wish is not None and wish.paused,
+        at=at,
+    )
+
+
 def _topology(capabilities: Capabilities) -> str:
     if capabilities.stateless:
         return "stateless"

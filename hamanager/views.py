@@ -25,6 +25,9 @@ class ServiceState(StrEnum):
     FAILING_OVER = "failing-over"
     DOWN = "down"
     """No instance takes writes, and none can take over."""
+    UNMANAGED = "unmanaged"
+    """What is kept about it cannot be read, or its engine is unknown: nobody watches over its
+    servers, which were left as they are."""
 
 
 class InstanceState(StrEnum):

@@ -107,6 +107,8 @@ def wait_for(
         for name in [name for name in goals if name not in reached]:
             view = client.view(name)
             display.show(view)
+            if view.state is ServiceState.UNMANAGED:
+                raise HamanagerError(view.message)
             if goals[name](view):
                 reached[name] = view
             else:

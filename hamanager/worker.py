@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from hamanager.errors import HamanagerError
+from hamanager.errors import HamanagerError, UnmanageableError
 from hamanager.loop import IDLE, Pass, ServiceLoop
 from hamanager.values.decision import Action
 
@@ -57,8 +57,13 @@ class Worker(threading.Thread):
             try:
                 pause = self._passes()
                 self.failure = ""
+            except UnmanageableError:
+                pause = (
+                    -1.0
+                )  # whoever hired this one tells it, and hires another when it is repaired
             except HamanagerError as error:
-                log.warning("%s: %s", self.loop.name, error)
+                if str(error) != self.failure:
+                    log.warning("%s: %s", self.loop.name, error)
                 self.failure, pause = str(error), None
             except Exception as error:
                 # A bug must not end the watch over a database: the next wake-up tries again.

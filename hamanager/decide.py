@@ -10,90 +10,144 @@ A golden test prints the table: an edit here shows up as a reviewable diff there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from hamanager.rules import beginning, primary, standbys, stateless, syncing, wishes
 from hamanager.situation import Situation
 from hamanager.values.capabilities import Capabilities
-from hamanager.values.decision import Decision
+from hamanager.values.decision import Action, BackingOff, Decision
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.snapshot import Snapshot
 
-Rule = Callable[[Situation], Decision | None]
+BACKING_OFF = "backing-off"
+"""The name of the rule that a wait for another try goes by."""
 
-RULES: list[tuple[str, Rule]] = [
-    ("destroy", beginning.destroy),
-    ("paused", beginning.paused),
-    ("blind", beginning.blind),
-    ("older-record", beginning.older_record),
-    ("first-address", beginning.first_address),
-    ("first-instance", beginning.first_instance),
-    ("set-up", beginning.set_up),
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table."""
+
+    name: str
+    decides: Callable[[Situation], Decision | None]
+    yields: bool = False
+    """Whether it is passed over, for the instance concerned, while what it decided has just failed
+    and is not tried again yet. Only where no later rule relies on its having been carried out:
+    everything about who leads, and about whom writes wait for, holds the later ones up."""
+    urgent: bool = False
+    """It is tried again soon."""
+
+
+RULES: list[Rule] = [
+    Rule("destroy", beginning.destroy),
+    Rule("paused", beginning.paused),
+    Rule("blind", beginning.blind),
+    Rule("older-record", beginning.older_record),
+    Rule("first-address", beginning.first_address),
+    Rule("first-instance", beginning.first_instance),
+    Rule("set-up", beginning.set_up),
     # Who is primary?
-    ("second-primary", primary.second_primary),
-    ("unfinished-promotion", primary.unfinished_promotion),
-    ("elected", primary.elected),
-    ("unfinished-switchover", primary.unfinished_switchover),
-    ("planned-restart", primary.planned_restart),
-    ("forced-failover", primary.forced_failover),
-    ("refuse-switchover", wishes.refuse_switchover),
-    ("majority-lost", primary.majority_lost),
-    ("flapping", primary.flapping),
-    ("primary-dead", primary.primary_dead),
-    ("no-safe-candidate", primary.no_safe_candidate),
-    ("primary-cut-off", primary.primary_cut_off),
-    ("primary-suspect", primary.primary_suspect),
-    ("primary-restarted", primary.primary_restarted),
+    Rule("second-primary", primary.second_primary, urgent=True),
+    Rule("unfinished-promotion", primary.unfinished_promotion, urgent=True),
+    Rule("elected", primary.elected, urgent=True),
+    Rule("unfinished-switchover", primary.unfinished_switchover, urgent=True),
+    Rule("planned-restart", primary.planned_restart, urgent=True),
+    Rule("forced-failover", primary.forced_failover, urgent=True),
+    Rule("refuse-switchover", wishes.refuse_switchover),
+    Rule("majority-lost", primary.majority_lost, urgent=True),
+    Rule("flapping", primary.flapping),
+    Rule("primary-dead", primary.primary_dead, urgent=True),
+    Rule("no-safe-candidate", primary.no_safe_candidate, urgent=True),
+    Rule("primary-cut-off", primary.primary_cut_off),
+    Rule("primary-suspect", primary.primary_suspect),
+    Rule("primary-restarted", primary.primary_restarted, urgent=True),
     # For whom do writes wait?
-    ("sync-leave", syncing.leave),
-    ("sync-adjust", syncing.adjust),
+    Rule("sync-leave", syncing.leave, urgent=True),
+    Rule("sync-adjust", syncing.adjust, yields=True, urgent=True),
     # Keep the instances running, and make the standbys follow.
-    ("surplus", standbys.surplus),
-    ("start", standbys.start_gone),
-    ("primary-not-ready", standbys.primary_not_ready),
-    ("restart-done", standbys.restart_done),
-    ("synchronized", standbys.synchronized),
-    ("sync-join", syncing.join),
+    Rule("surplus", standbys.surplus),
+    Rule("start", standbys.start_gone, yields=True),
+    Rule("primary-not-ready", standbys.primary_not_ready),
+    Rule("restart-done", standbys.restart_done),
+    Rule("synchronized", standbys.synchronized, yields=True),
+    Rule("sync-join", syncing.join, yields=True),
     # Make the wish true.
-    ("discard", wishes.discard),
-    ("switchover", wishes.switchover),
-    ("rejoin", standbys.rejoin),
-    ("restart", wishes.restart),
-    ("address", wishes.address),
-    ("memory", wishes.memory),
-    ("missing", wishes.missing),
-    ("well", wishes.well),
+    Rule("discard", wishes.discard, yields=True),
+    Rule("switchover", wishes.switchover),
+    Rule("rejoin", standbys.rejoin, yields=True),
+    Rule("restart", wishes.restart, yields=True),
+    Rule("address", wishes.address, yields=True),
+    Rule("memory", wishes.memory, yields=True),
+    Rule("missing", wishes.missing, yields=True),
+    Rule("well", wishes.well),
 ]
 
 
-STATELESS_RULES: list[tuple[str, Rule]] = [
-    ("destroy", beginning.destroy),
-    ("paused", beginning.paused),
-    ("blind", beginning.blind),
-    ("first-address", stateless.first_address),
-    ("ready", stateless.ready),
-    ("surplus", stateless.surplus),
-    ("start", stateless.start_gone),
-    ("hung", stateless.hung),
-    ("recovered", stateless.recovered),
-    ("restart", stateless.restart),
-    ("memory", stateless.memory),
-    ("missing", wishes.missing),
-    ("well", stateless.well),
+STATELESS_RULES: list[Rule] = [
+    Rule("destroy", beginning.destroy),
+    Rule("paused", beginning.paused),
+    Rule("blind", beginning.blind),
+    Rule("first-address", stateless.first_address),
+    Rule("ready", stateless.ready, yields=True),
+    Rule("surplus", stateless.surplus),
+    Rule("start", stateless.start_gone, yields=True),
+    Rule("hung", stateless.hung, yields=True),
+    Rule("recovered", stateless.recovered, yields=True),
+    Rule("restart", stateless.restart, yields=True),
+    Rule("memory", stateless.memory, yields=True),
+    Rule("missing", wishes.missing, yields=True),
+    Rule("well", stateless.well),
 ]
 """Of services without data."""
 
 
 def decide(
-    wish: Wish, record: ServiceRecord, snapshot: Snapshot, capabilities: Capabilities
+    wish: Wish,
+    record: ServiceRecord,
+    snapshot: Snapshot,
+    capabilities: Capabilities,
+    backing_off: Sequence[BackingOff] = (),
 ) -> Decision:
-    """The one thing to do now, with its reason."""
+    """The one thing to do now, with its reason. What is backing off is not it: it holds up the
+    later rules, or is passed over where its rule yields."""
     situation = Situation(wish, record, snapshot, capabilities)
-    for name, rule in STATELESS_RULES if capabilities.stateless else RULES:
-        decision = rule(situation)
+    passed: list[BackingOff] = []
+    for rule in STATELESS_RULES if capabilities.stateless else RULES:
+        decision = _decided(rule, situation, backing_off, passed)
         if decision is not None:
-            return Decision(name, decision.action, decision.reason, decision.instance)
+            return _telling(decision, passed)
     raise AssertionError("the last rule always matches")
+
+
+def _decided(
+    rule: Rule, situation: Situation, backing_off: Sequence[BackingOff], passed: list[BackingOff]
+) -> Decision | None:
+    """The rule's decision; adds what is passed over for it."""
+    names: set[str] = set()
+    while True:
+        decision = rule.decides(replace(situation, passed_over=frozenset(names)))
+        if decision is None:
+            return None
+        pause = next((p for p in backing_off if p.holds_up(rule.name, decision)), None)
+        if pause is None:
+            return replace(decision, rule=rule.name, urgent=rule.urgent)
+        if not rule.yields:
+            return Decision(BACKING_OFF, Action.WAIT, str(pause), decision.instance)
+        if pause not in passed:
+            passed.append(pause)
+        if decision.instance is None or decision.instance in names:
+            return None
+        names.add(decision.instance)
+
+
+def _telling(decision: Decision, passed: Sequence[BackingOff]) -> Decision:
+    """While nothing else is done it is told what did not succeed."""
+    if not passed or decision.action not in (Action.NOTHING, Action.WAIT):
+        return decision
+    told = "; ".join(str(pause) for pause in passed)
+    if decision.action is Action.NOTHING:
+        return Decision(BACKING_OFF, Action.WAIT, told, passed[0].instance)
+    return replace(decision, reason=f"{decision.reason}; {told}")
 
 
 def describe_rules() -> Iterator[tuple[str, str]]:
@@ -103,6 +157,7 @@ def describe_rules() -> Iterator[tuple[str, str]]:
     yield from _described(STATELESS_RULES)
 
 
-def _described(rules: list[tuple[str, Rule]]) -> Iterator[tuple[str, str]]:
-    for name, rule in rules:
-        yield name, " ".join((rule.__doc__ or "").split())
+def _described(rules: list[Rule]) -> Iterator[tuple[str, str]]:
+    for rule in rules:
+        marks = [" (yields)"] * rule.yields + [" (urgent)"] * rule.urgent
+        yield rule.name + "".join(marks), " ".join((rule.decides.__doc__ or "").split())

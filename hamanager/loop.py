@@ -17,8 +17,13 @@ from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.playbook import Playbook, PlaybookContext
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
-from hamanager.decide import decide
-from hamanager.errors import EndpointFailedError, NotFoundError, UnmanageableError
+from hamanager.decide import BACKING_OFF, decide
+from hamanager.errors import (
+    EndpointFailedError,
+    HamanagerError,
+    NotFoundError,
+    UnmanageableError,
+)
 from hamanager.keeping import (
     forget_service,
     load_context,
@@ -28,15 +33,16 @@ from hamanager.keeping import (
     service_names,
 )
 from hamanager.observe import Observer
+from hamanager.retries import Retries
 from hamanager.routing import leader
 from hamanager.runner import Runner
-from hamanager.values.decision import Action, Decision
+from hamanager.values.decision import Action, BackingOff, Decision
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import ServiceContext, ServiceRecord
 from hamanager.values.snapshot import Snapshot
 
 IDLE = (Action.NOTHING, Action.WAIT)
-UNTOLD = ("set-up", "planned-restart", "primary-not-ready")
+UNTOLD = ("set-up", "planned-restart", "primary-not-ready", BACKING_OFF)
 """Waits that the steps around them tell already."""
 
 
@@ -50,6 +56,8 @@ class Pass:
     """One sentence for people: what is being done, or why nothing is."""
     acted: bool
     """A playbook was carried out: another pass should follow at once."""
+    failed: bool = False
+    """It did not reach its goal: it is not tried again at once, and others may have their turn."""
 
 
 class KeptRecords:
@@ -116,11 +124,14 @@ class ServiceLoop:
         self._endpoint = endpoint
         self._clock = clock
         self._runner = Runner(name, store, clock, owner, playbooks)
+        self._retries = Retries(clock)
+        self._backing_off: tuple[BackingOff, ...] = ()
         self._noted = ""
         self._warned: set[str] = set()
 
     def run_pass(self) -> Pass | None:
         """Observe, decide, act, record once; None when the service is no more."""
+        self._backing_off = self._retries.backing_off()
         ctx = self._look()
         if ctx is None:
             return None
@@ -134,9 +145,26 @@ class ServiceLoop:
         if idle:
             self._note_waiting(decision)
             return self.last
-        outcome = self._runner.run(decision, self._look_again)
+        try:
+            outcome = self._runner.run(decision, self._look_again)
+        except HamanagerError:
+            raise
+        except Exception as error:
+            # A fault of ours in one playbook must not starve the others either.
+            self._retries.failed(decision, repr(error))
+            raise
+        if outcome.failure:
+            self._retries.failed(decision, outcome.failure)
+        elif outcome.done:
+            self._retries.succeeded(decision)
         self._noted = ""
-        self.last = Pass(self.last.snapshot, decision, outcome.text, acted=outcome.done)
+        self.last = Pass(
+            self.last.snapshot,
+            decision,
+            outcome.text,
+            acted=outcome.done,
+            failed=bool(outcome.failure),
+        )
         return self.last
 
     def _look_again(self) -> PlaybookContext:
@@ -193,7 +221,7 @@ class ServiceLoop:
         return PlaybookContext(
             wish=wish,
             service=service,
-            decision=decide(wish, record, snapshot, self.driver.capabilities),
+            decision=decide(wish, record, snapshot, self.driver.capabilities, self._backing_off),
             snapshot=snapshot,
             records=KeptRecords(self._store, self.name, record, version),
             driver=self.driver,

@@ -152,6 +152,8 @@ class Outcome:
 
     done: bool
     text: str
+    failure: str = ""
+    """Why the playbook, once begun, did not reach its goal; '' when it did or was not begun."""
 
 
 class Runner:
@@ -202,7 +204,7 @@ class Runner:
         except HamanagerError as error:
             seconds = self._clock.monotonic() - began
             self._journal(run, playbook, "outcome", f"{title}: failed", seconds=seconds, ok=False)
-            return Outcome(False, f"{title} failed: {error}")
+            return Outcome(False, f"{title} failed: {error}", str(error))
         self._journal(
             run, playbook, "outcome", f"{title}: done", seconds=self._clock.monotonic() - began
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,14 @@ class Situation:
     record: ServiceRecord
     snapshot: Snapshot
     capabilities: Capabilities
+    passed_over: frozenset[str] = frozenset()
+    """Instances for which the rule that is asked failed a moment ago: others have their turn."""
+
+    def due(
+        self, pairs: Iterable[tuple[InstanceRecord, Observation]]
+    ) -> list[tuple[InstanceRecord, Observation]]:
+        """Those of them that are not passed over."""
+        return [pair for pair in pairs if pair[0].name not in self.passed_over]
 
     @cached_property
     def primary(self) -> InstanceRecord | None:

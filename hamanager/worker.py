@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from hamanager.decide import BACKING_OFF
 from hamanager.errors import HamanagerError, UnmanageableError
 from hamanager.loop import IDLE, Pass, ServiceLoop
 from hamanager.values.decision import Action
@@ -85,10 +86,12 @@ class Worker(threading.Thread):
             done = self.loop.run_pass()
             if done is None:
                 return -1.0
-            if done.message != self._logged:
+            if done.message != self._logged and done.decision.rule != BACKING_OFF:
                 log.info("%s: %s", self.loop.name, done.message)
                 self._logged = done.message
             self._after_pass(self.loop, done)
+            if done.failed:
+                continue  # it backs off now; what else is to be done is done at once
             if done.decision.action in IDLE or not done.acted:
                 return self._pause(done)
             if previous is not None and done.decision.same_as(previous):

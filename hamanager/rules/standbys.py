@@ -28,7 +28,7 @@ def start_gone(s: Situation) -> Decision | None:
     """A process that ended is started again, the primary's first (no standby could take over,
     or we would not be here)."""
     waiting: Decision | None = None
-    for instance, seen in sorted(s.all, key=lambda pair: pair[0].name != s.record.primary):
+    for instance, seen in sorted(s.due(s.all), key=lambda pair: pair[0].name != s.record.primary):
         if not seen.gone:
             continue
         if (
@@ -68,7 +68,7 @@ def restart_done(s: Situation) -> Decision | None:
 
 def synchronized(s: Situation) -> Decision | None:
     """A standby that was seen to hold a full copy and to follow becomes a candidate."""
-    for instance, seen in s.standbys:
+    for instance, seen in s.due(s.standbys):
         settled = instance.synchronized and not instance.has_led and instance.starts == 0
         if follows(seen) and not settled:
             return do(Action.MARK_SYNCHRONIZED, instance.name, "it holds a full copy and follows")
@@ -77,7 +77,7 @@ def synchronized(s: Situation) -> Decision | None:
 
 def rejoin(s: Situation) -> Decision | None:
     """A standby that does not follow the primary is seeded, attached or rebuilt."""
-    for instance, seen in s.standbys:
+    for instance, seen in s.due(s.standbys):
         if decision := _rejoin_one(s, instance, seen):
             return decision
     return None

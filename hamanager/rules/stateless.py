@@ -25,7 +25,7 @@ def first_address(s: Situation) -> Decision | None:
 
 def ready(s: Situation) -> Decision | None:
     """A new instance that passes its check for the first time gets requests."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if seen.status is not None and not instance.joined:
             return do(Action.MARK_READY, instance.name, "it passes its check")
     return None
@@ -33,7 +33,7 @@ def ready(s: Situation) -> Decision | None:
 
 def recovered(s: Situation) -> Decision | None:
     """One that came back is not counted as a failing one any more."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if seen.status is not None and instance.joined and instance.starts > 0:
             return do(Action.MARK_READY, instance.name, "it passes its check again")
     return None
@@ -51,7 +51,7 @@ def surplus(s: Situation) -> Decision | None:
 
 def restart(s: Situation) -> Decision | None:
     """A person asked for an instance to be restarted: after its requests have ended."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if s.restart_wanted(instance) and not seen.gone:
             return _drained(s, instance, seen, Action.RESTART, "a person asked for it")
     return None
@@ -73,7 +73,7 @@ def _drained(
 def start_gone(s: Situation) -> Decision | None:
     """One that ended is started again, after growing pauses."""
     waiting = None
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if seen.gone:
             decision = start(s, instance, seen)
             if decision.action is Action.START_INSTANCE:
@@ -85,7 +85,7 @@ def start_gone(s: Situation) -> Decision | None:
 
 def hung(s: Situation) -> Decision | None:
     """One that does not pass its check any more is ended; the rule `start` brings it back."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if seen.gone or seen.status is not None or seen.silent_seconds < HUNG_SECONDS:
             continue
         started = instance.started_at
@@ -101,7 +101,7 @@ def hung(s: Situation) -> Decision | None:
 
 def memory(s: Situation) -> Decision | None:
     """Another memory limit is wanted; an instance that does not fit keeps its own."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         tried = s.memory_was_tried(instance)
         if instance.memory_bytes != s.wish.memory_bytes and not seen.gone and not tried:
             return do(Action.SET_MEMORY, instance.name, "another limit is wanted")

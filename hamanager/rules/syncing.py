@@ -109,7 +109,7 @@ def join(s: Situation) -> Decision | None:
     """A standby that follows closely enters the sync set: from then on it may be promoted."""
     if not s.capabilities.acknowledges:
         return None
-    for instance, seen in s.standbys:
+    for instance, seen in s.due(s.standbys):
         if not follows(seen) or seen.status is None or not instance.synchronized:
             continue
         if s.restart_wanted(instance) or (

@@ -65,7 +65,7 @@ def refuse_switchover(s: Situation) -> Decision | None:
 
 def restart(s: Situation) -> Decision | None:
     """A person asked for an instance to be restarted."""
-    for instance, seen in s.all:
+    for instance, seen in s.due(s.all):
         if seen.gone:
             continue
         if s.restart_wanted(instance):

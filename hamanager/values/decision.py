@@ -67,7 +67,34 @@ class Decision:
     """One sentence for people, without a final stop."""
     instance: str | None = None
     """Whom the action is for: the one to promote, start, attach ..."""
+    urgent: bool = False
+    """Its rule is about who leads, or for whom writes wait: tried again soon after it failed."""
 
     def same_as(self, other: Decision) -> bool:
         """Whether both want the same done to the same instance."""
         return (self.action, self.instance) == (other.action, other.instance)
+
+
+@dataclass(frozen=True)
+class BackingOff:
+    """A decision whose playbook failed a moment ago: not tried again before its pause is over."""
+
+    rule: str
+    action: Action
+    instance: str | None
+    tries: int
+    pause_seconds: float
+    """How long it is not tried after the last time."""
+    error: str
+    """Of the last time."""
+
+    def holds_up(self, rule: str, decision: Decision) -> bool:
+        """Whether it is that decision of that rule."""
+        wanted = (rule, decision.action, decision.instance)
+        return (self.rule, self.action, self.instance) == wanted
+
+    def __str__(self) -> str:
+        """One sentence for people, without a final stop."""
+        what = f"{self.action.value} {self.instance}" if self.instance else self.action.value
+        times = "once" if self.tries == 1 else f"{self.tries} times"
+        return f"{what}: tried {times}, again within {self.pause_seconds:.1g} s: {self.error}"

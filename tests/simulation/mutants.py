@@ -29,7 +29,7 @@ Patch = pytest.MonkeyPatch
 
 
 def without_rule(name: str) -> Callable[[Patch], None]:
-    rules = [(rule, decides) for rule, decides in decide.RULES if rule != name]
+    rules = [rule for rule in decide.RULES if rule.name != name]
     assert len(rules) == len(decide.RULES) - 1
     return lambda patch: patch.setattr(decide, "RULES", rules)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hamanager.decide import decide, describe_rules
+from hamanager.decide import RULES, STATELESS_RULES, decide, describe_rules
 from hamanager.values.capabilities import Capabilities
-from hamanager.values.decision import Action, Decision
+from hamanager.values.decision import Action, BackingOff, Decision
 from hamanager.values.durability import Durability
 from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
@@ -82,6 +82,7 @@ def table(
     record: dict[str, Any] | None = None,
     instances: tuple[InstanceRecord, ...] | None = None,
     primary_has_all: bool = False,
+    backing_off: tuple[BackingOff, ...] = (),
 ) -> Decision:
     wanted = {"name": "db", "engine": "e", "instances": len(seen), "image": "i", "created_at": 0}
     kept = {"term": 3, "primary": "db.0", "initialized": True, "endpoint": ENDPOINT}
@@ -93,6 +94,7 @@ def table(
         ),
         Snapshot(NOW, seen, candidates, last_resorts, shortfalls or {}, primary_has_all),
         capabilities,
+        backing_off,
     )
 
 
@@ -275,3 +277,67 @@ def test_an_address_is_made_up_for_only_when_all_else_is_well() -> None:
 
 def test_destroy_comes_before_everything() -> None:
     assert table({"db.0": BLIND}, wish={"destroy": True}).action is Action.DESTROY
+
+
+# --- Playbooks that failed a moment ago ----------------------------------------------------------
+
+LOOSE = up(relation=Relation.DETACHED)
+
+
+def failed(rule: str, action: Action, name: str | None, tries: int = 3) -> BackingOff:
+    return BackingOff(rule, action, name, tries, 0.8, "it is broken")
+
+
+def test_others_have_their_turn_while_one_backs_off() -> None:
+    seen = {"db.0": up(Role.PRIMARY), "db.1": LOOSE, "db.2": LOOSE}
+    first = table(seen)
+    assert (first.rule, first.action, first.instance) == ("rejoin", Action.ATTACH, "db.1")
+    pauses: tuple[BackingOff, ...] = (failed("rejoin", Action.ATTACH, "db.1"),)
+    second = table(seen, backing_off=pauses)
+    assert (second.rule, second.action, second.instance) == ("rejoin", Action.ATTACH, "db.2")
+    pauses += (failed("rejoin", Action.ATTACH, "db.2"),)
+    third = table(seen, backing_off=pauses, wish={"instances": 4})
+    assert (third.rule, third.action, third.instance) == ("missing", Action.ADD_INSTANCE, "db.3")
+    pauses += (failed("missing", Action.ADD_INSTANCE, "db.3", 1),)
+    last = table(seen, backing_off=pauses, wish={"instances": 4})
+    assert (last.rule, last.action) == ("backing-off", Action.WAIT)
+    assert last.reason == (
+        "attach db.1: tried 3 times, again within 0.8 s: it is broken;"
+        " attach db.2: tried 3 times, again within 0.8 s: it is broken;"
+        " add instance db.3: tried once, again within 0.8 s: it is broken"
+    )
+
+
+def test_another_action_for_the_same_instance_is_not_held_up() -> None:
+    seen = {"db.0": up(Role.PRIMARY), "db.1": up(relation=Relation.EMPTY)}
+    decision = table(seen, backing_off=(failed("rejoin", Action.ATTACH, "db.1"),))
+    assert decision.action is Action.SEED
+
+
+def test_what_a_later_wait_is_about_is_told_first() -> None:
+    seen = {"db.0": replace(SILENT, contact=Contact.BUSY), "db.1": GONE}
+    decision = table(seen, backing_off=(failed("start", Action.START_INSTANCE, "db.1"),))
+    assert decision.rule == "primary-not-ready"
+    told = "db.0 is not ready to take writes; start instance db.1: tried 3 times, again within"
+    assert decision.reason.startswith(told)
+
+
+def test_who_leads_holds_everything_up() -> None:
+    seen = {"db.0": GONE, "db.1": LINK_DOWN, "db.2": GONE}
+    pauses = (failed("primary-dead", Action.FAIL_OVER, "db.1"),)
+    decision = table(seen, ("db.1",), backing_off=pauses)
+    assert (decision.action, decision.instance) == (Action.WAIT, "db.1")
+    assert decision.reason == "fail over db.1: tried 3 times, again within 0.8 s: it is broken"
+    other = table({**seen, "db.2": LINK_DOWN}, ("db.2", "db.1"), backing_off=pauses)
+    assert (other.action, other.instance) == (Action.FAIL_OVER, "db.2"), "another may lead"
+    assert other.urgent
+
+
+def test_which_rules_are_never_passed_over() -> None:
+    """Before all that yield; and the end of an instance, which `start` would undo."""
+    firm = [rule.name for rule in RULES if not rule.yields]
+    at = [rule.name for rule in RULES].index("sync-adjust")
+    assert firm[:at] == [rule.name for rule in RULES[:at]]
+    assert firm[at:] == ["surplus", "primary-not-ready", "restart-done", "switchover", "well"]
+    stateless = [rule.name for rule in STATELESS_RULES if not rule.yields]
+    assert stateless == ["destroy", "paused", "blind", "first-address", "surplus", "well"]

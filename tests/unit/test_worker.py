@@ -12,6 +12,19 @@ from hamanager.values.decision import Action, Decision
 from hamanager.values.snapshot import Snapshot
 from hamanager.worker import Worker
 
+FAILED = Pass(
+    Snapshot(0, {}),
+    Decision("rejoin", Action.ATTACH, "loose", "db.1"),
+    "attach db.1 failed: broken",
+    acted=False,
+    failed=True,
+)
+BACKS_OFF = Pass(
+    Snapshot(0, {}),
+    Decision("backing-off", Action.WAIT, "attach db.1: tried once"),
+    "attach db.1: tried once",
+    acted=False,
+)
 FINE = Pass(Snapshot(0, {}), Decision("rule", Action.NOTHING, "fine"), "fine", acted=False)
 
 
@@ -19,6 +32,7 @@ class FailingLoop:
     """Its passes fail alike, until they succeed, and until the service is no more."""
 
     name = "db"
+    wakes = True
 
     def __init__(self, outcomes: list[Exception | Pass | None]) -> None:
         self.outcomes = outcomes
@@ -28,7 +42,8 @@ class FailingLoop:
     def run_pass(self) -> Pass | None:
         assert self.worker is not None
         self.failures.append(self.worker.failure)
-        self.worker.wake()
+        if self.wakes:
+            self.worker.wake()
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -45,3 +60,16 @@ def test_a_fault_is_shown_logged_once_and_survived(caplog: pytest.LogCaptureFixt
     assert loop.failures == ["", shown, shown, shown, ""]
     errors = [entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR]
     assert errors == [f"db: {shown}"]
+
+
+def test_after_a_failure_others_have_their_turn_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """In the same wake-up; and the log says once what fails again and again."""
+    caplog.set_level(logging.INFO)
+    loop = FailingLoop([FAILED, BACKS_OFF, FAILED, FAILED, BACKS_OFF, None])
+    loop.wakes = False
+    worker = Worker(cast(ServiceLoop, loop), lambda *_: None, lambda _: None)
+    loop.worker = worker
+    worker.wake()
+    worker.run()
+    assert loop.outcomes == []
+    assert [r.getMessage() for r in caplog.records] == ["db: attach db.1 failed: broken"]

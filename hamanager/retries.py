@@ -1,0 +1,59 @@
+"""When a decision whose playbook failed may be tried again: after pauses that grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hamanager.contracts.clock import Clock
+from hamanager.values.decision import Action, BackingOff, Decision
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_URGENT_PAUSE_SECONDS = 0.5
+"""Where nobody can write meanwhile, or a failure would lose what is written."""
+FORGOTTEN_SECONDS = 15.0
+"""One that was not tried for so long although it could have been is not wanted any more."""
+
+_Key = tuple[str, Action, str | None]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    told: BackingOff
+    until: float
+    """Monotonic seconds."""
+
+
+class Retries:
+    """The failures of one service's loop. Not thread-safe: one pass at a time uses it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failed: dict[_Key, _Failed] = {}
+
+    def backing_off(self) -> tuple[BackingOff, ...]:
+        """What is not to be tried now."""
+        now = self._clock.monotonic()
+        for key, failed in list(self._failed.items()):
+            if now >= failed.until + FORGOTTEN_SECONDS:
+                del self._failed[key]
+        return tuple(failed.told for failed in self._failed.values() if now < failed.until)
+
+    def succeeded(self, decision: Decision) -> None:
+        """The next failure is the first one again."""
+        self._failed.pop(_key(decision), None)
+
+    def failed(self, decision: Decision, error: str) -> None:
+        """It was carried out, and did not reach its goal."""
+        before = self._failed.get(_key(decision))
+        longest = LONGEST_URGENT_PAUSE_SECONDS if decision.urgent else LONGEST_PAUSE_SECONDS
+        pause = min(2 * before.told.pause_seconds, longest) if before else FIRST_PAUSE_SECONDS
+        rule, action, instance = _key(decision)
+        told = BackingOff(rule, action, instance, 1, pause, error)
+        if before:
+            told = replace(told, tries=before.told.tries + 1)
+        self._failed[_key(decision)] = _Failed(told, self._clock.monotonic() + pause)
+
+
+def _key(decision: Decision) -> _Key:
+    return decision.rule, decision.action, decision.instance

@@ -32,6 +32,7 @@ from hamanager.keeping import (
 )
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
+from hamanager.pruning import PRUNING_SECONDS, prune
 from hamanager.tripwire import Tripwires
 from hamanager.unmanaged import Unmanaged
 from hamanager.values.history import HistoryEntry
@@ -88,6 +89,7 @@ class Daemon:
         self._begin_environment()
         self._scheduler.add_job(self._tick, "interval", seconds=1, id="tick")
         self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
+        self._scheduler.add_job(self._prune, "interval", seconds=PRUNING_SECONDS, id="prune")
         self._scheduler.start()
         threading.Thread(target=self._follow_events, name="runtime-events", daemon=True).start()
         self._tick()
@@ -135,6 +137,12 @@ class Daemon:
             self._endpoint_problem = str(error)
         else:
             self._endpoint_problem = ""
+
+    def _prune(self) -> None:
+        try:
+            prune(self._store, self._clock.now(), service_names(self._store), self._stopping.wait)
+        except HamanagerError as error:
+            log.debug("the history was not pruned: %s", error)
 
     def _hire(self, name: str) -> Worker | None:
         try:
@@ -356,13 +364,10 @@ class Daemon:
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         """What happened to a service since it was made, oldest first; of one that is no more,
         everything."""
-        entries = self._store.history(name)
         loaded = None
         with suppress(UnmanageableError):
             loaded = load_wish(self._store, name)
-        if loaded is not None:
-            entries = [entry for entry in entries if entry.at >= loaded[0].created_at]
-        return entries[-limit:] if limit else entries
+        return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
         wish = self._whole(name)

@@ -19,6 +19,18 @@ class Versioned:
     deletion."""
 
 
+@dataclass(frozen=True)
+class Keep:
+    """Which entries of a service's history are kept."""
+
+    newest: int
+    """So many at the most."""
+    since: float
+    """Older ones (seconds since the epoch) are not ..."""
+    always: int = 0
+    """... except so many of the newest."""
+
+
 class Store(Protocol):
     """Where wishes, records, secrets and history live.
 
@@ -54,8 +66,20 @@ class Store(Protocol):
         """Add to the history."""
         ...
 
-    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
-        """The newest `limit` entries of that service (all when None), oldest first."""
+    def history(
+        self, service: str, limit: int | None = None, since: float = 0.0
+    ) -> Sequence[HistoryEntry]:
+        """The newest `limit` entries of that service (all when None) whose `at` is not before
+        `since`, oldest first. Takes no longer for what is older or beyond the limit."""
+        ...
+
+    def services_with_history(self) -> Sequence[str]:
+        """The names that have entries, sorted; also of services that are no more."""
+        ...
+
+    def prune(self, service: str, keep: Keep, batch: int) -> int:
+        """Delete entries of that service that need not be kept, of its `batch` oldest ones: so it
+        is done in a moment. How many were deleted."""
         ...
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.store import Versioned
+from hamanager.contracts.store import Keep, Versioned
 from hamanager.errors import StaleVersionError
 from hamanager.values.history import HistoryEntry
 
@@ -48,10 +48,11 @@ class MemoryStore:
         with self._lock:
             self._history.append(entry)
 
-    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+    def history(
+        self, service: str, limit: int | None = None, since: float = 0.0
+    ) -> Sequence[HistoryEntry]:
         """The newest `limit` entries of that service, oldest first."""
-        with self._lock:
-            found = [entry for entry in self._history if entry.service == service]
+        found = [entry for entry in self._entries(service) if entry.at >= since]
         return found if limit is None else found[len(found) - min(max(0, limit), len(found)) :]
 
     def copy(self) -> dict[str, Versioned]:
@@ -63,6 +64,28 @@ class MemoryStore:
         """Go back to a copy."""
         with self._lock:
             self._values = dict(copy)
+
+    def services_with_history(self) -> Sequence[str]:
+        """The names that have entries, sorted."""
+        with self._lock:
+            return sorted({entry.service for entry in self._history})
+
+    def prune(self, service: str, keep: Keep, batch: int) -> int:
+        """Delete entries of that service that need not be kept, of its oldest ones."""
+        entries = self._entries(service)
+        gone = {
+            id(entry)
+            for number, entry in enumerate(entries[:batch])
+            if len(entries) - number > keep.newest
+            or (len(entries) - number > keep.always and entry.at < keep.since)
+        }
+        with self._lock:
+            self._history = [entry for entry in self._history if id(entry) not in gone]
+        return len(gone)
+
+    def _entries(self, service: str) -> list[HistoryEntry]:
+        with self._lock:
+            return [entry for entry in self._history if entry.service == service]
 
     def close(self) -> None:
         """Nothing is held open."""

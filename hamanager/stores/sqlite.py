@@ -15,22 +15,49 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from hamanager.contracts.store import Versioned
+from hamanager.contracts.store import Keep, Versioned
 from hamanager.errors import StaleVersionError, StoreError
 from hamanager.values.history import HistoryEntry
 
 BUSY_SECONDS = 5.0
 """How long to wait for another thread's or process's transaction."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL);
 CREATE TABLE counter (last_version INTEGER NOT NULL);
 CREATE TABLE history (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, entry TEXT NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, entry TEXT NOT NULL,
+    at REAL NOT NULL DEFAULT 0
 );
-CREATE INDEX history_by_service ON history (service, number);
+CREATE INDEX history_in_time ON history (service, number, at);
 INSERT INTO counter VALUES (0);
+"""
+
+_FROM_VERSION_1 = """
+ALTER TABLE history ADD COLUMN at REAL NOT NULL DEFAULT 0;
+UPDATE history SET at = json_extract(entry, '$.at') WHERE json_valid(entry);
+DROP INDEX history_by_service;
+CREATE INDEX history_in_time ON history (service, number, at);
+"""
+
+_NAMES = """
+WITH RECURSIVE names (name) AS (
+    SELECT MIN(service) FROM history
+    UNION ALL
+    SELECT (SELECT MIN(service) FROM history WHERE service > name) FROM names WHERE name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL
+"""
+"""`DISTINCT` would read every entry."""
+
+_PRUNE = """
+DELETE FROM history WHERE number IN (
+    SELECT number FROM (
+        SELECT number, at FROM history WHERE service = :service ORDER BY number LIMIT :batch
+    )
+    WHERE number <= :last_beyond OR (number <= :last_aging AND at < :since)
+)
 """
 
 _REASONS: Mapping[str, str] = {
@@ -112,16 +139,19 @@ class SqliteStore:
         """Add to the history."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO history (service, entry) VALUES (?, ?)",
-                (entry.service, entry.model_dump_json()),
+                "INSERT INTO history (service, entry, at) VALUES (?, ?, ?)",
+                (entry.service, entry.model_dump_json(), entry.at),
             )
 
-    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+    def history(
+        self, service: str, limit: int | None = None, since: float = 0.0
+    ) -> Sequence[HistoryEntry]:
         """The newest `limit` entries of that service, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT entry FROM history WHERE service = ? ORDER BY number DESC LIMIT ?",
-                (service, -1 if limit is None else max(0, limit)),
+                "SELECT entry FROM history WHERE service = ? AND at >= ?"
+                " ORDER BY number DESC LIMIT ?",
+                (service, since, -1 if limit is None else max(0, limit)),
             ).fetchall()
         try:
             return [HistoryEntry.model_validate_json(entry) for (entry,) in reversed(rows)]
@@ -129,6 +159,24 @@ class SqliteStore:
             raise StoreError(
                 f"the store {self._path} holds a history entry of '{service}' that is damaged"
             ) from error
+
+    def services_with_history(self) -> Sequence[str]:
+        """The names that have entries, sorted."""
+        with self._reading() as connection:
+            return [name for (name,) in connection.execute(_NAMES)]
+
+    def prune(self, service: str, keep: Keep, batch: int) -> int:
+        """Delete entries of that service that need not be kept, of its oldest ones."""
+        with self._reading() as connection:
+            chosen = {
+                "service": service,
+                "batch": batch,
+                "last_beyond": _after_newest(connection, service, keep.newest),
+                "last_aging": _after_newest(connection, service, keep.always),
+                "since": keep.since,
+            }
+        with self._transaction() as connection:
+            return connection.execute(_PRUNE, chosen).rowcount
 
     def close(self) -> None:
         """Close the file; the write-ahead log is merged into it when nobody else has it open."""
@@ -204,10 +252,19 @@ class SqliteStore:
                 raise StoreError(
                     f"the store {self._path} was written by a newer hamanager; use that one"
                 )
-            if schema == 0:
-                for statement in _SCHEMA.split(";"):
+            if schema < SCHEMA_VERSION:
+                for statement in (_FROM_VERSION_1 if schema else _SCHEMA).split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _after_newest(connection: sqlite3.Connection, service: str, newest: int) -> int:
+    """The number of the newest entry that is not among so many; 0 when all are."""
+    row = connection.execute(
+        "SELECT number FROM history WHERE service = ? ORDER BY number DESC LIMIT 1 OFFSET ?",
+        (service, newest),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _make_private(path: Path) -> None:

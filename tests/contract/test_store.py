@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hamanager.contracts.store import Store, Versioned
+from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import StaleVersionError, StoreError
 from hamanager.stores.memory import MemoryStore
 from hamanager.stores.sqlite import SqliteStore
@@ -122,6 +122,42 @@ def test_history_is_per_service_and_in_order(store: Store) -> None:
     )  # fmt: skip
     store.append(full)
     assert store.history("db", 1) == [full]
+
+
+def test_history_since_a_time(store: Store) -> None:
+    for number in range(10):
+        store.append(entry(str(number)).model_copy(update={"at": float(number)}))
+        store.append(entry("other", "db2"))
+    assert [e.text for e in store.history("db", 3, 8.0)] == ["8", "9"]
+    assert [e.text for e in store.history("db", 1, 2.0)] == ["9"]
+    assert [e.text for e in store.history("db", since=7.0)] == ["7", "8", "9"]
+    assert store.history("db", since=10.0) == []
+
+
+def test_history_is_pruned_by_number_and_age(store: Store) -> None:
+    for number in range(10):
+        store.append(entry(str(number)).model_copy(update={"at": float(number)}))
+        store.append(entry("other", "db2"))
+    assert store.services_with_history() == ["db", "db2"]
+
+    def left() -> str:
+        return "".join(e.text for e in store.history("db"))
+
+    assert store.prune("db", Keep(newest=10, since=0.0), 100) == 0
+    assert store.prune("db", Keep(newest=8, since=0.0), 100) == 2
+    assert left() == "23456789"
+    assert store.prune("db", Keep(newest=8, since=4.0), 100) == 2
+    assert left() == "456789"
+    assert store.prune("db", Keep(newest=8, since=99.0, always=4), 1) == 1, "a batch of one"
+    assert left() == "56789"
+    assert store.prune("db", Keep(newest=8, since=99.0, always=4), 100) == 1
+    assert left() == "6789"
+    assert store.prune("db", Keep(newest=8, since=99.0), 100) == 4
+    assert store.services_with_history() == ["db2"]
+    assert len(store.history("db2")) == 10
+    assert store.prune("unknown", Keep(newest=0, since=99.0), 100) == 0
+    store.append(entry("new"))
+    assert left() == "new"
 
 
 def test_threads_that_compete(store: Store) -> None:
@@ -333,3 +369,51 @@ def test_a_closed_store_says_so(path: Path) -> None:
     store.close()
     with pytest.raises(StoreError, match=f"^the store {path} failed: .*closed"):
         store.get("a")
+
+
+def test_a_store_of_before_history_had_times(path: Path) -> None:
+    path.parent.mkdir()
+    old = sqlite3.connect(path)
+    old.executescript(
+        "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL,"
+        " version INTEGER NOT NULL);"
+        "CREATE TABLE counter (last_version INTEGER NOT NULL);"
+        "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL,"
+        " entry TEXT NOT NULL);"
+        "CREATE INDEX history_by_service ON history (service, number);"
+        "INSERT INTO counter VALUES (7);"
+        "PRAGMA user_version = 1;"
+    )
+    for number in range(3):
+        told = entry(str(number)).model_copy(update={"at": float(number)})
+        values = ("db", told.model_dump_json())
+        old.execute("INSERT INTO history (service, entry) VALUES (?, ?)", values)
+    old.commit()
+    old.close()
+    for _ in range(2):
+        store = SqliteStore(path)
+        assert [e.text for e in store.history("db", since=1.0)] == ["1", "2"]
+        store.close()
+    store = SqliteStore(path)
+    assert store.put("a", "", 0) == 8
+    store.close()
+
+
+def test_no_entry_is_read_that_is_not_asked_for(path: Path) -> None:
+    """Neither those beyond the limit nor those of a former service of that name."""
+    store = SqliteStore(path)
+    with store._transaction() as connection:
+        connection.executemany(
+            "INSERT INTO history (service, entry, at) VALUES ('db', 'unreadable', ?)",
+            [(float(number),) for number in range(1000)],
+        )
+    for number in range(5):
+        store.append(entry(str(number)).model_copy(update={"at": 5000.0 + number}))
+    assert [e.text for e in store.history("db", 2)] == ["3", "4"]
+    assert len(store.history("db", 20, 5000.0)) == 5
+    plan = store._connection.execute(
+        "EXPLAIN QUERY PLAN SELECT entry FROM history WHERE service = 'db' AND at >= 1"
+        " ORDER BY number DESC LIMIT 20"
+    ).fetchall()
+    assert [row[3] for row in plan] == ["SEARCH history USING INDEX history_in_time (service=?)"]
+    store.close()

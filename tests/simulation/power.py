@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from hamanager.contracts.store import Store, Versioned
+from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import HamanagerError, StoreError
 from hamanager.values.history import HistoryEntry
 
@@ -151,8 +151,16 @@ class PoweredStore:
             self._check(writing=True)
             self.inner.append(entry)
 
-    def history(self, service: str, limit: int | None = None) -> Sequence[HistoryEntry]:
-        return self.inner.history(service, limit)
+    def history(
+        self, service: str, limit: int | None = None, since: float = 0.0
+    ) -> Sequence[HistoryEntry]:
+        return self.inner.history(service, limit, since)
+
+    def services_with_history(self) -> Sequence[str]:
+        return self.inner.services_with_history()
+
+    def prune(self, service: str, keep: Keep, batch: int) -> int:
+        return self.inner.prune(service, keep, batch)
 
     def close(self) -> None:
         return None

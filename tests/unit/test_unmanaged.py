@@ -223,7 +223,7 @@ def test_it_can_be_destroyed(setting: Setting, row: str) -> None:
     setting.runtime.world.runtime_down = False
     until(lambda: setting.runtime.destroyed == ["hurt"] and not setting.store.keys("services/hurt"))
     assert [view.name for view in setting.daemon.views()] == ["well"]
-    assert "HAMANAGER_HURT_" not in setting.path.read_text()
+    until(lambda: "HAMANAGER_HURT_" not in setting.path.read_text())
     assert "destroy hurt" in [e.text for e in setting.daemon.history("hurt")]
 
 

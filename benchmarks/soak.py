@@ -146,7 +146,7 @@ class Managed:
         words = f"create {SERVICE} --engine {engine} --instances {self._size}"
         if durability is not None:
             words += f" --durability {durability}"
-        stage.command(*words.split(), "--failover-period", "0", "--down-after", "1")
+        stage.command(*words.split(), "--failover-period", "0", "--down-after", "1.5")
         stage.wait_for_state(SERVICE, "running", RECOVERY_SECONDS, self._size)
         self.context = stage.context(SERVICE)
         self.faults = Faults(stage.docker, stage.manager_id)

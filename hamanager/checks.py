@@ -16,6 +16,9 @@ from hamanager.values.settings import Settings
 
 _HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&%+-]{0,200}")
 LONGEST_SECONDS = 86400.0
+SHORTEST_DOWN_AFTER_SECONDS = 1.5
+"""Longer than a probe waits for its answer: one that was lost is no death."""
+SMALLEST_SECONDS = 1e-9
 LARGE_MEMORY_BYTES = 4 * 1024**3
 """A slip of the pen must not take the whole machine."""
 DEFAULT_READS_LAG_SECONDS = 10.0
@@ -26,15 +29,15 @@ def chosen_settings(driver: Driver, settings: Settings) -> dict[str, object]:
     """The checked settings by the names that the wish has for them."""
     if driver.capabilities.stateless and settings != NO_CHANGE:
         raise UsageError("a service without data has no such settings; nothing was changed")
-    for seconds, name, least in (
-        (settings.down_after_seconds, "down-after", 0.0),
-        (settings.failover_period_seconds, "failover-period", -1.0),
-        (settings.reads_max_lag_seconds, "reads-max-lag", 0.0),
+    shortest = SHORTEST_DOWN_AFTER_SECONDS
+    for seconds, name, least, bound in (
+        (settings.down_after_seconds, "down-after", shortest, f"from {shortest:g} on"),
+        (settings.failover_period_seconds, "failover-period", 0.0, "from 0 on"),
+        (settings.reads_max_lag_seconds, "reads-max-lag", SMALLEST_SECONDS, "above 0"),
     ):
         if seconds is None:
             continue
-        if not (math.isfinite(seconds) and seconds > least):
-            bound = "above 0" if least == 0 else "from 0 on"
+        if not (math.isfinite(seconds) and seconds >= least):
             raise UsageError(f"{name} takes seconds {bound}, not {seconds:g}; nothing was changed")
         if seconds > LONGEST_SECONDS:
             raise UsageError(f"{name} takes at most a day, not {seconds:g} s; nothing was changed")

@@ -45,14 +45,12 @@ from hamanager.keeping import (
 )
 from hamanager.values.history import HistoryEntry
 from hamanager.values.memory import grows_to, misfit
-from hamanager.values.order import Order, OrderKind
+from hamanager.values.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
 from hamanager.values.service import Target, Wish
 from hamanager.values.settings import Settings
 
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
-LONGEST_PATIENCE_SECONDS = 20.0
-"""The lease under which a switchover is carried out is longer."""
 
 
 class Commands:

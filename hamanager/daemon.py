@@ -47,6 +47,8 @@ from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
 log = logging.getLogger("hamanager")
 
 PROBE_THREADS = 32
+TICK_SECONDS = 1
+"""Each service is looked at so often, when nothing else wakes its worker."""
 CONNECTION, PROCESS = "connection", "process"
 
 
@@ -87,7 +89,7 @@ class Daemon:
     def start(self) -> None:
         """Begin to watch; returns at once."""
         self._begin_environment()
-        self._scheduler.add_job(self._tick, "interval", seconds=1, id="tick")
+        self._scheduler.add_job(self._tick, "interval", seconds=TICK_SECONDS, id="tick")
         self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
         self._scheduler.add_job(self._prune, "interval", seconds=PRUNING_SECONDS, id="prune")
         self._scheduler.start()

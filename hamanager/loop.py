@@ -139,6 +139,8 @@ class ServiceLoop:
         self._note_warnings(ctx.snapshot)
         idle = decision.action in IDLE
         intent = f"{decision.action.value} {decision.instance or self.name}: {decision.reason}"
+        if error := self._retries.last_error(decision):
+            intent += f"; the last try failed: {error}"
         self.last = Pass(ctx.snapshot, decision, decision.reason if idle else intent, acted=False)
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
             self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""

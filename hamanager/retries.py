@@ -20,8 +20,13 @@ _Key = tuple[str, Action, str | None]
 @dataclass(frozen=True)
 class _Failed:
     told: BackingOff
-    until: float
+    at: float
     """Monotonic seconds."""
+
+    @property
+    def until(self) -> float:
+        """When it may be tried again."""
+        return self.at + self.told.pause_seconds
 
 
 class Retries:
@@ -39,9 +44,15 @@ class Retries:
                 del self._failed[key]
         return tuple(failed.told for failed in self._failed.values() if now < failed.until)
 
+    def last_error(self, decision: Decision) -> str:
+        """Why the same failed the last time, whichever rule decided it; '' when it did not."""
+        same = [f for key, f in self._failed.items() if key[1:] == _key(decision)[1:]]
+        return max(same, key=lambda failed: failed.at).told.error if same else ""
+
     def succeeded(self, decision: Decision) -> None:
         """The next failure is the first one again."""
-        self._failed.pop(_key(decision), None)
+        for key in [key for key in self._failed if key[1:] == _key(decision)[1:]]:
+            del self._failed[key]
 
     def failed(self, decision: Decision, error: str) -> None:
         """It was carried out, and did not reach its goal."""
@@ -52,7 +63,7 @@ class Retries:
         told = BackingOff(rule, action, instance, 1, pause, error)
         if before:
             told = replace(told, tries=before.told.tries + 1)
-        self._failed[_key(decision)] = _Failed(told, self._clock.monotonic() + pause)
+        self._failed[_key(decision)] = _Failed(told, self._clock.monotonic())
 
 
 def _key(decision: Decision) -> _Key:

@@ -25,8 +25,10 @@ from hamanager.keeping import lock_key
 from hamanager.values.decision import Action, Decision
 from hamanager.values.history import HistoryEntry
 
-LEASE_SECONDS = 30.0
-"""Longer than any step may take."""
+LEASE_SECONDS = 60.0
+ASSURED_SECONDS = 40.0
+"""So much of the lease is left whenever a driver or the runtime is asked for something: longer than
+any of these calls may take (checked at the start: `hamanager.timeouts`)."""
 
 
 ELSEWHERE = "another manager is acting on this service"
@@ -61,7 +63,7 @@ class ServiceLock:
         """Why it could not be taken."""
 
     def take(self) -> bool:
-        """Whether this manager holds it now, with at least half of the lease left."""
+        """Whether this manager holds it now, with at least what is assured left."""
         held = self._store.get(self._key)
         now = self._clock.now()
         lease = _Lease.read(held.value) if held is not None else None
@@ -70,7 +72,7 @@ class ServiceLock:
             remaining = lease.expires_at - now
             if lease.owner != self._owner and 0 < remaining <= LEASE_SECONDS:
                 return False
-            if lease.owner == self._owner and LEASE_SECONDS / 2 < remaining <= LEASE_SECONDS:
+            if lease.owner == self._owner and ASSURED_SECONDS < remaining <= LEASE_SECONDS:
                 self._held_until = self._clock.monotonic() + remaining
                 return True
         elif held is not None and not self._outlived(held.version):
@@ -105,7 +107,8 @@ class ServiceLock:
         lease = _Lease.read(held.value)
         if lease is None or lease.owner != self._owner:
             return False
-        if LEASE_SECONDS / 2 < lease.expires_at - now <= LEASE_SECONDS:
+        remaining = min(lease.expires_at - now, self._held_until - began)
+        if ASSURED_SECONDS < remaining <= LEASE_SECONDS:
             return True
         extended = _Lease(owner=self._owner, expires_at=now + LEASE_SECONDS)
         try:
@@ -115,24 +118,27 @@ class ServiceLock:
         self._held_until = began + LEASE_SECONDS
         return True
 
-    def confirm(self) -> None:
-        """By this process's own clock, without asking the store.
+    def assure(self) -> None:
+        """See to it that what is assured is left of it; the store is asked only when less is, by
+        this process's own clock.
 
         Raises:
-            StaleVersionError: the lease has run out.
+            StaleVersionError: the lease has run out, or somebody else has it.
         """
-        if self._clock.monotonic() >= self._held_until:
+        left = self._held_until - self._clock.monotonic()
+        if left < ASSURED_SECONDS and not self.keep():
             raise StaleVersionError(
-                "this manager was suspended for longer than its lease: nothing more done"
+                "this manager's lease on the service has run out: nothing more done"
             )
 
 
 class _Guarded:
-    """A driver, runtime or endpoint whose every call first confirms the lease: a manager that was
-    suspended in the middle of a playbook would act on what has long been overtaken."""
+    """A driver, runtime or endpoint whose every call first assures the lease: a manager that was
+    suspended in the middle of a playbook would act on what has long been overtaken, and one whose
+    calls take long would be overtaken in the middle of one."""
 
-    def __init__(self, inner: Driver | Runtime | Endpoint, confirm: Callable[[], None]) -> None:
-        self._inner, self._confirm = inner, confirm
+    def __init__(self, inner: Driver | Runtime | Endpoint, assure: Callable[[], None]) -> None:
+        self._inner, self._assure = inner, assure
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._inner, name)
@@ -140,7 +146,7 @@ class _Guarded:
             return attribute
 
         def guarded(*arguments: Any, **named: Any) -> Any:
-            self._confirm()
+            self._assure()
             return attribute(*arguments, **named)
 
         return guarded
@@ -182,9 +188,9 @@ class Runner:
             return Outcome(False, f"not needed any more: {ctx.decision.reason}")
         guarded = replace(
             ctx,
-            driver=cast(Driver, _Guarded(ctx.driver, self._lock.confirm)),
-            runtime=cast(Runtime, _Guarded(ctx.runtime, self._lock.confirm)),
-            endpoint=cast(Endpoint, _Guarded(ctx.endpoint, self._lock.confirm)),
+            driver=cast(Driver, _Guarded(ctx.driver, self._lock.assure)),
+            runtime=cast(Runtime, _Guarded(ctx.runtime, self._lock.assure)),
+            endpoint=cast(Endpoint, _Guarded(ctx.endpoint, self._lock.assure)),
         )
         return self._carry_out(guarded)
 

@@ -8,19 +8,20 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
-from hamanager import paths
+from hamanager import paths, timeouts
 from hamanager.api import make_app
 from hamanager.contracts.clock import SystemClock
+from hamanager.contracts.driver import Driver
 from hamanager.daemon import Daemon
 from hamanager.endpoints.haproxy import HaproxyEndpoint
 from hamanager.environment import EnvironmentFile
-from hamanager.errors import ConflictError
+from hamanager.errors import ConflictError, HamanagerError
 from hamanager.runtimes.docker import DockerRuntime
 from hamanager.runtimes.docker_address import bind_address
 from hamanager.stores.sqlite import SqliteStore
@@ -33,6 +34,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
     """Run the daemon with that state directory until SIGINT or SIGTERM.
 
     Raises:
+        HamanagerError: the program's time-outs contradict each other.
         ConflictError: another daemon uses the directory.
         RuntimeFailedError: the Docker engine does not answer.
     """
@@ -44,6 +46,8 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     for chatty in ("httpx", "pymongo", "urllib3", "docker"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    drivers = load_drivers()
+    _check(drivers)
     with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
@@ -51,7 +55,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
         endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime, bind_address)
         daemon = Daemon(
             store,
-            load_drivers(),
+            drivers,
             runtime,
             endpoint,
             SystemClock(),
@@ -73,6 +77,16 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
             runtime.close()
             store.close()
             log.info("stopped watching; the databases go on")
+
+
+def _check(drivers: Mapping[str, Driver]) -> None:
+    """Time-outs that contradict each other would show in the middle of a fail-over."""
+    found = timeouts.problems(timeouts.present(drivers))
+    if found:
+        raise HamanagerError(
+            f"the time-outs of this hamanager contradict each other: {'; '.join(found)};"
+            " nothing was started"
+        )
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class Unmanaged:
         with suppress(HamanagerError):  # without its servers the address leads to nobody anyway
             self._endpoint.publish(name, ())
         self._runtime.destroy_service(name)
-        lock.confirm()
+        lock.assure()
         forget_service(self._store, name)
         self.forget(name)
         self._after_removal(name)

@@ -33,3 +33,7 @@ class Capabilities:
     """A standby's acknowledgement means that the write is on its disk, and the primary can be
     told to wait for so many of them: such a service has a published sync set, and only its
     members are promoted."""
+    probe_seconds: float = 1.0
+    """How long a probe waits for an answer."""
+    call_seconds: float = 20.0
+    """The longest that any other call of the driver may take."""

@@ -10,6 +10,10 @@ ORDER_SECONDS = 60.0
 """An order that could not be begun for so long is refused: nobody expects it any more."""
 
 
+LONGEST_PATIENCE_SECONDS = 20.0
+"""How long a switchover may be told to wait for long transactions."""
+
+
 class OrderKind(StrEnum):
     """What can be ordered."""
 

@@ -134,7 +134,7 @@ def empty_primary_taken_for_full(patch: Patch) -> None:
 
 
 def no_lease_guard(patch: Patch) -> None:
-    patch.setattr(runner, "_Guarded", lambda inner, confirm: inner)
+    patch.setattr(runner, "_Guarded", lambda inner, assure: inner)
 
 
 def lock_taken_anew(patch: Patch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,16 @@ from hamanager.errors import ServerError
 from hamanager.retries import LONGEST_PAUSE_SECONDS, LONGEST_URGENT_PAUSE_SECONDS
 from hamanager.values.snapshot import Role
 from tests.simulation.driver import SimDriver
-from tests.simulation.modes import ASYNCHRONOUS, LOSSLESS, in_all_modes, promoted, running
+from tests.simulation.manager import Manager
+from tests.simulation.modes import (
+    ASYNCHRONOUS,
+    LOSSLESS,
+    in_all_modes,
+    lossless,
+    promoted,
+    running,
+)
+from tests.simulation.power import nothing
 from tests.simulation.simulation import Simulation
 
 
@@ -27,11 +37,13 @@ class Failing:
         original = getattr(SimDriver, method)
         self.tries = 0
         self.repaired = False
+        self.during: Callable[[], None] = nothing
 
         def fails(driver: SimDriver, service: Any, target: Any, *others: Any, **named: Any) -> Any:
             if target.name != name or self.repaired:
                 return original(driver, service, target, *others, **named)
             self.tries += 1
+            self.during()
             raise error(f"{name} cannot {method}")
 
         patch.setattr(SimDriver, method, fails)
@@ -146,3 +158,36 @@ def test_a_fault_of_ours_starves_nobody_either(mode: str, monkeypatch: pytest.Mo
     assert added.synchronized
     failing.repaired = True
     simulation.settle()
+
+
+@lossless
+def test_a_slow_applier_is_waited_for_from_pass_to_pass(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call of the driver waits for a part of it only; the promotion that was begun goes on."""
+    simulation = running(mode)
+    assert simulation.writes()
+    failing = Failing(monkeypatch, "drain", "db.1")
+    simulation.event("kill", "db.0")
+    often(simulation, 60)
+    term = simulation.record.term
+    assert simulation.record.promoting == "db.1"
+    assert failing.tries > 60
+    told: list[str] = []
+
+    def look(manager: Manager) -> None:
+        assert manager.loop.last is not None
+        told.append(manager.loop.last.message)
+
+    failing.during = lambda: look(simulation.managers[0])
+    often(simulation, 1)
+    assert "fail over db.1: its promotion" in told[0]
+    assert told[0].endswith("; the last try failed: db.1 cannot drain")
+    failing.repaired = True
+    often(simulation, 1)
+    assert (simulation.record.primary, simulation.record.term) == ("db.1", term)
+    failover = simulation.record.last_failover
+    assert failover is not None
+    assert failover.lost == "nothing that was acknowledged"
+    assert failover.seconds >= 60
+    simulation.assert_nothing_is_lost()

@@ -118,11 +118,11 @@ def test_create_twice_changes_nothing(do: Commands, store: WatchedStore) -> None
         (("db", "redis", 1, 1), "memory must be from 32M to 64G, not 1"),
         (
             ("db", "redis", 1, None, None, Settings(down_after_seconds=0.0)),
-            "down-after takes seconds above 0, not 0",
+            "down-after takes seconds from 1.5 on, not 0",
         ),
         (
             ("db", "redis", 1, None, None, Settings(down_after_seconds=float("nan"))),
-            "down-after takes seconds above 0, not nan",
+            "down-after takes seconds from 1.5 on, not nan",
         ),
         (
             ("db", "redis", 1, None, None, Settings(down_after_seconds=1e9)),

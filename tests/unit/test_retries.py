@@ -55,3 +55,20 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     assert retries.backing_off() == ()
     retries.failed(ATTACH, "broken")
     assert [told.tries for told in retries.backing_off()] == [1]
+
+
+def test_the_last_error_is_told_whichever_rule_decides_the_same() -> None:
+    """A fail-over that was begun goes on by the rule `unfinished-promotion`."""
+    clock = SimClock()
+    retries = Retries(clock)
+    unfinished = replace(LEAD, rule="unfinished-promotion")
+    assert retries.last_error(unfinished) == ""
+    retries.failed(LEAD, "37 left")
+    clock.sleep(1)
+    assert retries.last_error(unfinished) == "37 left"
+    retries.failed(unfinished, "12 left")
+    assert retries.last_error(unfinished) == "12 left"
+    assert retries.last_error(replace(LEAD, instance="db.2")) == ""
+    retries.succeeded(unfinished)
+    assert retries.last_error(LEAD) == ""
+    assert retries.backing_off() == ()

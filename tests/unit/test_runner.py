@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.contracts.runtime import Place
 from hamanager.endpoints.memory import MemoryEndpoint
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
-from hamanager.runner import LEASE_SECONDS, Runner, ServiceLock
+from hamanager.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import ServiceContext, ServiceRecord, Wish
@@ -121,3 +123,30 @@ def test_a_manager_that_lost_the_lock_in_the_middle_stops(store: MemoryStore) ->
     outcome = runner(store, steps, clock).run(DECISION, lambda: context(store))
     assert not outcome.done
     assert done == []
+
+
+def test_a_step_with_many_slow_calls_keeps_its_lease(store: MemoryStore) -> None:
+    """However long it takes, each call begins with what is assured left."""
+    clock = SimClock()
+    ctx = context(store)
+    left: list[float] = []
+
+    class Slow(SimRuntime):
+        def kill(self, place: Place) -> None:
+            lease = json.loads(store.get("services/db/lock").value)  # type: ignore[union-attr]
+            left.append(lease["expires_at"] - clock.now())
+            clock.sleep(ASSURED_SECONDS - 1)
+
+    slow = replace(ctx, clock=clock, runtime=Slow(World(), Power()))
+
+    def playbook(given: PlaybookContext) -> Sequence[Step]:
+        def kill_five() -> None:
+            for _ in range(5):
+                given.runtime.kill(Place("db", "db.1", 1))
+
+        return [Step("one", kill_five), Step("two", lambda: None)]
+
+    done = Runner("db", store, clock, "a", {Action.ATTACH: playbook}).run(DECISION, lambda: slow)
+    assert done.done, done.text
+    assert len(left) == 5
+    assert min(left) >= ASSURED_SECONDS

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from hamanager.client import Client
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.daemon import Daemon
@@ -38,7 +39,8 @@ from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.order import OrderKind
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.settings import Settings
-from hamanager.views import ServiceState
+from hamanager.views import ServiceState, ServiceView
+from hamanager.waiting import PlainDisplay, complete, wait_for
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
@@ -303,3 +305,14 @@ def test_the_sentence_does_not_tell_what_the_row_holds(setting: Setting) -> None
     assert caught.value.__cause__ is None
     with ThreadPoolExecutor(1) as executor:
         assert executor.submit(str, caught.value).result().count("s3cr3t") == 0
+
+
+def test_nobody_waits_for_it(setting: Setting) -> None:
+    class Asked:
+        def view(self, name: str) -> ServiceView:
+            return setting.daemon.view(name)
+
+    setting.damage("record")
+    display = PlainDisplay(lambda line: None)
+    with pytest.raises(HamanagerError, match=r"^the record of 'hurt' cannot be read"):
+        wait_for(cast(Client, Asked()), {"hurt": complete}, display, 5)

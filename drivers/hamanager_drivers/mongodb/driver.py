@@ -22,8 +22,14 @@ from hamanager.values.durability import Durability
 from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.mongodb import config, membership, status
-from hamanager_drivers.mongodb.connections import AnsweredError, Connections, knock, told_apart
-from hamanager_drivers.mongodb.election import Election
+from hamanager_drivers.mongodb.connections import (
+    TIMEOUT_SECONDS,
+    AnsweredError,
+    Connections,
+    knock,
+    told_apart,
+)
+from hamanager_drivers.mongodb.election import ELECTION_SECONDS, Election
 from hamanager_drivers.mongodb.membership import Standing
 from hamanager_drivers.mongodb.status import applied_up_to, shortfall
 from hamanager_drivers.mongodb.writer import MongoDBWriter
@@ -54,6 +60,9 @@ class MongoDBDriver:
         url_names_all=True,
         durabilities=(Durability.MAJORITY,),
         rollback_directory="mongodb/rollback",
+        probe_seconds=TIMEOUT_SECONDS,
+        # A hand-over that is undone: stepping down, one election, and the other one again.
+        call_seconds=max(6 * ELECTION_SECONDS, 2 * CHANGE_SECONDS) + 2 * TIMEOUT_SECONDS,
     )
 
     def __init__(self) -> None:

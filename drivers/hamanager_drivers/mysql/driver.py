@@ -23,11 +23,19 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones
-from hamanager_drivers.mysql.connections import Connections, Purpose, idle_socket
-from hamanager_drivers.mysql.handover import hand_over
+from hamanager_drivers.mysql.connections import (
+    CHANGE_SECONDS,
+    PROBE_SECONDS,
+    Connections,
+    Purpose,
+    idle_socket,
+)
+from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS, hand_over
 from hamanager_drivers.mysql.memory import filled_pool_bytes, resize_pool
 from hamanager_drivers.mysql.probe import clone_rows, server_row, told_term
 from hamanager_drivers.mysql.replication import (
+    APPLY_SECONDS,
+    STOP_SECONDS,
     apply_received,
     cut_everybody,
     follow,
@@ -60,6 +68,8 @@ class MySQLDriver:
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         admin_interface=True,
         acknowledges=True,
+        probe_seconds=PROBE_SECONDS,
+        call_seconds=max(APPLY_SECONDS + STOP_SECONDS, HAND_OVER_CALL_SECONDS) + CHANGE_SECONDS,
     )
 
     def __init__(self) -> None:

@@ -6,21 +6,22 @@ import time
 
 from hamanager.contracts.driver import HandOver
 from hamanager.errors import HamanagerError, ServerError
+from hamanager.values.order import LONGEST_PATIENCE_SECONDS
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.config import MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Connections, Session
 from hamanager_drivers.mysql.probe import server_row
-from hamanager_drivers.mysql.replication import refuse_writes, take_writes
+from hamanager_drivers.mysql.replication import STOP_SECONDS, refuse_writes, take_writes
 from hamanager_drivers.mysql.status import server_status
 
 HAND_OVER_SECONDS = 5.0
 LARGEST_LAG_SECONDS = 2.0
 WAIT_SLICE_SECONDS = 0.25
-LONGEST_PATIENCE_SECONDS = 20.0
-"""The lease under which a playbook acts is longer."""
 LONG_POLL_SECONDS = 0.1
 LOGIN_SECONDS = 0.2
+HAND_OVER_CALL_SECONDS = LONGEST_PATIENCE_SECONDS + LOGIN_SECONDS + HAND_OVER_SECONDS + STOP_SECONDS
+"""The longest that it takes while the servers answer at once."""
 _LOGINS = """
 SELECT 1 FROM performance_schema.threads
 WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER = 'unauthenticated user' LIMIT 1

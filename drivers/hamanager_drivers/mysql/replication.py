@@ -17,7 +17,8 @@ from hamanager_drivers.mysql.connections import Row, Session
 from hamanager_drivers.mysql.probe import note_term, server_row
 from hamanager_drivers.mysql.status import has_source
 
-APPLY_SECONDS = 30.0
+APPLY_SECONDS = 10.0
+"""Of one call; the applier goes on between this one and the next."""
 WAIT_SLICE_SECONDS = 0.5
 STOP_SECONDS = 3.0
 STOP_POLL_SECONDS = 0.001

@@ -32,7 +32,7 @@ from hamanager_drivers.redis.connections import (
     info,
     told_apart,
 )
-from hamanager_drivers.redis.handover import hand_over
+from hamanager_drivers.redis.handover import PAUSE_SECONDS, hand_over
 from hamanager_drivers.redis.lag import OffsetHistory
 from hamanager_drivers.redis.status import beyond, covers, relate, server_status
 from hamanager_drivers.redis.term import note_term, told_term
@@ -50,6 +50,8 @@ class RedisDriver:
         url_names_all=False,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         data_in_memory=True,
+        probe_seconds=TIMEOUT_SECONDS,
+        call_seconds=PAUSE_SECONDS,
     )
 
     def __init__(self) -> None:

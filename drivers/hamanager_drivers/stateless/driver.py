@@ -30,6 +30,8 @@ class StatelessDriver:
         url_names_all=False,
         durabilities=(Durability.AVAILABILITY,),
         stateless=True,
+        probe_seconds=CHECK_SECONDS,
+        call_seconds=CHECK_SECONDS,
     )
 
     def new_secrets(self) -> dict[str, str]:

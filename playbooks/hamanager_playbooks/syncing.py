@@ -70,11 +70,11 @@ def leave(ctx: PlaybookContext) -> Sequence[Step]:
     """Store first, then engine."""
     return [
         Step(f"take {ctx.name} out of the sync set", lambda: take_out(ctx, ctx.name)),
-        *require(ctx),
+        *require(ctx, leaving=ctx.name),
     ]
 
 
-def require(ctx: PlaybookContext) -> Sequence[Step]:
+def require(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
     """The primary waits for as many standbys as the record says, and nobody else acknowledges.
 
     When the number falls a server counts the acknowledgements anew that it has stored, those of
@@ -82,11 +82,13 @@ def require(ctx: PlaybookContext) -> Sequence[Step]:
     member lacks. So every member is first proven to have received whatever may wait now; what is
     written later has no stored acknowledgement of one that was silenced before."""
 
-    def confirm_members() -> str | None:
-        record = ctx.records.read()
-        for name in record.sync_set:
+    def confirm(name: str) -> Step:
+        def received() -> None:
             ctx.driver.confirm_received(ctx.service, ctx.target(name), _primary(ctx))
-        return None if record.sync_set else "there are none"
+
+        return Step(f"make sure that {name} has received everything", received)
+
+    members = [name for name in ctx.records.read().sync_set if name != leaving]
 
     def wait_for_them() -> str:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
@@ -94,7 +96,7 @@ def require(ctx: PlaybookContext) -> Sequence[Step]:
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
-        Step("make sure that the members have received everything", confirm_members),
+        *(confirm(name) for name in members),
         Step("tell the primary for how many to wait", wait_for_them),
         Step("let standbys catch up that nobody waits for", lambda: relax(ctx)),
     ]

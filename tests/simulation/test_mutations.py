@@ -188,14 +188,14 @@ MUTANTS = [
     ),
     Mutant(
         "the number falls while a departed standby's acknowledgements are stored",
-        mutants.without_step(Action.LEAVE_SYNC_SET, "members have received everything"),
+        mutants.without_step(Action.LEAVE_SYNC_SET, "has received everything"),
         lambda: acks.test_what_a_departed_standby_had_acknowledged_counts_for_nobody(
             "lossless, strict"
         ),
     ),
     Mutant(
         "the same, after a manager that died",
-        mutants.without_step(Action.REQUIRE, "members have received everything"),
+        mutants.without_step(Action.REQUIRE, "has received everything"),
         lambda: acks.test_the_same_after_a_manager_that_died("lossless, strict"),
     ),
     Mutant(

@@ -77,6 +77,7 @@ class Daemon:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._endpoint_problem = ""
+        self._store_problem = ""
         self._executor = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         self._unmanaged = Unmanaged(
             store, runtime, endpoint, clock, manager_id, self._executor, environment.forget
@@ -123,8 +124,11 @@ class Daemon:
     def _tick(self) -> None:
         try:
             names = service_names(self._store)
+            self._store_problem = ""
         except HamanagerError as error:
-            log.warning("%s", error)
+            if str(error) != self._store_problem:
+                log.warning("%s", error)
+            self._store_problem = str(error)
             with self._lock:
                 names = list(self._workers)
         for name in names:
@@ -153,7 +157,7 @@ class Daemon:
             self._unmanaged.note(name, str(error))
             return None
         except HamanagerError as error:
-            log.warning("%s: %s", name, error)
+            self._unmanaged.tell(name, str(error))
             return None
         self._unmanaged.forget(name)
         if wish is None:

@@ -18,7 +18,12 @@ from hamanager.contracts.runtime import Runtime
 from hamanager.daemon import Daemon
 from hamanager.endpoints.memory import MemoryEndpoint
 from hamanager.environment import EnvironmentFile
-from hamanager.errors import HamanagerError, RuntimeFailedError, UnmanageableError
+from hamanager.errors import (
+    HamanagerError,
+    RuntimeFailedError,
+    StoreError,
+    UnmanageableError,
+)
 from hamanager.grammar import ScaleRequest
 from hamanager.keeping import (
     load_record,
@@ -316,3 +321,19 @@ def test_nobody_waits_for_it(setting: Setting) -> None:
     display = PlainDisplay(lambda line: None)
     with pytest.raises(HamanagerError, match=r"^the record of 'hurt' cannot be read"):
         wait_for(cast(Client, Asked()), {"hurt": complete}, display, 5)
+
+
+def test_a_store_that_is_away_is_told_once(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreError("the store is locked by another process")
+
+    monkeypatch.setattr(setting.store, "keys", away)
+    monkeypatch.setattr(setting.store, "get", away)
+    for _ in range(3):
+        setting.daemon._tick()
+        setting.daemon.wake("hurt")
+    told = [record.getMessage() for record in caplog.records]
+    sentence = "the store is locked by another process"
+    assert told == [sentence, f"hurt: {sentence}"]

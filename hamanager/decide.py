@@ -125,7 +125,9 @@ def _decided(
     """The rule's decision; adds what is passed over for it."""
     names: set[str] = set()
     while True:
-        decision = rule.decides(replace(situation, passed_over=frozenset(names)))
+        decision = rule.decides(
+            replace(situation, passed_over=frozenset(names)) if names else situation
+        )
         if decision is None:
             return None
         pause = next((p for p in backing_off if p.holds_up(rule.name, decision)), None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -33,6 +32,7 @@ from hamanager.keeping import (
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
 from hamanager.pruning import PRUNING_SECONDS, prune
+from hamanager.questions import Threads
 from hamanager.tripwire import Tripwires
 from hamanager.unmanaged import Unmanaged
 from hamanager.values.history import HistoryEntry
@@ -46,7 +46,6 @@ from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
 
 log = logging.getLogger("hamanager")
 
-PROBE_THREADS = 32
 TICK_SECONDS = 1
 """Each service is looked at so often, when nothing else wakes its worker."""
 CONNECTION, PROCESS = "connection", "process"
@@ -78,9 +77,9 @@ class Daemon:
         self._stopping = threading.Event()
         self._endpoint_problem = ""
         self._store_problem = ""
-        self._executor = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._threads = Threads.started()
         self._unmanaged = Unmanaged(
-            store, runtime, endpoint, clock, manager_id, self._executor, environment.forget
+            store, runtime, endpoint, clock, manager_id, self._threads.runtime, environment.forget
         )
         self._tripwires = Tripwires(self._tripped)
         self._scheduler = BackgroundScheduler(
@@ -108,7 +107,7 @@ class Daemon:
         for worker in workers:
             worker.join(timeout=10)
         self._tripwires.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.shut_down()
 
     # --- What wakes a worker ---------------------------------------------------------------
 
@@ -170,7 +169,7 @@ class Daemon:
             self._runtime,
             self._endpoint,
             self._clock,
-            self._executor,
+            self._threads,
             self._manager_id,
             STATELESS_PLAYBOOKS if driver.capabilities.stateless else PLAYBOOKS,
         )
@@ -204,14 +203,12 @@ class Daemon:
             if seen is None or seen.contact is not Contact.ANSWERS:
                 continue
             if not self._tripwires.has(loop.name, instance.name, CONNECTION):
-                self._executor.submit(self._open_tripwire, loop, Target.of(instance))
+                self._threads.probes.submit(self._open_tripwire, loop, Target.of(instance))
             place = Place(loop.name, instance.name, instance.generation)
             if seen.process is Process.RUNNING and not self._tripwires.has(
                 loop.name, instance.name, PROCESS
             ):
-                descriptor = self._runtime.exit_descriptor(place)
-                if descriptor is not None:
-                    self._tripwires.watch(loop.name, instance.name, PROCESS, descriptor)
+                self._threads.runtime.submit(self._watch_process, place)
 
     def _open_tripwire(self, loop: ServiceLoop, target: Target) -> None:
         service = loop.context()
@@ -223,6 +220,11 @@ class Daemon:
             log.debug("no tripwire to %s: %s", target.name, error)
             return
         self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
+
+    def _watch_process(self, place: Place) -> None:
+        descriptor = self._runtime.exit_descriptor(place)
+        if descriptor is not None:
+            self._tripwires.watch(place.service, place.instance, PROCESS, descriptor)
 
     def _after_end(self, loop: ServiceLoop) -> None:
         with self._lock:
@@ -273,7 +275,7 @@ class Daemon:
         """The same as `view`, from a look taken now."""
         wish = self._whole(name)
         driver = self._drivers[wish.engine]
-        observer = Observer(driver, self._runtime, self._clock, self._executor)
+        observer = Observer(driver, self._runtime, self._clock, self._threads)
         record, _ = load_record(self._store, name)
         return self._view(name, observer.look(load_context(self._store, wish), record), "")
 

@@ -7,7 +7,6 @@ all take the same path, and nothing else changes a service.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -33,6 +32,7 @@ from hamanager.keeping import (
     service_names,
 )
 from hamanager.observe import Observer
+from hamanager.questions import Threads
 from hamanager.retries import Retries
 from hamanager.routing import leader
 from hamanager.runner import Runner
@@ -109,13 +109,13 @@ class ServiceLoop:
         runtime: Runtime,
         endpoint: Endpoint,
         clock: Clock,
-        executor: Executor,
+        threads: Threads,
         owner: str,
         playbooks: Mapping[Action, Playbook],
     ) -> None:
         self.name = name
         self.driver = driver
-        self.observer = Observer(driver, runtime, clock, executor)
+        self.observer = Observer(driver, runtime, clock, threads)
         self.last: Pass | None = None
         self.address_problem = ""
         """Why the service's address does not lead where it should; '' when it does."""

@@ -6,16 +6,17 @@ The only part of the core that reads the clock for a decision.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future, wait
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Place, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
 from hamanager.lag import LagMeter
+from hamanager.questions import Asked, Questions, Threads, wait_while
+from hamanager.samples import Samples
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.values.snapshot import (
     Contact,
@@ -32,43 +33,45 @@ log = logging.getLogger("hamanager")
 LOOK_SECONDS = 2.5
 """The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
 HUNG_LOOK_SECONDS = 0.05
-"""How long a look waits for an instance that did not answer the last one."""
+"""How long a look waits for an instance that did not answer the last one, and for the runtime's
+word on one that has given a sign of life already."""
 LONGEST_GAP_SECONDS = 5.0
 """After a longer pause between two looks (a suspended machine, a stopped manager) silence is
 counted anew: what was not looked at was not silent."""
-MEMORY_SAMPLE_SECONDS = 2.0
-ROLLBACK_SAMPLE_SECONDS = 10.0
+PROBE, PROCESS = "probe", "process"
 
 
 @dataclass
 class _Look:
-    """What one instance gave away: filled by a worker thread, read by the observer."""
+    """What one instance gave away in answer to the questions of one look."""
 
     process: Process = Process.UNKNOWN
     contact: Contact = Contact.SILENT
     status: ServerStatus | None = None
-    memory_used_bytes: int | None = None
-    cache_bytes: int | None = None
     detail: str = "no answer in time"
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def alive(self) -> bool:
+        return self.contact in (Contact.ANSWERS, Contact.BUSY)
 
 
 class Observer:
     """Looks at one service. Not thread-safe: one pass at a time uses it."""
 
-    def __init__(self, driver: Driver, runtime: Runtime, clock: Clock, executor: Executor) -> None:
+    def __init__(self, driver: Driver, runtime: Runtime, clock: Clock, threads: Threads) -> None:
         self._driver = driver
         self._runtime = runtime
         self._clock = clock
-        self._executor = executor
-        self._under_way: dict[str, Future[_Look]] = {}
+        self._threads = threads
+        self._questions = Questions()
+        self._samples = Samples(driver, runtime, clock, threads, self._report)
+        self._runtime_silent: set[str] = set()
+        """Instances that the runtime had no word on in the last look."""
         self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
         self._last_look: float | None = None
         self._rates = _Rates()
-        self._memory: dict[str, tuple[float, int | None, int | None]] = {}
-        self._undone: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._lag = LagMeter(driver.has_applied)
         self._led: tuple[str, ServerStatus] | None = None
         """The primary on record when it was last seen to lead."""
@@ -80,12 +83,20 @@ class Observer:
     def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
         """Ask every instance and the runtime."""
         began = self._clock.monotonic()
-        looks = self._look_at_all(service, record)
+        looks = self._look_at_all(service, record, began)
         now = self._clock.monotonic()
         if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
             self._silent_since.clear()
         self._last_look = now
-        seen = {name: self._observation(name, look, began, now) for name, look in looks.items()}
+        alive = {name for name, look in looks.items() if look.status is not None}
+        there = [i for i in record.instances if not _gone(looks[i.name])]
+        self._samples.take(service, there, alive)
+        seen = {
+            instance.name: self._observation(
+                _place(service, instance), looks[instance.name], began, now
+            )
+            for instance in record.instances
+        }
         related = self._relate(record, seen)
         related = self._lag.measured(
             record.primary,
@@ -100,40 +111,97 @@ class Observer:
             self._clock.now(), related, candidates, last_resorts, shortfalls, primary_has_all
         )
 
-    def _look_at_all(self, service: ServiceContext, record: ServiceRecord) -> dict[str, _Look]:
+    def _look_at_all(
+        self, service: ServiceContext, record: ServiceRecord, began: float
+    ) -> dict[str, _Look]:
+        """Ask the servers and the runtime side by side: neither waits for the other, and only what
+        was asked in this look counts."""
         names = {instance.name for instance in record.instances}
-        for gone in set(self._under_way) - names:
-            del self._under_way[gone]
-        hung = set(self._under_way) | set(self._silent_since)
+        self._questions.forget_all_but(names)
+        # Who gave no answer last time must not slow down what is seen of the others. One whose
+        # answer came too late is waited for again.
+        slow, mute = set(self._silent_since), set(self._runtime_silent)
         for instance in record.instances:
-            if instance.name not in self._under_way:
-                self._under_way[instance.name] = self._executor.submit(
-                    self._look_at, service, instance
-                )
-        # One that gave no answer last time must not slow down what is seen of the others.
-        wait([f for name, f in self._under_way.items() if name not in hung], LOOK_SECONDS)
-        wait([f for name, f in self._under_way.items() if name in hung], HUNG_LOOK_SECONDS)
-        looks = {}
-        for name in names:
-            future = self._under_way[name]
-            if future.done():
-                del self._under_way[name]
-                looks[name] = future.result()
-            else:
-                looks[name] = _Look()
-                place = _place(service, record, name)
-                looks[name].process = self._runtime.process(place)
+            name = instance.name
+            for key, without in (((name, PROBE), slow), ((name, PROCESS), mute)):
+                if self._questions.is_open(key):
+                    without.add(name)
+                elif _tells(self._questions.answer(key)):
+                    without.discard(name)
+            self._questions.ask(
+                (name, PROBE), began, self._threads.probes, self._probe, service, instance
+            )
+            self._ask_runtime(_place(service, instance), began)
+        deadline = began + LOOK_SECONDS
+        wait_while(lambda: self._awaited(names - slow, mute, began), deadline, self._clock)
+        for instance in record.instances:
+            look = self._look_of(instance.name, began)
+            if look.contact is Contact.REFUSED and look.process is Process.RUNNING:
+                # It may have ended between the two answers.
+                self._ask_runtime(_place(service, instance), self._clock.monotonic())
+        wait_while(lambda: self._awaited(names - slow, mute, began), deadline, self._clock)
+        soon = self._clock.monotonic() + HUNG_LOOK_SECONDS
+        wait_while(lambda: self._open(names, began), soon, self._clock)
+        looks = {name: self._look_of(name, began) for name in names}
+        self._runtime_silent = {n for n, look in looks.items() if look.process is Process.UNKNOWN}
         return looks
 
-    def _look_at(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
-        """What can be learned of one instance. A fault of ours or of a driver's costs what it was
-        to tell, not the sight of the instance, nor of the others: it counts as no answer."""
+    def _awaited(self, names: set[str], mute: set[str], since: float) -> Iterator[Asked[Any]]:
+        """The answers without which nothing can be said of these: the server's sign of life is one
+        by itself, the runtime's word that there is no process is another."""
+        for name in names:
+            look = self._look_of(name, since)
+            probe = self._questions.under_way((name, PROBE))
+            process = self._questions.under_way((name, PROCESS))
+            if look.alive or _gone(look) or probe is None or process is None:
+                continue
+            yield probe
+            if probe.told(since) is not None and name not in mute:
+                yield process
+
+    def _open(self, names: set[str], since: float) -> Iterator[Asked[Any]]:
+        """Whatever was asked of these and may still tell something."""
+        for name in names:
+            if not _gone(self._look_of(name, since)):
+                asked = (self._questions.under_way((name, kind)) for kind in (PROBE, PROCESS))
+                yield from (one for one in asked if one is not None)
+
+    def _look_of(self, name: str, since: float) -> _Look:
+        """What the answers to the questions asked since then amount to."""
+        probe = self._questions.under_way((name, PROBE))
+        look: _Look = (probe.told(since) if probe else None) or _Look()
+        process = self._questions.under_way((name, PROCESS))
+        word: Process = (process.told(since) if process else None) or Process.UNKNOWN
+        if word in (Process.EXITED, Process.MISSING):
+            return _Look(word, Contact.REFUSED, detail="its process has ended")
+        return replace(look, process=word)
+
+    def _ask_runtime(self, place: Place, now: float) -> None:
+        key = (place.instance, PROCESS)
+        self._questions.ask(key, now, self._threads.runtime, self._process, place)
+
+    def _process(self, place: Place) -> Process:
+        try:
+            return self._runtime.process(place)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
+            self._report(place.instance, error)
+            return Process.UNKNOWN
+
+    def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
+        """What the server says. A fault of ours or of a driver's counts as no answer: it must not
+        cost the sight of the others."""
         look = _Look()
         try:
-            self._fill(look, service, instance)
+            look.status = self._driver.probe(service, Target.of(instance))
+            look.contact, look.detail = Contact.ANSWERS, ""
+        except BusyError as error:
+            look.contact, look.detail = Contact.BUSY, str(error)
+        except RefusedError as error:
+            look.contact, look.detail = Contact.REFUSED, str(error)
+        except HamanagerError as error:
+            look.detail = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
-            if look.status is None:
-                look.detail = f"looking at it failed unexpectedly: {error!r}"
+            look.detail = f"looking at it failed unexpectedly: {error!r}"
             self._report(instance.name, error)
         return look
 
@@ -143,70 +211,10 @@ class Observer:
             self._reported[instance] = repr(error)
             log.error("%s: looking at it failed unexpectedly", instance, exc_info=error)
 
-    def _fill(self, look: _Look, service: ServiceContext, instance: InstanceRecord) -> None:
-        place = Place(service.name, instance.name, instance.generation)
-        look.process = self._runtime.process(place)
-        if look.process in (Process.EXITED, Process.MISSING):
-            look.contact = Contact.REFUSED
-            look.detail = "its process has ended"
-            return
-        try:
-            look.status = self._driver.probe(service, Target.of(instance))
-            look.contact = Contact.ANSWERS
-            look.detail = ""
-        except BusyError as error:
-            look.contact, look.detail = Contact.BUSY, str(error)
-        except RefusedError as error:
-            look.contact, look.detail = Contact.REFUSED, str(error)
-            # It may have ended between the two questions.
-            look.process = self._runtime.process(place)
-        except HamanagerError as error:
-            look.detail = str(error)
-        look.memory_used_bytes, look.cache_bytes = self._memory_used(
-            service, instance, answers=look.status is not None
-        )
-        look.warnings = self._rolled_back(place)
-
-    def _rolled_back(self, place: Place) -> tuple[str, ...]:
-        """Files of writes that the engine had to undo; looked for now and then."""
-        directory = self._driver.capabilities.rollback_directory
-        if not directory:
-            return ()
-        now = self._clock.monotonic()
-        listed = self._undone.get(place.instance)
-        if listed is None or now - listed[0] > ROLLBACK_SAMPLE_SECONDS:
-            try:
-                files = self._runtime.file_names(place, directory)
-            except HamanagerError:
-                files = ()
-            listed = self._undone[place.instance] = (now, files)
-        if not listed[1]:
-            return ()
-        names = ", ".join(listed[1])
-        undone = f"writes that no majority had were undone on {place.instance}"
-        return (f"{undone} and lie in {directory}: {names}",)
-
-    def _memory_used(
-        self, service: ServiceContext, instance: InstanceRecord, *, answers: bool
-    ) -> tuple[int | None, int | None]:
-        """For people only, so not asked anew in every look."""
-        now = self._clock.monotonic()
-        sampled = self._memory.get(instance.name)
-        unknown = sampled is None or (answers and sampled[2] is None)
-        if sampled is None or unknown or now - sampled[0] > MEMORY_SAMPLE_SECONDS:
-            place = Place(service.name, instance.name, instance.generation)
-            used, cache = self._runtime.memory_used(place), None
-            if answers:
-                with suppress(HamanagerError):
-                    cache = self._driver.cache_bytes(service, Target.of(instance))
-            if cache is not None and used is not None:
-                cache = min(cache, used)  # an engine also counts what it has not touched yet
-            sampled = self._memory[instance.name] = (now, used, cache)
-        return sampled[1:]
-
-    def _observation(self, name: str, look: _Look, began: float, now: float) -> Observation:
-        alive = look.contact in (Contact.ANSWERS, Contact.BUSY)
-        if alive:
+    def _observation(self, place: Place, look: _Look, began: float, now: float) -> Observation:
+        name = place.instance
+        used, cache = (None, None) if _gone(look) else self._samples.memory(place)
+        if look.alive:
             self._silent_since.pop(name, None)
         else:
             self._silent_since.setdefault(name, began)
@@ -216,9 +224,9 @@ class Observer:
             status=self._rates.with_rate(name, look.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
             detail=look.detail,
-            memory_used_bytes=look.memory_used_bytes,
-            cache_bytes=look.cache_bytes,
-            warnings=look.warnings,
+            memory_used_bytes=used,
+            cache_bytes=cache,
+            warnings=self._samples.warnings(place),
         )
 
     def _relate(
@@ -305,6 +313,14 @@ def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
     return {name: look.status for name, look in seen.items() if look.status is not None}
 
 
-def _place(service: ServiceContext, record: ServiceRecord, name: str) -> Place:
-    instance = record.instance(name)
-    return Place(service.name, name, instance.generation if instance else 1)
+def _place(service: ServiceContext, instance: InstanceRecord) -> Place:
+    return Place(service.name, instance.name, instance.generation)
+
+
+def _gone(look: _Look) -> bool:
+    return look.process in (Process.EXITED, Process.MISSING)
+
+
+def _tells(answer: _Look | Process | None) -> bool:
+    """Whether that answer, now too old, shows that it is worth waiting for the next one."""
+    return answer.alive if isinstance(answer, _Look) else answer not in (None, Process.UNKNOWN)

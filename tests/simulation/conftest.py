@@ -7,6 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from hamanager import samples
+
+
+@pytest.fixture(autouse=True)
+def _nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not answered at once here is not answered before something else happens."""
+    monkeypatch.setattr(samples, "FIRST_SAMPLE_SECONDS", 0)
+
 
 @pytest.fixture(autouse=True)
 def _no_faults_of_ours(caplog: pytest.LogCaptureFixture) -> Iterator[None]:

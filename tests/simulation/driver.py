@@ -43,6 +43,7 @@ class SimDriver:
             url_names_all=world.elects,
             durabilities=(Durability.MAJORITY,) if world.elects else choice,
             acknowledges=world.engine is Engine.ACKNOWLEDGING,
+            rollback_directory="rollback" if world.elects else "",
         )
 
     # --- Pure ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.errors import EndpointFailedError, RuntimeFailedError, SilentError
 from hamanager.loop import ServiceLoop
+from hamanager.questions import Threads
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation import driver, endpoint, runtime
 from tests.simulation.driver import SimDriver
@@ -37,7 +38,7 @@ class Manager:
                 Wire(SimEndpoint(world, power), power, EndpointFailedError, endpoint.EFFECTS),
             ),
             world.clock,
-            InlineExecutor(),
+            Threads.all_in(InlineExecutor()),
             owner,
             PLAYBOOKS,
         )

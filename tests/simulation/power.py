@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hamanager.contracts.store import Keep, Store, Versioned
@@ -194,13 +195,29 @@ class SimClock:
         self.seconds += seconds
 
 
+class UnansweredError(BaseException):
+    """That call does not come back for now; not an `Exception`, so that nothing handles it."""
+
+
 class InlineExecutor(Executor):
-    """Runs everything at once in the caller's thread."""
+    """Runs everything at once in the caller's thread. What is not answered then is tried again with
+    every later call: its answer comes late."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Future[Any], Callable[[], Any]]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        self._open.append((future, partial(fn, *args, **kwargs)))
+        self._open = [(late, call) for late, call in self._open if not self._answered(late, call)]
+        return future
+
+    @staticmethod
+    def _answered(future: Future[Any], call: Callable[[], Any]) -> bool:
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(call())
+        except UnansweredError:
+            return False
         except Exception as error:
             future.set_exception(error)
-        return future
+        return True

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
 from hamanager.values.snapshot import Process
-from tests.simulation.power import Power
+from tests.simulation.power import Power, UnansweredError
 from tests.simulation.world import Engine, SimServer, Volume, World
 
 EFFECTS = (
     *("start", "request_stop", "kill", "remove", "discard_volume"),
     *("destroy_service", "set_memory"),
 )
+CALLS = ("process", "file_names", "memory_used", "start", "kill", "remove")
+"""Those that can hang or fail by themselves."""
 
 
 class SimRuntime:
@@ -29,7 +31,7 @@ class SimRuntime:
         return "10.0.0.1", self.world.next_port - 1
 
     def start(self, place: Place, container: Container) -> None:
-        self._effect()
+        self._effect("start")
         key, volume = (place.service, place.instance), self.volume_name(place)
         self.world.volumes.setdefault(volume, Volume())
         server = self.world.servers.get(key)
@@ -41,7 +43,7 @@ class SimRuntime:
             self.world.start_process(server)
 
     def process(self, place: Place) -> Process:
-        if self.world.runtime_down:
+        if self.world.runtime_down or "process" in self.world.runtime_out:
             return Process.UNKNOWN
         server = self.world.servers.get((place.service, place.instance))
         if server is None:
@@ -49,45 +51,47 @@ class SimRuntime:
         return Process.RUNNING if server.running else Process.EXITED
 
     def request_stop(self, place: Place) -> None:
-        self._effect()
+        self._effect("request_stop")
         server = self.world.servers.get((place.service, place.instance))
         if server is not None:
             self.world.terminate(server)
 
     def kill(self, place: Place) -> None:
-        self._effect()
+        self._effect("kill")
         server = self.world.servers.get((place.service, place.instance))
         if server is not None:
             self.world.stop_process(server)
 
     def remove(self, place: Place, *, discard_data: bool) -> None:
-        self._effect()
+        self._effect("remove")
         self.world.servers.pop((place.service, place.instance), None)
         if discard_data:
             self.world.volumes.pop(self.volume_name(place), None)
 
     def discard_volume(self, place: Place) -> None:
-        self._effect()
+        self._effect("discard_volume")
         gone = self.world.volumes.pop(self.volume_name(place), None)
         # Where each fail-over may leave some behind only the newest sets of data are kept.
         if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
             self.world.archive |= set(gone.log)
 
     def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+        self._may_hang("file_names")
         return ()
 
     def volume_name(self, place: Place) -> str:
         return f"{place.instance}-g{place.generation}"
 
     def destroy_service(self, service: str) -> None:
-        self._effect()
+        self._effect("destroy_service")
         self.world.servers.clear()
         self.world.volumes.clear()
 
     def set_memory(self, place: Place, memory_bytes: int | None) -> None:
-        self._effect()
+        self._effect("set_memory")
 
     def memory_used(self, place: Place) -> int | None:
+        self._may_hang("memory_used")
         return self.world.used_bytes
 
     def start_helper(self, helper: Helper) -> None:
@@ -114,7 +118,11 @@ class SimRuntime:
     def labels(self, place: Place) -> Mapping[str, str]:
         return {}
 
-    def _effect(self) -> None:
+    def _may_hang(self, call: str) -> None:
+        if call in self.world.runtime_out:
+            raise UnansweredError
+
+    def _effect(self, call: str) -> None:
         self.power.effect()
-        if self.world.runtime_down:
+        if self.world.runtime_down or call in self.world.runtime_out:
             raise RuntimeFailedError("the runtime does not answer")

@@ -116,6 +116,8 @@ class Simulation:
                 world.elect(first=first)
             case "runtime down", bool(down):
                 world.runtime_down = down
+            case "runtime out", frozenset() as calls:
+                world.runtime_out = calls
             case "store down", bool(down):
                 world.store.down = down
             case "store full", bool(full):
@@ -362,7 +364,7 @@ class Simulation:
         """No more faults: within a bounded number of passes everything is well (or gone, when that
         was asked for)."""
         self.world.runtime_down = self.world.store.down = self.world.store.full = False
-        self.world.endpoint_down = False
+        self.world.endpoint_down, self.world.runtime_out = False, frozenset()
         if load_wish(self.store, "db") is not None:
             self.wish(paused=False)
         for server in self.world.servers.values():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hamanager.values.durability import Durability
 from tests.simulation.modes import MODES
+from tests.simulation.runtime import CALLS
 from tests.simulation.simulation import Simulation
 
 NAMES = st.sampled_from(["db.0", "db.1", "db.2"])
@@ -30,6 +31,7 @@ HAPPENINGS = st.one_of(
     st.tuples(
         st.sampled_from(["runtime down", "store down", "store full", "pause"]), st.booleans()
     ),
+    st.tuples(st.just("runtime out"), st.frozensets(st.sampled_from(CALLS), max_size=3)),
     st.tuples(st.sampled_from(["switchover", "restart"]), NAMES),
     st.tuples(st.just("scale"), st.sampled_from([1, 2, 3])),
     st.tuples(st.just("memory"), st.sampled_from([1, 2])),

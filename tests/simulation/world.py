@@ -129,6 +129,8 @@ class World:
         self.next_write = 0
         self.next_port = 20000
         self.runtime_down = False
+        self.runtime_out: frozenset[str] = frozenset()
+        """Calls of the runtime that hang or fail while it answers others."""
         self.store = StoreHealth()
         self.routes: dict[str, tuple[str, ...]] = {}
         """Per address of the service, where it leads."""

@@ -12,6 +12,7 @@ import pytest
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, Place
 from hamanager.observe import LONGEST_GAP_SECONDS, Observer
+from hamanager.questions import Threads
 from hamanager.values.service import (
     InstanceRecord,
     ServiceContext,
@@ -25,6 +26,7 @@ from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
 
 SERVICE = ServiceContext("db", "sim", None, {})
+INLINE = Threads.all_in(InlineExecutor())
 
 
 def record(*names: str) -> ServiceRecord:
@@ -60,7 +62,7 @@ def started(world: World, *names: str) -> tuple[SimDriver, SimRuntime, ServiceRe
 def test_what_it_sees_of_a_healthy_service() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")
-    seen = Observer(driver, runtime, world.clock, InlineExecutor()).look(SERVICE, kept)
+    seen = Observer(driver, runtime, world.clock, INLINE).look(SERVICE, kept)
     assert seen.candidates == ("db.1",)
     assert seen.primary_has_all
     assert seen.observations["db.1"].relation is Relation.ATTACHED
@@ -70,7 +72,7 @@ def test_what_it_sees_of_a_healthy_service() -> None:
 def test_silence_is_counted_only_while_it_looks() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")
-    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer = Observer(driver, runtime, world.clock, INLINE)
     observer.look(SERVICE, kept)
     server = world.named("db.0")
     assert server is not None
@@ -87,7 +89,7 @@ def test_silence_is_counted_only_while_it_looks() -> None:
 def test_a_tripwire_starts_the_count() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0")
-    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer = Observer(driver, runtime, world.clock, INLINE)
     observer.look(SERVICE, kept)
     observer.note_trip("db.0")
     world.clock.sleep(0.25)
@@ -114,7 +116,7 @@ def test_a_hung_standby_does_not_delay_what_is_seen_of_the_primary() -> None:
     _, runtime, kept = started(world, "db.0", "db.1")
     driver = SlowDriver(world, Power())
     with ThreadPoolExecutor(4) as executor:
-        observer = Observer(driver, runtime, world.clock, executor)
+        observer = Observer(driver, runtime, world.clock, Threads.all_in(executor))
         observer.look(SERVICE, kept)
         began = time.monotonic()
         seen = observer.look(SERVICE, kept)
@@ -146,7 +148,7 @@ def test_a_fault_in_what_is_for_people_only_hides_nothing(
     world = World()
     _, runtime, kept = started(world, "db.0", "db.1")
     driver = FaultyDriver(world, Power())
-    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer = Observer(driver, runtime, world.clock, INLINE)
     for _ in range(3):
         seen = observer.look(SERVICE, kept)
         assert [seen.observations[name].contact for name in ("db.0", "db.1")] == [
@@ -165,7 +167,7 @@ def test_a_fault_in_a_probe_is_no_answer_and_passes_with_the_next_look() -> None
     _, runtime, kept = started(world, "db.0", "db.1")
     driver = FaultyDriver(world, Power())
     driver.faulty = "probe"
-    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer = Observer(driver, runtime, world.clock, INLINE)
     seen = observer.look(SERVICE, kept)
     assert seen.observations["db.0"].contact is Contact.ANSWERS
     assert seen.observations["db.1"].contact is Contact.SILENT

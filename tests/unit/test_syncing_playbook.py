@@ -8,6 +8,7 @@ from hamanager.contracts.playbook import PlaybookContext
 from hamanager.endpoints.memory import MemoryEndpoint
 from hamanager.loop import KeptRecords
 from hamanager.observe import Observer
+from hamanager.questions import Threads
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import Wish
@@ -29,7 +30,9 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
         Wish(name="db", engine="sim", instances=2, image="i", created_at=0),
         SERVICE,
         Decision("rule", Action.REQUIRE, "because", "db.0"),
-        Observer(driver, runtime, world.clock, InlineExecutor()).look(SERVICE, record),
+        Observer(driver, runtime, world.clock, Threads.all_in(InlineExecutor())).look(
+            SERVICE, record
+        ),
         KeptRecords(MemoryStore(), "db", record, 0),
         driver,
         runtime,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import stat
@@ -48,6 +49,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     drivers = load_drivers()
     _check(drivers)
+    raise_descriptor_limit()
     with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
@@ -87,6 +89,19 @@ def _check(drivers: Mapping[str, Driver]) -> None:
             f"the time-outs of this hamanager contradict each other: {'; '.join(found)};"
             " nothing was started"
         )
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as this process may have: a daemon that runs out of them sees nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # the kernel's own limit is lower
+        log.debug("the limit of open files stays at %d: %s", soft, error)
+    else:
+        log.debug("the limit of open files was %d and is %d now", soft, hard)
 
 
 @contextmanager

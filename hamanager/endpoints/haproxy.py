@@ -30,7 +30,7 @@ from hamanager.endpoints.haproxy_board import (
     retired,
     script,
 )
-from hamanager.endpoints.haproxy_control import Control
+from hamanager.endpoints.haproxy_control import CannotAskError, Control
 from hamanager.errors import EndpointFailedError, HamanagerError
 
 HELPER = "haproxy"
@@ -40,6 +40,9 @@ UP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 SILENCES_BEFORE_ANEW = 2
 """A proxy that runs and has not answered that many checks is ended and made anew."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 240.0
+"""Between two times of that, twice as long after each: what did not help is not done again and
+again, as it ends every client's connection."""
 CUT_AFTER_SECONDS = 0.2
 """Clients that wait in a slot that is not used any more are sent on within one retry; whoever is
 left there after this time has a connection to a former target."""
@@ -59,6 +62,9 @@ class HaproxyEndpoint:
         self._boards: dict[str, Board] = {b.listener.name: b for b in _load(directory / STATE)}
         self._silences = 0
         """How many checks in a row it has not answered."""
+        self._made_anew: float | None = None
+        """When it was ended last because it did not answer (monotonic)."""
+        self._pause_seconds = FIRST_PAUSE_SECONDS
         self._in_force: set[str] = set()
         """Listeners that are known to lead where they should."""
         self._to_cut: dict[tuple[str, int], float] = {}
@@ -81,6 +87,8 @@ class HaproxyEndpoint:
                 try:
                     self._enforce(names)
                     self._cut(due)
+                except CannotAskError:
+                    raise
                 except EndpointFailedError:
                     self._silences += 1
                     raise
@@ -113,13 +121,20 @@ class HaproxyEndpoint:
                 try:
                     self._enforce(names)
                     self._cut(self._due(names))
-                    self._silences = 0
+                    self._well()
                     return
+                except CannotAskError:
+                    raise
                 except EndpointFailedError:
                     self._silences += 1
         if names:
             self._bring_up()
             self._silences = 0
+
+    def _well(self) -> None:
+        self._silences = 0
+        if self._pause_left() <= 0:
+            self._made_anew, self._pause_seconds = None, FIRST_PAUSE_SECONDS
 
     # --- Writing down ------------------------------------------------------------------------
 
@@ -205,9 +220,11 @@ class HaproxyEndpoint:
                 return
             try:
                 self._control.ask_master("show proc")
+            except CannotAskError:
+                raise
             except EndpointFailedError:
                 if self._silences >= SILENCES_BEFORE_ANEW:
-                    self._end()  # it hangs
+                    self._end_hung()
                 self._start()
             else:
                 self._control.ask_master("reload")
@@ -215,6 +232,23 @@ class HaproxyEndpoint:
             with self._lock:
                 # What changed while it was reading was told to its predecessor.
                 self._enforce(list(self._boards))
+
+    def _end_hung(self) -> None:
+        left = self._pause_left()
+        if left > 0:
+            raise EndpointFailedError(
+                "HAProxy does not answer although it was made anew; that is tried again in"
+                f" {left:.0f} s"
+            )
+        if self._made_anew is not None:
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+        self._made_anew = time.monotonic()
+        self._end()
+
+    def _pause_left(self) -> float:
+        if self._made_anew is None:
+            return 0.0
+        return self._made_anew + self._pause_seconds - time.monotonic()
 
     def _start(self) -> None:
         try:
@@ -241,6 +275,8 @@ class HaproxyEndpoint:
                     if len(known) != len(board.slots):
                         raise EndpointFailedError(f"{listener.name} is not served yet")
                 return
+            except CannotAskError:
+                raise
             except EndpointFailedError as error:
                 if time.monotonic() > deadline:
                     ports = ", ".join(str(board.listener.port) for board in boards)

@@ -4,6 +4,7 @@ reload that still serve old connections (HAProxy Management Guide, "Unix Socket 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -14,7 +15,15 @@ from hamanager.errors import EndpointFailedError
 
 ANSWER_SECONDS = 1.0
 LONGEST_ANSWER_BYTES = 8 * 1024**2
+LOCAL = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EACCES, errno.EPERM}
+)
+"""Errors of this process's own: they say nothing about HAProxy."""
 _SESSION = re.compile(r"^(0x[0-9a-f]+): .* be=(\S+) ", re.MULTILINE)
+
+
+class CannotAskError(EndpointFailedError):
+    """The manager itself could not ask: whether HAProxy is well, nobody knows."""
 
 
 class Control:
@@ -27,6 +36,7 @@ class Control:
         """What the present worker (or another one) answers to these commands, one after the other.
 
         Raises:
+            CannotAskError: it could not be asked.
             EndpointFailedError: it does not answer, or knows one of the commands not.
         """
         told = self._master("; ".join(f"{worker} {command}" for command in commands))
@@ -60,6 +70,8 @@ class Control:
                 mine = [f"shutdown session {key}" for key, name in sessions if name == listener]
                 if mine:
                     self.ask(mine, worker)
+            except CannotAskError:
+                raise
             except EndpointFailedError:
                 continue  # it ended with its last connection
 
@@ -67,6 +79,11 @@ class Control:
         try:
             return self._talk(line.encode() + b"\n").decode(errors="replace")
         except OSError as error:
+            if error.errno in LOCAL:
+                raise CannotAskError(
+                    f"HAProxy cannot be asked at {self._path}: {error.strerror}; it was left as it"
+                    " is"
+                ) from error
             raise EndpointFailedError(
                 f"HAProxy does not answer at {self._path} ({error.strerror or error})"
             ) from error

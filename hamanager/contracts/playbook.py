@@ -10,7 +10,7 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import Container, Place, Runtime
-from hamanager.errors import EndpointFailedError
+from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.routing import listeners
 from hamanager.values.decision import Decision
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
@@ -70,14 +70,20 @@ class PlaybookContext:
 
     def send_clients_to(self, name: str | None, *, cut: bool = True) -> str | None:
         """Let the service's address lead to that instance, or to nobody: then new connections
-        wait. Never raises, as no fail-over may depend on it: what could not be done is told, and
-        the loop does it later."""
+        wait. Whatever the endpoint says, no fail-over may depend on it: what could not be done is
+        told, and the loop does it later.
+
+        Raises:
+            StaleVersionError: another manager may have taken over: this run is over.
+        """
         present = listeners(
             self.wish, self.records.read(), self.snapshot, self.driver.capabilities, name
         )
         try:
             self.endpoint.publish(self.wish.name, present, cut=cut)
-        except EndpointFailedError as error:
+        except StaleVersionError:
+            raise
+        except HamanagerError as error:
             return f"not in force yet: {error}"
         return None
 

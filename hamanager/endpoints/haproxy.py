@@ -11,12 +11,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.runtime import Helper, Runtime
+from hamanager.endpoints.addresses import Addresses
 from hamanager.endpoints.haproxy_board import (
     CONFIGURATION,
     CONTROL,
@@ -34,7 +36,7 @@ from hamanager.endpoints.haproxy_control import CannotAskError, Control
 from hamanager.errors import EndpointFailedError, HamanagerError
 
 HELPER = "haproxy"
-STATE = "listeners.json"
+STATE, ADDRESSES = "listeners.json", "addresses.json"
 UP_SECONDS = 10.0
 """How long a start or a reload may take."""
 POLL_SECONDS = 0.02
@@ -55,7 +57,7 @@ class HaproxyEndpoint:
         """`resolve` gives the IP address of a host."""
         self._directory = directory
         self._runtime = runtime
-        self._resolve = resolve
+        self._resolve = Addresses(directory / ADDRESSES, resolve, self._keep_addresses)
         self._control = Control(directory / CONTROL)
         self._lock = threading.Lock()
         self._starting = threading.Lock()
@@ -115,6 +117,10 @@ class HaproxyEndpoint:
 
     def check(self) -> None:
         """Start it when it is down; repair what differs."""
+        if self._resolve.refresh():
+            with self._lock:
+                self._write(list(self._boards.values()))
+            self._bring_up()
         with self._lock:
             names = list(self._boards)
             if names:
@@ -168,6 +174,11 @@ class HaproxyEndpoint:
                 f"HAProxy's configuration cannot be written in {self._directory}"
                 f" ({error.strerror}); clients are sent where they were"
             ) from error
+
+    def _keep_addresses(self, text: str) -> None:
+        with suppress(OSError):  # they are known all the same
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _replace(self._directory / ADDRESSES, text)
 
     # --- Telling HAProxy ---------------------------------------------------------------------
 

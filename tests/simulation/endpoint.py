@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.endpoint import Listener
-from hamanager.errors import EndpointFailedError
+from hamanager.errors import EndpointFailedError, RuntimeFailedError
 from tests.simulation.power import Power
 from tests.simulation.world import World
 
@@ -22,6 +22,8 @@ class SimEndpoint:
         routes = {
             listener.name: tuple(r.instance for r in listener.routes) for listener in listeners
         }
+        if self.world.names_lost:
+            raise RuntimeFailedError("the advertised host has no address")
         if routes != self.world.routes:
             self.power.effect()
             self.world.routes = routes

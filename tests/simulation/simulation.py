@@ -118,6 +118,8 @@ class Simulation:
                 world.runtime_down = down
             case "runtime out", frozenset() as calls:
                 world.runtime_out = calls
+            case "names lost", bool(lost):
+                world.names_lost = lost
             case "store down", bool(down):
                 world.store.down = down
             case "store full", bool(full):
@@ -364,7 +366,8 @@ class Simulation:
         """No more faults: within a bounded number of passes everything is well (or gone, when that
         was asked for)."""
         self.world.runtime_down = self.world.store.down = self.world.store.full = False
-        self.world.endpoint_down, self.world.runtime_out = False, frozenset()
+        self.world.endpoint_down = self.world.names_lost = False
+        self.world.runtime_out = frozenset()
         if load_wish(self.store, "db") is not None:
             self.wish(paused=False)
         for server in self.world.servers.values():

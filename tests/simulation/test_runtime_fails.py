@@ -40,3 +40,13 @@ def test_a_dead_primary_is_replaced_while_questions_for_people_hang(mode: str) -
     simulation.live(2)
     assert simulation.record.primary == "db.1"
     simulation.assert_nothing_is_lost()
+
+
+@in_all_modes
+def test_names_that_cease_to_resolve_hold_up_no_fail_over(mode: str) -> None:
+    simulation = running(mode)
+    simulation.events(("names lost", True), ("kill", "db.0"))
+    simulation.live(2)
+    assert simulation.record.primary != "db.0"
+    simulation.event("names lost", False)
+    simulation.assert_nothing_is_lost()

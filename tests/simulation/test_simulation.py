@@ -29,7 +29,8 @@ HAPPENINGS = st.one_of(
     st.tuples(st.sampled_from(["write", "elect"]), st.integers(0, 2)),
     st.tuples(st.just("replicate"), st.just(0)),
     st.tuples(
-        st.sampled_from(["runtime down", "store down", "store full", "pause"]), st.booleans()
+        st.sampled_from(["runtime down", "names lost", "store down", "store full", "pause"]),
+        st.booleans(),
     ),
     st.tuples(st.just("runtime out"), st.frozensets(st.sampled_from(CALLS), max_size=3)),
     st.tuples(st.sampled_from(["switchover", "restart"]), NAMES),

@@ -135,6 +135,8 @@ class World:
         self.routes: dict[str, tuple[str, ...]] = {}
         """Per address of the service, where it leads."""
         self.endpoint_down = False
+        self.names_lost = False
+        """The endpoint cannot find out where the servers are."""
         self.used_bytes: int | None = None
         """By every server's process; None while nobody can tell."""
         self._term = 0

@@ -76,7 +76,7 @@ def database_path(state: Path) -> Path:
 
 
 def endpoint_directory(state: Path) -> Path:
-    """What the manager shares with the proxy: its configuration and its control socket."""
+    """What is kept about the proxy; two directories below it are shared with the proxy."""
     return state / "endpoint"
 
 

@@ -46,11 +46,12 @@ class Helper:
     name: str
     image: str
     script: str
-    """What `/bin/sh -c` runs, as the user who owns the directory."""
-    directory: Path
-    """Shared with the manager."""
-    mounted_at: str
-    """Where that directory is inside."""
+    """What `/bin/sh -c` runs, as a user with no more rights than the manager's."""
+    reads: tuple[Path, str]
+    """A directory of the manager's, and where it is inside: to be read there, and nothing else."""
+    writes: tuple[Path, str]
+    """A directory that is the helper's own, and where it is inside. What lies there is its word:
+    the manager follows no link there."""
 
 
 class LogLine(BaseModel):

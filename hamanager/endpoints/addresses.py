@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hamanager.endpoints import shared
 from hamanager.errors import EndpointFailedError, HamanagerError
 
 log = logging.getLogger("hamanager")
@@ -79,6 +80,7 @@ def _is_address(host: str) -> bool:
 
 def _load(path: Path) -> dict[str, str]:
     try:
-        return {str(host): str(address) for host, address in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError):
+        known = json.loads(shared.read(path) or "{}")
+        return {str(host): str(address) for host, address in known.items()}
+    except (ValueError, AttributeError):
         return {}

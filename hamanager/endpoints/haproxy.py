@@ -18,11 +18,13 @@ from pydantic import ValidationError
 
 from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.runtime import Helper, Runtime
+from hamanager.endpoints import shared
 from hamanager.endpoints.addresses import Addresses
 from hamanager.endpoints.haproxy_board import (
     CONFIGURATION,
     CONTROL,
-    DIRECTORY,
+    ETC,
+    RUN,
     Board,
     Mode,
     arrange,
@@ -51,14 +53,16 @@ left there after this time has a connection to a former target."""
 
 
 class HaproxyEndpoint:
-    """Keeps its state in a directory that it shares with HAProxy. Thread-safe."""
+    """Keeps its state in a directory of its own; two below it are shared with HAProxy, one that it
+    reads and one that is its own. Thread-safe."""
 
     def __init__(self, directory: Path, runtime: Runtime, resolve: Callable[[str], str]) -> None:
         """`resolve` gives the IP address of a host."""
         self._directory = directory
         self._runtime = runtime
         self._resolve = Addresses(directory / ADDRESSES, resolve, self._keep_addresses)
-        self._control = Control(directory / CONTROL)
+        self._etc, self._run = directory / "etc", directory / "run"
+        self._control = Control(self._run / CONTROL)
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._boards: dict[str, Board] = {b.listener.name: b for b in _load(directory / STATE)}
@@ -166,9 +170,11 @@ class HaproxyEndpoint:
         boards = sorted(boards, key=lambda board: board.listener.name)
         kept = json.dumps([board.model_dump(mode="json") for board in boards], indent=1)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(self._directory / CONFIGURATION, render(boards, self._resolve))
-            _replace(self._directory / STATE, kept)
+            shared.own_directory(self._directory, shared.OWN)
+            shared.own_directory(self._etc, shared.READABLE)
+            shared.foreign_directory(self._run)
+            shared.replace(self._etc / CONFIGURATION, render(boards, self._resolve))
+            shared.replace(self._directory / STATE, kept)
         except OSError as error:
             raise EndpointFailedError(
                 f"HAProxy's configuration cannot be written in {self._directory}"
@@ -177,8 +183,8 @@ class HaproxyEndpoint:
 
     def _keep_addresses(self, text: str) -> None:
         with suppress(OSError):  # they are known all the same
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(self._directory / ADDRESSES, text)
+            shared.own_directory(self._directory, shared.OWN)
+            shared.replace(self._directory / ADDRESSES, text)
 
     # --- Telling HAProxy ---------------------------------------------------------------------
 
@@ -265,7 +271,7 @@ class HaproxyEndpoint:
         try:
             image = self._runtime.resolve_image(HELPER, None)
             self._runtime.start_helper(
-                Helper(HELPER, image, script(), self._directory, mounted_at=DIRECTORY)
+                Helper(HELPER, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN))
             )
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
@@ -304,18 +310,9 @@ def _is_used(board: Board, number: int) -> bool:
 
 
 def _load(path: Path) -> list[Board]:
+    text = shared.read(path)
     try:
-        return [Board.model_validate(entry) for entry in json.loads(path.read_text())]
-    except FileNotFoundError:
-        return []
+        return [Board.model_validate(entry) for entry in json.loads(text or "[]")]
     except (ValueError, ValidationError):
         # Every service publishes its own again in its next pass.
         return []
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    draft = path.with_suffix(".new")
-    draft.write_text(text)
-    draft.chmod(0o644)
-    draft.replace(path)

@@ -21,8 +21,9 @@ WAIT_SECONDS = 10
 """How long a new connection waits for a server that accepts it."""
 NOBODY = Route(instance="", host="127.0.0.1", port=1)
 """A port that nobody listens on."""
-DIRECTORY = "/hamanager/run"
-"""Where the directory shared with the manager is mounted in the container."""
+ETC, RUN = "/hamanager/etc", "/hamanager/run"
+"""Where the two directories shared with the manager are mounted in the container: the manager's,
+which HAProxy only reads, and HAProxy's own."""
 CONFIGURATION, CONTROL = "haproxy.cfg", "control.sock"
 
 
@@ -227,4 +228,4 @@ def _section(board: Board, address: Callable[[str], str]) -> str:
 
 def script() -> str:
     """How HAProxy is started in its container."""
-    return f"exec haproxy -W -db -S {DIRECTORY}/{CONTROL},mode,600 -f {DIRECTORY}/{CONFIGURATION}"
+    return f"exec haproxy -W -db -S {RUN}/{CONTROL},mode,600 -f {ETC}/{CONFIGURATION}"

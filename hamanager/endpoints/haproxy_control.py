@@ -4,13 +4,16 @@ reload that still serve old connections (HAProxy Management Guide, "Unix Socket 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import socket
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hamanager.endpoints import shared
 from hamanager.errors import EndpointFailedError
 
 ANSWER_SECONDS = 1.0
@@ -89,20 +92,32 @@ class Control:
             ) from error
 
     def _talk(self, line: bytes) -> bytes:
-        # Through its directory's descriptor: a socket's path may have 107 characters only.
-        directory = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_SECONDS)
-                connection.connect(f"/proc/self/fd/{directory}/{self._path.name}")
-                connection.sendall(line)
-                connection.shutdown(socket.SHUT_WR)
-                answer = bytearray()
-                while len(answer) < LONGEST_ANSWER_BYTES:
-                    part = connection.recv(65536)
-                    if not part:
-                        break
-                    answer += part
-                return bytes(answer)
-        finally:
-            os.close(directory)
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with opened as connection, self._found() as descriptor:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(f"/proc/self/fd/{descriptor}")
+            connection.sendall(line)
+            connection.shutdown(socket.SHUT_WR)
+            answer = bytearray()
+            while len(answer) < LONGEST_ANSWER_BYTES:
+                part = connection.recv(65536)
+                if not part:
+                    break
+                answer += part
+            return bytes(answer)
+
+    @contextlib.contextmanager
+    def _found(self) -> Iterator[int]:
+        """A descriptor that stands for the socket: the directory is HAProxy's, where whatever it
+        puts there may be a link to something else. (And a socket's path may have 107 characters
+        only.)"""
+        with shared.opened(self._path.parent) as directory:
+            flags = os.O_PATH | os.O_NOFOLLOW
+            descriptor = os.open(self._path.name, flags, dir_fd=directory)
+            try:
+                seen, owner = os.fstat(descriptor), os.fstat(directory).st_uid
+                if not stat.S_ISSOCK(seen.st_mode) or seen.st_uid != owner:
+                    raise OSError(errno.ENOTSOCK, "it is no socket of HAProxy's")
+                yield descriptor
+            finally:
+                os.close(descriptor)

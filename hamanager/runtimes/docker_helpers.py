@@ -21,9 +21,11 @@ from hamanager.runtimes.docker_names import LAUNCH, Names
 def start(client: DockerClient, names: Names, helper: Helper) -> None:
     """Have the helper's container run; one that was made for something else is made anew."""
     name = names.helper(helper.name)
-    uid = _give_directory(helper)
+    uid = _user(helper)
     wanted = hashlib.sha256(
-        json.dumps([helper.image, helper.script, str(helper.directory), uid]).encode()
+        json.dumps(
+            [helper.image, helper.script, *map(str, helper.reads), *map(str, helper.writes), uid]
+        ).encode()
     ).hexdigest()[:16]
     found = _inspect(client, names, name)
     if found is not None and found["Config"]["Labels"].get(LAUNCH) != wanted:
@@ -44,7 +46,10 @@ def _create(client: DockerClient, names: Names, helper: Helper, uid: int, launch
     api = client.api
     host_config = api.create_host_config(
         network_mode="host",
-        binds={str(helper.directory): {"bind": helper.mounted_at, "mode": "rw"}},
+        binds={
+            str(helper.reads[0]): {"bind": helper.reads[1], "mode": "ro"},
+            str(helper.writes[0]): {"bind": helper.writes[1], "mode": "rw"},
+        },
         restart_policy={"Name": "always", "MaximumRetryCount": 0},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
@@ -63,14 +68,25 @@ def _create(client: DockerClient, names: Names, helper: Helper, uid: int, launch
     )
 
 
-def _give_directory(helper: Helper) -> int:
-    """The user to run as, who may use the shared directory: an unprivileged one when the manager
-    is root, who may use it all the same, and else the manager's own."""
+def _user(helper: Helper) -> int:
+    """The user to run as, to whom the directory for writing is given: an unprivileged one when the
+    manager is root, and else the manager's own."""
     uid = os.geteuid()
-    if uid == 0:
-        uid = SERVER_UID
-        os.chown(helper.directory, uid, uid)
-    return uid
+    if uid != 0:
+        return uid
+    path = helper.writes[0]
+    try:
+        # Through a descriptor, so that no link that was planted there is followed.
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(directory, SERVER_UID, SERVER_UID)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise RuntimeFailedError(
+            f"{path} cannot be given to {helper.name} ({error.strerror}); nothing was started"
+        ) from error
+    return SERVER_UID
 
 
 def _inspect(client: DockerClient, names: Names, name: str) -> dict[str, Any] | None:

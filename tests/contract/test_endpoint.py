@@ -4,6 +4,7 @@ they are."""
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -187,6 +188,28 @@ def test_what_is_published_survives_the_proxy_and_the_manager(
         assert greeting(found) == "db.1", "what was written while it was down is in force"
 
 
+def test_the_proxy_can_change_nothing_of_the_manager_s(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    client: docker.DockerClient,
+    manager_id: str,
+    tmp_path: Path,
+) -> None:
+    endpoint.publish("db", [listener(port, greeters[0].route)])
+    container = client.containers.get(f"hamanager-{manager_id}.haproxy")
+    tried = container.exec_run(["/bin/sh", "-c", "echo x >> /hamanager/etc/haproxy.cfg"])
+    assert tried.exit_code != 0
+    tried = container.exec_run(["/bin/sh", "-c", "ln -sf /etc/passwd /hamanager/etc/haproxy.cfg"])
+    assert tried.exit_code != 0
+    for name in ("", "etc", "etc/haproxy.cfg", "listeners.json"):
+        assert (tmp_path / "endpoint" / name).stat().st_uid == os.geteuid()
+    # It can put a link where its socket was; the manager follows none.
+    container.exec_run(["/bin/sh", "-c", "cd /hamanager/run && ln -sf /etc/passwd control.sock"])
+    with pytest.raises(EndpointFailedError, match="no socket"):
+        endpoint.connections("db", "db.0")
+
+
 def test_the_engine_brings_a_crashed_proxy_back_by_itself(
     endpoint: HaproxyEndpoint,
     greeters: tuple[Greeter, Greeter],
@@ -264,7 +287,7 @@ def test_a_stranger_s_container_is_left_alone(
 ) -> None:
     stranger = client.containers.create(image, "true", name=f"hamanager-{manager_id}.haproxy")
     try:
-        helper = Helper("haproxy", image, "true", tmp_path, "/x")
+        helper = Helper("haproxy", image, "true", (tmp_path, "/x"), (tmp_path, "/y"))
         with pytest.raises(Exception, match="not made by this manager"):
             runtime.start_helper(helper)
         with pytest.raises(Exception, match="not made by this manager"):

@@ -50,7 +50,7 @@ def published(directory: Path, names: Names, *ports: int) -> str:
     endpoint = HaproxyEndpoint(directory, cast(Runtime, CountingRuntime()), names)
     with suppress(EndpointFailedError):
         endpoint.publish("db", [listener(*ports)])
-    return (directory / "haproxy.cfg").read_text()
+    return (directory / "etc/haproxy.cfg").read_text()
 
 
 def test_it_stays_where_it_was_also_for_the_next_manager(tmp_path: Path, names: Names) -> None:
@@ -79,4 +79,4 @@ def test_it_is_looked_up_again_now_and_then(
         with suppress(EndpointFailedError):
             endpoint.publish("db", [listener(20001 + len(names.known))])
         shown = address or "192.0.2.9"
-        assert f"bind {shown}:20000" in (tmp_path / "haproxy.cfg").read_text()
+        assert f"bind {shown}:20000" in (tmp_path / "etc/haproxy.cfg").read_text()

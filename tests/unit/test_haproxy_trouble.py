@@ -114,7 +114,7 @@ def test_no_error_of_ours_counts_as_its_silence(
 def hung(endpoint: HaproxyEndpoint, tmp_path: Path) -> Iterator[None]:
     """Connections are accepted by the kernel, and nobody answers."""
     with socket.socket(socket.AF_UNIX) as listening:
-        directory = os.open(tmp_path / "endpoint", os.O_PATH)
+        directory = os.open(tmp_path / "endpoint/run", os.O_PATH)
         listening.bind(f"/proc/self/fd/{directory}/control.sock")
         os.close(directory)
         listening.listen(128)

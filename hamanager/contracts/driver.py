@@ -313,9 +313,15 @@ class Driver(Protocol):
         takes over. Undone when it fails half-way. Returns a short note."""
         ...
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:
         """A person decided that this instance leads, with whatever it has and without asking a
-        majority; for engines that elect by themselves. Returns a short note."""
+        majority; for engines that elect by themselves. From now on the survivors (it among them)
+        are the whole set. All others have been fenced: they know nothing of it, and may have a
+        majority of the former set among them.
+
+        Raises:
+            ServerError: among others, a survivor does not answer: nothing was changed.
+        """
         ...
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:

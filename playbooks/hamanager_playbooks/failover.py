@@ -9,9 +9,10 @@ afterwards, by the rule `rejoin`, and enter the sync set by `sync-join`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from hamanager.contracts.playbook import PlaybookContext, Step
-from hamanager.errors import RuntimeFailedError
+from hamanager.errors import RuntimeFailedError, StepFailedError
 from hamanager.values.order import OrderKind, pending
 from hamanager.values.service import Failover, InstanceRecord, ServiceRecord
 from hamanager.values.snapshot import Role
@@ -150,14 +151,21 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def force(ctx: PlaybookContext) -> Sequence[Step]:
-    """A person decided who leads a set that has lost its majority."""
+    """A person decided who leads a set that has lost its majority. The members that do not answer
+    are left out of it; they may merely be cut off, and many enough to elect another primary among
+    themselves, so they are fenced first."""
     old = ctx.records.read().primary
     began = ctx.clock.monotonic()
-    notes: list[str] = []
+    answering = {
+        name for name, seen in ctx.snapshot.observations.items() if seen.status is not None
+    }
+    survivors = [target for target in ctx.members() if target.name in answering]
+    left_out = [target.name for target in ctx.members() if target.name not in answering]
+    lost = f"whatever only {' and '.join(left_out) or 'nobody'} had"
 
     def lead() -> str:
-        notes.append(ctx.driver.force(ctx.service, ctx.target(), ctx.members()))
-        return notes[0]
+        ctx.driver.force(ctx.service, ctx.target(), survivors)
+        return lost
 
     def record() -> None:
         failover = Failover(
@@ -165,7 +173,7 @@ def force(ctx: PlaybookContext) -> Sequence[Step]:
             from_instance=old,
             to_instance=ctx.name,
             seconds=round(ctx.clock.monotonic() - began, 3),
-            lost=notes[0],
+            lost=lost,
             forced=True,
         )
         ctx.records.change(
@@ -174,11 +182,12 @@ def force(ctx: PlaybookContext) -> Sequence[Step]:
                 with_primary(ctx, r, failover),
                 [OrderKind.FAILOVER],
                 ok=True,
-                text=f"{ctx.name} is primary; lost: {notes[0]}",
+                text=f"{ctx.name} is primary; lost: {lost}",
             )
         )
 
     return [
+        *[Step(f"fence {name}", partial(fence_left_out, ctx, name)) for name in left_out],
         Step("begin a new term", lambda: begin_term(ctx)),
         Step(f"let {ctx.name} lead without asking the others", lead),
         Step(f"record {ctx.name} as primary", record),
@@ -268,6 +277,30 @@ def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
         if not lossless:
             raise
         return f"passed over: none of its writes is acknowledged without {ctx.name} ({error})"
+    return "killed"
+
+
+def fence_left_out(ctx: PlaybookContext, name: str) -> str:
+    """Make sure that a member which the others are to do without takes no part in elections.
+
+    Raises:
+        StepFailedError: nobody knows whether it runs; the person's order is refused.
+    """
+    seen = ctx.snapshot.of(name)
+    if seen is not None and seen.gone:
+        return "its process has ended already"
+    try:
+        ctx.runtime.kill(ctx.place(name))
+    except RuntimeFailedError as error:
+        text = (
+            f"{name} neither answers nor can be killed ({error}), so it may be cut off and help to"
+            f" elect another primary: end it, or have the runtime answer, and repeat"
+            f" `hamanager failover {ctx.wish.name} --to {ctx.name} --force`; no primary was made"
+        )
+        ctx.records.change(
+            lambda record: settled(ctx, record, [OrderKind.FAILOVER], ok=False, text=text)
+        )
+        raise StepFailedError(text) from error
     return "killed"
 
 

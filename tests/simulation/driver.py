@@ -249,14 +249,12 @@ class SimDriver:
         server.waiting.clear()
         server.acks.clear()
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:
         chosen = self._act(target)
+        whole = [self._reach(survivor) for survivor in survivors]
         for server in self.world.servers.values():
-            reached = server.awake and not server.cut_off
-            if server is not chosen and not reached:
-                server.expelled = True
+            server.expelled = server not in whole
         self.world.lead(chosen)
-        return "what only the others had"
 
     def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
         self._act(target)

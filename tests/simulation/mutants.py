@@ -84,6 +84,10 @@ def no_fence(patch: Patch) -> None:
     patch.setattr(failover, "fence", lambda *_, **__: "passed over")
 
 
+def left_out_and_not_fenced(patch: Patch) -> None:
+    patch.setattr(failover, "fence_left_out", lambda ctx, name: "left alone")
+
+
 def fence_that_passes_everybody_over(patch: Patch) -> None:
     fence = failover.fence
     patch.setattr(failover, "fence", lambda ctx, old, lossless: fence(ctx, old, lossless=True))

@@ -162,6 +162,11 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "members that a forced change leaves out are not fenced",
+        mutants.left_out_and_not_fenced,
+        standby_fails.test_a_majority_that_is_merely_cut_off,
+    ),
+    Mutant(
         "any synchronized standby is promoted",
         mutants.sync_set_not_consulted,
         a_standby_follows_and_has_not_joined_yet,

@@ -151,6 +151,42 @@ def test_two_of_three_members_lost() -> None:
     assert simulation.server("db.0").expelled is False
 
 
+def test_a_majority_that_is_merely_cut_off() -> None:
+    """Two of three go on without the manager, the primary among them. A person who forces the third
+    gets no second primary: the two are fenced first."""
+    simulation = running("electing")
+    simulation.events(("cut off", "db.0"), ("cut off", "db.1"))
+    simulation.live(5)
+    simulation.force_failover("db.2")
+    simulation.live(3)
+    assert simulation.record.primary == "db.2"
+    assert simulation.writes()
+    simulation.settle()
+    failover = simulation.record.last_failover
+    assert failover is not None
+    assert (failover.forced, failover.lost) == (True, "whatever only db.0 and db.1 had")
+
+
+@pytest.mark.parametrize("out", [("runtime out", frozenset({"kill"})), ("runtime down", True)])
+def test_a_majority_that_cannot_be_fenced(out: tuple[str, object]) -> None:
+    """Then nobody is forced: the order is refused, and the reason says what would be right."""
+    simulation = running("electing")
+    simulation.events(("cut off", "db.0"), ("cut off", "db.1"), out)
+    simulation.live(5)
+    term = simulation.record.term
+    simulation.force_failover("db.2")
+    simulation.live(3)
+    result = simulation.record.order_result
+    assert result is not None
+    assert not result.ok
+    assert "db.0 neither answers nor can be killed" in result.text
+    assert "repeat `hamanager failover db --to db.2 --force`" in result.text
+    assert (simulation.record.primary, simulation.record.term) == ("db.0", term)
+    assert simulation.record.promoting is None
+    assert simulation.writes(), "the two go on"
+    simulation.settle()
+
+
 @in_all_modes
 def test_forced_order_is_refused_while_the_primary_works(mode: str) -> None:
     simulation = running(mode)

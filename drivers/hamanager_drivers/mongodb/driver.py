@@ -258,17 +258,16 @@ class MongoDBDriver:
     def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """The set keeps its own account."""
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:
-        """The forced reconfiguration to the members that answer, with `target` elected by them
-        (MongoDB Manual, "Reconfigure a Replica Set with Unavailable Members")."""
-        survivors = [m for m in members if self._answers(service, m)]
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:
+        """The forced reconfiguration to the survivors, with `target` elected by them (MongoDB
+        Manual, "Reconfigure a Replica Set with Unavailable Members")."""
+        for survivor in survivors:
+            self._election.hello(service, survivor)
         present = self._config(service, target)
         changed = membership.config_of_survivors(present, [m.address for m in survivors])
         command = {"replSetReconfig": changed, "force": True}
         self._connections.command(service, target, command, CHANGE_SECONDS)
         self._election.step_up(service, target, [m for m in survivors if m != target])
-        gone = [m.name for m in members if m not in survivors]
-        return f"whatever only {' and '.join(gone) or 'nobody'} had"
 
     def hand_over(
         self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
@@ -320,13 +319,6 @@ class MongoDBDriver:
     ) -> MongoDBWriter:
         """A client of this one server with the application's password."""
         return MongoDBWriter(service, target, timeout_seconds)
-
-    def _answers(self, service: ServiceContext, target: Target) -> bool:
-        try:
-            self._election.hello(service, target)
-        except ServerError:
-            return False
-        return True
 
     def _config(self, service: ServiceContext, primary: Target) -> membership.Config:
         answer = self._connections.command(service, primary, {"replSetGetConfig": 1})

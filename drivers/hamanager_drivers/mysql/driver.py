@@ -277,7 +277,7 @@ class MySQLDriver:
         """Stop the writes, wait until the target has executed all of them, promote it."""
         return hand_over(self._connections, service, target, primary, terms)
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:  # noqa: ARG002
         """No server of this engine elects: a forced promotion is an ordinary one."""
         raise ServerError(f"{target.name} is promoted, not elected: nothing was changed")
 

@@ -236,7 +236,7 @@ class RedisDriver:
             cut_clients(pipe)
             pipe.execute()
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:  # noqa: ARG002
         """No server of this engine elects: a forced promotion is an ordinary one."""
         raise ServerError(f"{target.name} is promoted, not elected: nothing was changed")
 

@@ -180,7 +180,7 @@ class StatelessDriver:
         """Never."""
         raise _no_database(target)
 
-    def force(self, service: ServiceContext, target: Target, members: Sequence[Target]) -> str:  # noqa: ARG002
+    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:  # noqa: ARG002
         """Never."""
         raise _no_database(target)
 

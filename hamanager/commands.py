@@ -97,12 +97,14 @@ class Commands:
             **chosen_settings(driver, settings),
         }
         self._refuse_existing(name)
+        found = self._runtime.resolve_image(engine, image)
         wish = Wish(
             name=name,
             engine=engine,
             instances=instances,
             memory_bytes=memory_bytes,
-            image=self._runtime.resolve_image(engine, image),
+            image=found,
+            pinned=self._runtime.pin_image(found),
             created_at=self._clock.now(),
             port=port,
             health_path=health_path,

@@ -124,7 +124,7 @@ def _choose(
     if not named and _is_present(client, built):
         return Choice(built, "present")
     started = time.monotonic()
-    problem = _pull(client, image)
+    problem = pull(client, image)
     if problem is None:
         return Choice(image, f"pulled in {time.monotonic() - started:.0f} s")
     if named:
@@ -151,7 +151,7 @@ def _is_present(client: docker.DockerClient, image: str) -> bool:
     return True
 
 
-def _pull(client: docker.DockerClient, image: str) -> str | None:
+def pull(client: docker.DockerClient, image: str) -> str | None:
     """Pull an image; return what went wrong, if anything did.
 
     The engine bounds neither its wait for a registry nor the pull, and the client's call has no

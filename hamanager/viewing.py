@@ -71,6 +71,8 @@ def service_view(
         port=wish.port,
         health_path=wish.health_path,
         image=wish.image,
+        image_id=wish.pinned.id if wish.pinned else None,
+        image_digest=wish.pinned.digest if wish.pinned else None,
         down_after_seconds=wish.down_after_seconds,
         failover_period_seconds=wish.failover_period_seconds,
         allow_drills=wish.allow_drills,

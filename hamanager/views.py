@@ -207,6 +207,10 @@ class ServiceView(_View):
     topology: str = "primary-standby"
     """Or `replica-set`: the servers elect their primary themselves; or `stateless`: no data."""
     image: str = ""
+    """As the user named it, or as it was found."""
+    image_id: str | None = None
+    image_digest: str | None = None
+    """What every instance runs from, whatever that name stands for now."""
     port: int | None = None
     health_path: str | None = None
     """Of a service without data: where its program listens inside the container, and what it is

@@ -120,8 +120,11 @@ class PlaybookContext:
     def container(self, name: str | None = None) -> Container:
         """What to run for an instance."""
         instance = self.instance(name)
+        pinned = self.wish.pinned
+        sources = (pinned.digest, self.wish.image) if pinned else ()
         return Container(
-            image=self.wish.image,
+            image=pinned.id if pinned else self.wish.image,
+            image_sources=tuple(source for source in sources if source is not None),
             host=instance.host,
             port=instance.port,
             spec=self.driver.launch_spec(self.service, Target.of(instance)),

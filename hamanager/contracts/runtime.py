@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from hamanager.contracts.driver import LaunchSpec
+from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
 
 
@@ -36,6 +37,8 @@ class Container:
     memory_bytes: int | None = None
     admin_port: int | None = None
     """Where its `LaunchSpec.admin_port` is published, if it has one."""
+    image_sources: tuple[str, ...] = ()
+    """Names under which that very image may be had again when it is gone, the best one first."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,14 @@ class Runtime(Protocol):
 
         Raises:
             RuntimeFailedError: it is neither there nor can it be had.
+        """
+        ...
+
+    def pin_image(self, image: str) -> PinnedImage:
+        """What an image that is present is, whatever its name may stand for later.
+
+        Raises:
+            RuntimeFailedError: it is not there.
         """
         ...
 

@@ -25,8 +25,10 @@ from hamanager.runtimes.docker_address import bind_address, choose_host, free_po
 from hamanager.runtimes.docker_engine import CHANGE_SECONDS, LOOK_SECONDS, Engine, says
 from hamanager.runtimes.docker_events import follow
 from hamanager.runtimes.docker_handles import ProcessHandles
+from hamanager.runtimes.docker_images import MissingImages, pin
 from hamanager.runtimes.docker_memory import memory_of_process, memory_of_stats
 from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, MANAGER, Names, launch_hash
+from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
 
 KERNEL_KILL_SECONDS = 0.25
@@ -53,6 +55,7 @@ class DockerRuntime:
         self._advertised_host = advertised_host
         self._engine = Engine(client)
         self._handles = ProcessHandles()
+        self._missing = MissingImages()
 
     def close(self) -> None:
         """Release connections and descriptors; the containers go on."""
@@ -89,6 +92,11 @@ class DockerRuntime:
             except ImageUnavailable as error:
                 raise RuntimeFailedError(str(error)) from error
 
+    def pin_image(self, image: str) -> PinnedImage:
+        """By the id of its configuration, and the digest under which a registry has it."""
+        with self._engine.asked_to(f"tell what the image {image} is") as client:
+            return pin(client, image)
+
     # --- Processes -------------------------------------------------------------------------
 
     def start(self, place: Place, container: Container) -> None:
@@ -108,8 +116,7 @@ class DockerRuntime:
                 self._launch(client, place, container, found)
             except ImageNotFound as error:
                 raise RuntimeFailedError(
-                    f"{place.instance} cannot start: the image {container.image} is not in the"
-                    " Docker engine any more; pull or build it"
+                    f"{place.instance} cannot start: {self._missing.fetch(client, container)}"
                 ) from error
             finally:
                 self._handles.forget(name)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hamanager.values.durability import Durability
 from hamanager.values.endpoint import EndpointRecord
+from hamanager.values.image import PinnedImage
 from hamanager.values.order import Order, OrderResult
 
 
@@ -30,6 +31,10 @@ class Wish(_Frozen):
     memory_bytes: int | None = None
     """Limit of each instance; None is no limit."""
     image: str
+    """As the user named it, or as it was found."""
+    pinned: PinnedImage | None = None
+    """What that stood for when the service was made; every instance runs from it. None: the service
+    is older than that, and its instances run from whatever the name stands for."""
     down_after_seconds: float = 3.0
     """How long a primary must be silent, unproven dead, before it is given up."""
     created_at: float

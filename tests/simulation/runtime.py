@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
+from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
 from tests.simulation.power import Power, UnansweredError
 from tests.simulation.world import Engine, SimServer, Volume, World
@@ -34,6 +35,7 @@ class SimRuntime:
         self._effect("start")
         key, volume = (place.service, place.instance), self.volume_name(place)
         self.world.volumes.setdefault(volume, Volume())
+        self.world.images[place.instance] = container
         server = self.world.servers.get(key)
         if server is None or server.volume != volume:
             address = f"{container.host}:{container.port}"
@@ -114,6 +116,9 @@ class SimRuntime:
 
     def resolve_image(self, engine: str, configured: str | None) -> str:
         return "image"
+
+    def pin_image(self, image: str) -> PinnedImage:
+        return PinnedImage(id=image)
 
     def labels(self, place: Place) -> Mapping[str, str]:
         return {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import Container, Place
 from hamanager.values.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
 
@@ -137,6 +137,8 @@ class World:
         self.endpoint_down = False
         self.names_lost = False
         """The endpoint cannot find out where the servers are."""
+        self.images: dict[str, Container] = {}
+        """Per instance, what it was last started from."""
         self.used_bytes: int | None = None
         """By every server's process; None while nobody can tell."""
         self._term = 0

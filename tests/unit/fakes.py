@@ -24,6 +24,7 @@ from hamanager.stores.memory import MemoryStore
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
 from hamanager.values.history import HistoryEntry
+from hamanager.values.image import PinnedImage
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.values.shell import ShellView
 from hamanager.values.snapshot import (
@@ -102,6 +103,9 @@ class FakeRuntime:
         if self.missing_image:
             raise RuntimeFailedError(f"there is no image for {engine}")
         return configured or f"{engine}:test"
+
+    def pin_image(self, image: str) -> PinnedImage:
+        return PinnedImage(id=f"sha256:{image}", digest=f"{image}@sha256:0")
 
 
 class FakeClock:

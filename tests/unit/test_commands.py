@@ -25,6 +25,7 @@ from hamanager.keeping import (
 )
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.durability import Durability
+from hamanager.values.image import PinnedImage
 from hamanager.values.order import OrderKind
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.settings import Settings
@@ -76,6 +77,7 @@ def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: Watc
         instances=2,
         memory_bytes=512 * MB,
         image="redis:test",
+        pinned=PinnedImage(id="sha256:redis:test", digest="redis:test@sha256:0"),
         down_after_seconds=5.0,
         created_at=NOW,
     )

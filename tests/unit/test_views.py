@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hamanager.values.endpoint import EndpointRecord
+from hamanager.values.image import PinnedImage
 from hamanager.values.service import Failover, InstanceRecord, KeptData, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
@@ -23,7 +24,14 @@ from hamanager.viewing import service_view
 from hamanager.views import InstanceState, ServiceState, ServiceView
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
-WISH = Wish(name="db", engine="redis", instances=2, image="redis:test", created_at=NOW)
+WISH = Wish(
+    name="db",
+    engine="redis",
+    instances=2,
+    image="redis:test",
+    created_at=NOW,
+    pinned=PinnedImage(id="sha256:1"),
+)
 RECORD = ServiceRecord(
     term=1,
     primary="db.0",
@@ -252,6 +260,8 @@ def test_the_stable_json() -> None:
         "order_result": None,
         "at": NOW,
         "image": "redis:test",
+        "image_id": "sha256:1",
+        "image_digest": None,
         "port": None,
         "health_path": None,
         "address": {

@@ -11,8 +11,10 @@ from hamanager.contracts.store import Store
 from hamanager.errors import EndpointFailedError, RuntimeFailedError, SilentError
 from hamanager.loop import ServiceLoop
 from hamanager.questions import Threads
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager.values.service import ServiceContext, ServiceRecord
+from hamanager.values.snapshot import Snapshot
 from tests.simulation import driver, endpoint, runtime
+from tests.simulation.causes import Causes, WatchedPlaybooks
 from tests.simulation.driver import SimDriver
 from tests.simulation.endpoint import SimEndpoint
 from tests.simulation.power import InlineExecutor, Power, PoweredStore, Wire
@@ -23,8 +25,11 @@ from tests.simulation.world import World
 class Manager:
     """Everything in it is forgotten when it dies."""
 
-    def __init__(self, world: World, store: Store, owner: str, power: Power) -> None:
+    def __init__(
+        self, world: World, store: Store, owner: str, power: Power, causes: Causes
+    ) -> None:
         self.power = power
+        playbooks = WatchedPlaybooks(world.elects)
         self.loop = ServiceLoop(
             "db",
             PoweredStore(store, power, world.store),
@@ -40,5 +45,12 @@ class Manager:
             world.clock,
             Threads.all_in(InlineExecutor()),
             owner,
-            PLAYBOOKS,
+            playbooks,
         )
+        look = self.loop.observer.look
+
+        def looked(service: ServiceContext, record: ServiceRecord) -> Snapshot:
+            playbooks.truth = causes.truth()
+            return look(service, record)
+
+        self.loop.observer.look = looked  # type: ignore[method-assign]

@@ -6,7 +6,8 @@ After every event, and before every effect of a manager, must hold:
 2. nothing that was acknowledged, or written where nobody should, has vanished from every disk;
 3. every member of the published sync set holds every acknowledged write;
 4. an electing engine's primary holds what a majority acknowledged;
-5. the term never goes back.
+5. the term never goes back;
+6. a manager has cause for what it does (`causes.py`).
 
 At the end the faults cease: the service must become healthy at its full size by itself, and where
 standbys acknowledge its primary must hold every acknowledged write.
@@ -26,6 +27,7 @@ from hamanager.values.durability import Durability
 from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.snapshot import Role
+from tests.simulation.causes import Causes
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
 from tests.simulation.world import Engine, SimServer, World
@@ -44,10 +46,12 @@ class Simulation:
         durability: Durability = Durability.AVAILABILITY,
         instances: int = 2,
         busy: int = 0,
+        world: World | None = None,
     ) -> None:
         """`busy`: a pattern of eight bits, by which clients write before a manager's effects."""
-        self.world = World(engine)
+        self.world = world or World(engine)
         self.store = MemoryStore()
+        self.causes = Causes(self.world)
         self.busy = busy
         self.managers = [self._manager(owner) for owner in ("a", "b")]
         self.copy = self.store.copy()
@@ -75,7 +79,7 @@ class Simulation:
         save_wish(self.store, wish, 0)
 
     def _manager(self, owner: str) -> Manager:
-        return Manager(self.world, self.store, owner, Power(self._before_effect))
+        return Manager(self.world, self.store, owner, Power(self._before_effect), self.causes)
 
     # --- What happens ----------------------------------------------------------------------
 
@@ -104,6 +108,8 @@ class Simulation:
                 self.interjected.clear()
             case "new manager", _:
                 self.new_manager()
+            case "live", int(seconds):
+                self.live(seconds)
             case "time", float(seconds):
                 world.clock.seconds += seconds
             case "clock jump", float(seconds):
@@ -327,6 +333,7 @@ class Simulation:
     # --- What must be true ---------------------------------------------------------------------
 
     def check(self, after: str) -> None:
+        self.causes.note()
         leading = [
             server.place.instance
             for server in self.world.primaries()

@@ -1,0 +1,133 @@
+"""Whether a manager has cause for what it does: its decision against the truth of the world.
+
+The truth is that of the manager's last look, so that what happens between looking and acting is not
+held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hamanager.contracts.playbook import Playbook, PlaybookContext
+from hamanager.situation import RESTART_BOUND_SECONDS
+from hamanager.values.decision import Action, Decision
+from hamanager.values.service import ServiceRecord, Wish
+from hamanager.values.snapshot import Role
+from hamanager_playbooks.book import PLAYBOOKS
+from tests.simulation.world import SimServer, World
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How the world was when a manager looked."""
+
+    blind: bool
+    """The runtime was away, and no server answered."""
+    leading: tuple[str, ...]
+    """Servers that answer and take themselves for primaries."""
+    running: tuple[str, ...]
+    answering: tuple[str, ...]
+    followed: tuple[str, ...]
+    """Servers from which one that answers replicates."""
+    silent_seconds: Mapping[str, float]
+    """For how long each has not answered (at least; of those that ever did)."""
+
+
+class Causes:
+    """Knows when each server answered last."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._answered: dict[str, float] = {}
+
+    def note(self) -> None:
+        """Called whenever something has happened."""
+        for server in self._world.servers.values():
+            if answers(server):
+                self._answered[server.place.instance] = self._world.clock.monotonic()
+
+    def truth(self) -> Truth:
+        """As it is now."""
+        self.note()
+        world, now = self._world, self._world.clock.monotonic()
+        servers = {server.place.instance: server for server in world.servers.values()}
+        heard = {name: server for name, server in servers.items() if answers(server)}
+        sources = {server.source for server in heard.values() if world.linked(server)}
+        return Truth(
+            blind=world.runtime_down and not heard,
+            leading=tuple(name for name, s in heard.items() if s.role is Role.PRIMARY),
+            running=tuple(name for name, s in servers.items() if s.running),
+            answering=tuple(heard),
+            followed=tuple(name for name, s in servers.items() if s.address in sources),
+            silent_seconds={name: now - at for name, at in self._answered.items()},
+        )
+
+
+def answers(server: SimServer) -> bool:
+    """Whether a manager reaches it."""
+    return server.awake and not server.cut_off
+
+
+class WatchedPlaybooks(Mapping[Action, Playbook]):
+    """The product's playbooks; each asks for its cause when it is begun."""
+
+    def __init__(self, elects: bool) -> None:
+        self._elects = elects
+        self.truth: Truth | None = None
+        """Of the manager's last look."""
+
+    def __getitem__(self, action: Action) -> Playbook:
+        def watched(ctx: PlaybookContext) -> object:
+            record = ctx.records.read()
+            if self.truth is not None:
+                why_not = no_cause(
+                    ctx.decision, self.truth, ctx.wish, record, ctx.snapshot.at, self._elects
+                )
+                assert not why_not, f"{ctx.decision.action} {ctx.decision.instance}: {why_not}"
+            return PLAYBOOKS[action](ctx)
+
+        return watched  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(PLAYBOOKS)
+
+    def __len__(self) -> int:
+        return len(PLAYBOOKS)
+
+
+def no_cause(
+    decision: Decision, truth: Truth, wish: Wish, record: ServiceRecord, at: float, elects: bool
+) -> str:
+    """Why this should not be done now; '' when it may be."""
+    if decision.action is Action.DESTROY:
+        return ""
+    if truth.blind:
+        return "the manager sees nothing at all"
+    expected = (record.primary, record.promoting, record.switching_to)
+    others = [name for name in truth.leading if name not in expected]
+    if others and record.primary and not elects and decision.action is not Action.DEMOTE:
+        return f"{others} may take writes, which comes first"
+    if decision.action is Action.FAIL_OVER and decision.rule == "primary-dead":
+        return _may_not_be_replaced(truth, wish, record, at)
+    return ""
+
+
+def _may_not_be_replaced(truth: Truth, wish: Wish, record: ServiceRecord, at: float) -> str:
+    name = record.primary or ""
+    primary = record.instance(name)
+    if name not in truth.running:
+        since = primary.restarting_since if primary else None
+        if since is not None and 0 <= at - since < RESTART_BOUND_SECONDS:
+            return f"{name} is being restarted as planned"
+        return ""
+    if name in truth.answering:
+        return f"{name} answers"
+    if name in truth.followed:
+        return f"a standby replicates from {name}"
+    if truth.silent_seconds.get(name, wish.down_after_seconds) < wish.down_after_seconds:
+        return f"{name} has not been silent for long"
+    last = record.last_failover
+    if last and not last.forced and 0 <= at - last.at < wish.failover_period_seconds:
+        return f"the last fail-over was a moment ago, and {name} is not proven dead"
+    return ""

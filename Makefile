@@ -4,11 +4,12 @@
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
+#   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check bench address sysbench soak images docker sysbenchprogram \
-    venv clean
+.PHONY: help demo test scenarios check simulate bench address sysbench soak images docker \
+    sysbenchprogram venv clean
 
 BIN := .venv/bin
 
@@ -29,6 +30,10 @@ check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+simulate: venv ## Search for histories that break the product, in the simulation; needs no Docker
+	@exec $(BIN)/python -m tests.simulation.search $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: images ## Measure failovers
 	@exec $(BIN)/python -m benchmarks.failover

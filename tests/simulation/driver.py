@@ -336,7 +336,7 @@ class SimDriver:
 
 
 def _written(log: Sequence[int]) -> str:
-    return "".join(f"{number}," for number in log)
+    return "".join(map("{},".format, log))
 
 
 def _read(status: ServerStatus) -> set[int]:

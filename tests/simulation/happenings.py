@@ -14,9 +14,11 @@ Event = tuple[str, object]
 
 EFFECTS = tuple(range(17))
 """Of a pass: before which of them something goes wrong."""
+QUESTIONS = tuple(range(40))
+"""Likewise: to the store, and before each effect."""
 AMID = "pass amid"
 """Its argument is the number of an effect and what happens before that one: a kind, an argument."""
-AMID_EFFECTS = tuple(range(13))
+AMID_EFFECTS = tuple(range(17))
 
 
 @dataclass(frozen=True)
@@ -27,49 +29,53 @@ class Kind:
     arguments: tuple[object, ...]
     fault: bool = True
     """Something goes wrong, or somebody asks for something; daily life otherwise."""
+    end: str = ""
+    """The kind that undoes it, with the same argument; where it is this kind itself, with False."""
 
 
 def happenings(instances: int = 3) -> tuple[Kind, ...]:
     """What may happen to a service of up to so many instances at any time, also amid a pass."""
     names = tuple(f"db.{number}" for number in range(instances))
     numbers = tuple(range(instances))
-    no_yes, yes_no = (False, True), (True, False)
-    of_a_server = (
-        *(
-            "kill",
-            "terminate",
-            "lose power",
-            "stall link",
-            "break",
-            "hang",
-            "start by somebody else",
-            "cut off",
-            "cut link",
-        ),
-        *("write on standby", "switchover", "restart"),
-    )
-    ends_of_faults = ("repair", "wake", "reach again", "mend link")
     return (
-        *(Kind(name, names) for name in of_a_server),
-        *(Kind(name, names, fault=False) for name in (*ends_of_faults, "receive")),
+        Kind("kill", names, end="start by somebody else"),
+        Kind("start by somebody else", names),
+        Kind("terminate", names, end="start by somebody else"),
+        Kind("lose power", names, end="start by somebody else"),
+        Kind("stall link", names, end="mend link"),
+        Kind("break", names, end="repair"),
+        Kind("repair", names, fault=False),
+        Kind("hang", names, end="wake"),
+        Kind("wake", names, fault=False),
+        Kind("cut off", names, end="reach again"),
+        Kind("reach again", names, fault=False),
+        Kind("cut link", names, end="mend link"),
+        Kind("mend link", names, fault=False),
+        Kind("write on standby", names),
         Kind("write", numbers, fault=False),
-        Kind("elect", numbers),
+        Kind("receive", names, fault=False),
         Kind("replicate", (0,), fault=False),
-        *(Kind(name, yes_no) for name in ("runtime down", "store down", "store full")),
-        Kind("pause", no_yes),
+        Kind("elect", numbers),
+        Kind("runtime down", (True, False), end="runtime down"),
+        Kind("store down", (True, False), end="store down"),
+        Kind("store full", (True, False), end="store full"),
+        Kind("pause", (False, True), end="pause"),
+        Kind("switchover", names),
+        Kind("restart", names),
         Kind("scale", tuple(range(1, instances + 1))),
         Kind("memory", (1, 2)),
         Kind("durability", (Durability.AVAILABILITY, Durability.STRICT)),
-        Kind("time", (0.5, 2.0, 4.0, 120.0), fault=False),
+        Kind("time", (0.5, 2.0, 4.0, 31.0, 70.0, 120.0), fault=False),
         Kind("clock jump", (-3600.0, -30.0, 30.0, 3600.0)),
     )
 
 
 PASSES = (
     Kind("pass", (0, 1), fault=False),
+    Kind("live", (1, 2, 4, 8), fault=False),
     Kind("pass and die", EFFECTS),
     Kind("pass with a lost answer", EFFECTS),
-    Kind("pass and be suspended", EFFECTS),
+    Kind("pass and be suspended", QUESTIONS),
     Kind("new manager", (0,)),
 )
-"""What managers do, beside `AMID`."""
+"""What managers do, beside `AMID`; to live is to do so while time goes by and clients write."""

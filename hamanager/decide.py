@@ -79,6 +79,7 @@ RULES: list[Rule] = [
     Rule("address", wishes.address, yields=True),
     Rule("memory", wishes.memory, yields=True),
     Rule("missing", wishes.missing, yields=True),
+    Rule("no-room", standbys.no_room),
     Rule("well", wishes.well),
 ]
 

@@ -31,12 +31,8 @@ def start_gone(s: Situation) -> Decision | None:
     for instance, seen in sorted(s.due(s.all), key=lambda pair: pair[0].name != s.record.primary):
         if not seen.gone:
             continue
-        if (
-            instance.starts >= STARTS_BEFORE_REBUILD
-            and instance.name != s.record.primary
-            and s.primary_works
-        ):
-            return _rebuild(s, instance, f"it did not come up after {instance.starts} starts")
+        if (reason := _why_rebuilt(s, instance, seen)) and _has_room(s):
+            return do(Action.REBUILD, instance.name, reason)
         decision = start(s, instance, seen)
         if decision.action is Action.START_INSTANCE:
             return decision
@@ -85,39 +81,50 @@ def rejoin(s: Situation) -> Decision | None:
 
 def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision | None:
     name = instance.name
-    match seen.relation:
-        case Relation.EMPTY:
-            return do(Action.SEED, name, "it has no data yet")
-        case Relation.DETACHED:
-            return do(Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}")
-        case Relation.UNPROVEN if not instance.has_led:
+    if seen.relation is Relation.EMPTY:
+        return do(Action.SEED, name, "it has no data yet")
+    if seen.relation is Relation.DETACHED:
+        return do(Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}")
+    if seen.relation is Relation.UNPROVEN and not instance.has_led:
+        what = "its data came from a primary and is replaced by a new copy"
+        return do(Action.ATTACH, name, what)
+    reason = _why_rebuilt(s, instance, seen)
+    return do(Action.REBUILD, name, reason) if reason and _has_room(s) else None
+
+
+def no_room(s: Situation) -> Decision | None:
+    """A standby has to be rebuilt, and so much data is set aside already that a person has to let
+    go of some first. Nothing else waits for that."""
+    for instance, seen in s.standbys:
+        if _why_rebuilt(s, instance, seen) and not _has_room(s):
             return do(
-                Action.ATTACH,
-                name,
-                "its data came from a primary and is replaced by a new copy",
+                Action.WAIT,
+                instance.name,
+                f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept"
+                " already: look at `kept_data` and let go of one with"
+                f" `hamanager discard {s.wish.name} VOLUME`",
             )
-        case Relation.UNPROVEN:
-            return _rebuild(
-                s, instance, "it was primary, and its data cannot be proven to be elsewhere"
-            )
-        case Relation.DIVERGED:
-            reason = f"its data is not a part of what {s.record.primary} can send"
-            if seen.excess:
-                what = "never acknowledged" if instance.unacknowledged_only else "missing there"
-                reason += f": it alone has {seen.excess} ({what})"
-            return _rebuild(s, instance, reason)
-        case _:
-            return None
+    return None
 
 
-def _rebuild(s: Situation, instance: InstanceRecord, reason: str) -> Decision:
-    """Rebuild it, unless that would set aside more data than there is room for."""
+def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> str:
+    """Why that standby has to be made anew, its data set aside; '' when it need not."""
+    if instance.name == s.record.primary or not s.primary_works:
+        return ""
+    if seen.gone and instance.starts >= STARTS_BEFORE_REBUILD:
+        return f"it did not come up after {instance.starts} starts"
+    if seen.relation is Relation.UNPROVEN and instance.has_led:
+        return "it was primary, and its data cannot be proven to be elsewhere"
+    if seen.relation is Relation.DIVERGED:
+        reason = f"its data is not a part of what {s.record.primary} can send"
+        if seen.excess:
+            what = "never acknowledged" if instance.unacknowledged_only else "missing there"
+            reason += f": it alone has {seen.excess} ({what})"
+        return reason
+    return ""
+
+
+def _has_room(s: Situation) -> bool:
+    """Whether one more set of data may be set aside."""
     replaceable = not s.capabilities.acknowledges or any(k.unacknowledged for k in s.record.kept)
-    if len(s.record.kept) < KEPT_LIMIT or replaceable:
-        return do(Action.REBUILD, instance.name, reason)
-    return do(
-        Action.WAIT,
-        instance.name,
-        f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept already:"
-        f" look at `kept_data` and let go of one with `hamanager discard {s.wish.name} VOLUME`",
-    )
+    return len(s.record.kept) < KEPT_LIMIT or replaceable

@@ -14,7 +14,8 @@ from hamanager.values.capabilities import Capabilities
 from hamanager.values.decision import Action, BackingOff, Decision
 from hamanager.values.durability import Durability
 from hamanager.values.endpoint import EndpointRecord
-from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.values.order import Order, OrderKind
+from hamanager.values.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Wish
 from hamanager.values.snapshot import (
     Contact,
     Observation,
@@ -27,6 +28,7 @@ from hamanager.values.snapshot import (
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
 PROMOTED = Capabilities((1, 2, 3), False, 1, False, (Durability.AVAILABILITY, Durability.STRICT))
+ACKNOWLEDGING = replace(PROMOTED, acknowledges=True)
 ELECTING = replace(PROMOTED, elects_itself=True, allowed_instances=(1, 3, 5))
 NOW = 10_000.0
 
@@ -243,6 +245,32 @@ def test_a_standby_that_never_comes_up_is_rebuilt_and_tried_ever_more_slowly() -
     assert after(5, 0.5).action is Action.REBUILD
 
 
+def test_one_that_is_not_rebuilt_for_want_of_room_stops_nothing_else() -> None:
+    kept = tuple(
+        KeptData(instance="db.1", volume=f"v{n}", at=0, reason="") for n in range(KEPT_LIMIT)
+    )
+    seen = {"db.0": up(Role.PRIMARY), "db.1": GONE, "db.2": up()}
+    broken = instance("db.1", starts=9, started_at=NOW - 1)
+
+    def full(third: InstanceRecord, **more: Any) -> Decision:
+        record = {"kept": kept, **more.pop("record", {})}
+        instances = (instance("db.0"), broken, third)
+        return table(seen, capabilities=ACKNOWLEDGING, instances=instances, record=record, **more)
+
+    seen["db.0"] = up(Role.PRIMARY, awaits=1)
+    seen["db.2"] = up(acknowledges=True, acknowledges_from_disk=True)
+    members = {"sync_set": ("db.2",)}
+    decision = full(instance("db.2"), record=members)
+    assert (decision.rule, decision.action) == ("no-room", Action.WAIT)
+    assert "5 sets of data are kept already" in decision.reason
+    asked = Order(number=1, kind=OrderKind.DISCARD, asked_at=NOW)
+    assert full(instance("db.2"), record=members, wish={"order": asked}).action is Action.DISCARD
+    late = full(instance("db.2", synchronized=False), record=members)
+    assert (late.action, late.instance) == (Action.MARK_SYNCHRONIZED, "db.2")
+    broken = instance("db.1", starts=9, started_at=NOW - 61)
+    assert full(instance("db.2"), record=members).action is Action.START_INSTANCE
+
+
 def test_a_restart_a_person_asked_for_and_a_new_limit() -> None:
     assert table(WELL, wish={"restarts": {"db.1": 1}}).action is Action.RESTART
     done = (instance("db.0"), instance("db.1", restarts_done=1))
@@ -338,6 +366,7 @@ def test_which_rules_are_never_passed_over() -> None:
     firm = [rule.name for rule in RULES if not rule.yields]
     at = [rule.name for rule in RULES].index("sync-adjust")
     assert firm[:at] == [rule.name for rule in RULES[:at]]
-    assert firm[at:] == ["surplus", "primary-not-ready", "restart-done", "switchover", "well"]
+    later = ["surplus", "primary-not-ready", "restart-done", "switchover", "no-room", "well"]
+    assert firm[at:] == later
     stateless = [rule.name for rule in STATELESS_RULES if not rule.yields]
     assert stateless == ["destroy", "paused", "blind", "first-address", "surplus", "well"]

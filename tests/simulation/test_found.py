@@ -1,0 +1,26 @@
+"""Histories that the search found, as small as it made them."""
+
+from __future__ import annotations
+
+from tests.simulation.histories import begun
+
+
+def test_what_waits_for_a_persons_discard_does_not_stop_it() -> None:
+    """Two standbys break again and again, until five sets of data are kept."""
+    simulation = begun("lossless, availability", 3)
+    simulation.events(
+        ("break", "db.0"),
+        ("pass and be suspended", 0),
+        ("pass and be suspended", 0),
+        ("break", "db.0"),
+        ("break", "db.1"),
+        ("pass and be suspended", 0),
+        ("pass and be suspended", 0),
+        ("break", "db.0"),
+        ("pass and be suspended", 0),
+        ("break", "db.1"),
+        ("pass and be suspended", 0),
+        ("break", "db.0"),
+        ("pass and be suspended", 0),
+    )
+    simulation.settle()

@@ -17,6 +17,9 @@ from hamanager.values.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.world import SimServer, World
 
+LONGEST_GAP_SECONDS = 5.0
+"""As the observer's, and not the observer's own: a mutant changes that one."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -38,21 +41,35 @@ class Causes:
     """Knows when each server answered last."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._answered: dict[str, float] = {}
+        self.world = world
+        self.answered: dict[str, float] = {}
 
     def note(self) -> None:
         """Called whenever something has happened."""
-        for server in self._world.servers.values():
+        for server in self.world.servers.values():
             if answers(server):
-                self._answered[server.place.instance] = self._world.clock.monotonic()
+                self.answered[server.place.instance] = self.world.clock.monotonic()
+
+
+class Looks:
+    """What one manager could know from its looks, had it seen rightly."""
+
+    def __init__(self, causes: Causes) -> None:
+        self._causes = causes
+        self._last: float | None = None
+        self._answered: dict[str, float] = {}
+        """When a look found it answering; between two looks far apart, when it did answer."""
 
     def truth(self) -> Truth:
-        """As it is now."""
-        self.note()
-        world, now = self._world, self._world.clock.monotonic()
+        """As it is now, at this look."""
+        self._causes.note()
+        world, now = self._causes.world, self._causes.world.clock.monotonic()
         servers = {server.place.instance: server for server in world.servers.values()}
         heard = {name: server for name, server in servers.items() if answers(server)}
+        if self._last is None or now - self._last > LONGEST_GAP_SECONDS:
+            self._answered = dict(self._causes.answered)
+        self._answered.update(dict.fromkeys(heard, now))
+        self._last = now
         sources = {server.source for server in heard.values() if world.linked(server)}
         return Truth(
             blind=world.runtime_down and not heard,

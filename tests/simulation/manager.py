@@ -14,7 +14,7 @@ from hamanager.questions import Threads
 from hamanager.values.service import ServiceContext, ServiceRecord
 from hamanager.values.snapshot import Snapshot
 from tests.simulation import driver, endpoint, runtime
-from tests.simulation.causes import Causes, WatchedPlaybooks
+from tests.simulation.causes import Causes, Looks, WatchedPlaybooks
 from tests.simulation.driver import SimDriver
 from tests.simulation.endpoint import SimEndpoint
 from tests.simulation.power import InlineExecutor, Power, PoweredStore, Wire
@@ -47,10 +47,10 @@ class Manager:
             owner,
             playbooks,
         )
-        look = self.loop.observer.look
+        look, looks = self.loop.observer.look, Looks(causes)
 
         def looked(service: ServiceContext, record: ServiceRecord) -> Snapshot:
-            playbooks.truth = causes.truth()
+            playbooks.truth = looks.truth()
             return look(service, record)
 
         self.loop.observer.look = looked  # type: ignore[method-assign]

@@ -51,6 +51,7 @@ def happenings(instances: int = 3) -> tuple[Kind, ...]:
         Kind("reach again", names, fault=False),
         Kind("cut link", names, end="mend link"),
         Kind("mend link", names, fault=False),
+        Kind("lose a copy", names),
         Kind("write on standby", names),
         Kind("write", numbers, fault=False),
         Kind("receive", names, fault=False),

@@ -32,6 +32,9 @@ OFTEN = dict.fromkeys(
     ("kill", "hang", "break", "cut off", "cut link", "runtime down", "restart", "write"), 4.0
 )
 """What most of the others only vary."""
+SELDOM = dict.fromkeys(("repair", "wake", "reach again", "mend link", "memory", "receive"), 0.3)
+"""The ends of faults come by themselves."""
+WEIGHTS = {**OFTEN, **SELDOM}
 
 
 @dataclass(frozen=True)
@@ -216,12 +219,12 @@ class _Draw:
     def _swarm(self, names: Sequence[str], about: int) -> dict[str, float]:
         """So many of them at the most, some far more often than others."""
         rng = self._rng
-        chosen = rng.choices(names, [OFTEN.get(name, 1.0) for name in names], k=about)
+        chosen = rng.choices(names, [WEIGHTS.get(name, 1.0) for name in names], k=about)
         return {name: rng.expovariate(1.0) + 0.1 for name in chosen}
 
     def history(self) -> History:
         rng = self._rng
-        length = rng.randint(1, rng.choice((6, 12, 12, 25, 25, 60, LONGEST)))
+        length = rng.randint(1, rng.choice((5, 10, 10, 20, 20, 50, LONGEST)))
         busy = rng.choice((0, 255, rng.randrange(256)))
         passes = rng.choice((1, 2, PASSES_MEANWHILE))
         meanwhile = tuple(self._happening() for _ in range(rng.choice((0, 0, 1, 2))))
@@ -250,6 +253,8 @@ class _Draw:
         rng = self._rng
         kind = self._kinds[self._one_of(self._happen)]
         argument = rng.choice(kind.arguments)
+        if argument is False and kind.end:
+            argument = rng.choice(kind.arguments)
         if isinstance(argument, str):
             if self._server in kind.arguments and rng.random() < self._faithful:
                 argument = self._server

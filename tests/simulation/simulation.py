@@ -189,12 +189,29 @@ class Simulation:
                 self.world.write_on_standby(server, promised=self._would_be_noticed(server))
             case "lose data":
                 self.world.lose_data(server)
+            case "lose a copy" if self._is_elsewhere(server):
+                self.world.lose_data(server)
 
     def _would_be_noticed(self, server: SimServer) -> bool:
         """What somebody writes to a standby is kept, unless that is in the very moment in which it
         is taken down, or before its first copy was seen to be complete."""
         instance = self.record.instance(server.place.instance)
         return not self._passing and instance is not None and instance.joined
+
+    def _is_elsewhere(self, server: SimServer) -> bool:
+        """Somebody who is known to hold every promised write does: one disk may be lost."""
+        known = {self.record.primary, *self.record.sync_set} - {None, server.place.instance}
+        holders = [self.world.named(name) for name in known if name]
+        promised = self.world.acknowledged | self.world.errant
+        lossless = self.world.engine is Engine.ACKNOWLEDGING
+        return (
+            lossless
+            and not self._passing
+            and any(
+                holder is not None and promised <= set(self.world.data(holder).log)
+                for holder in holders
+            )
+        )
 
     def events(self, *happened: tuple[str, object]) -> None:
         for kind, argument in happened:

@@ -64,6 +64,7 @@ def begun(mode: str, instances: int) -> Simulation:
     for key, value in beginning.values:
         kept = simulation.store.get(key)
         simulation.store.put(key, value, kept.version if kept else 0)
+    simulation.check("it was begun")
     return simulation
 
 

@@ -150,7 +150,9 @@ def _work(plan: Plan, which: int, reports: Any, over: Flag) -> None:
     until = time.monotonic() + plan.seconds
     search = Search(plan.seed, plan.mutant, plan.shrink_seconds)
     number, told = which, time.monotonic()
-    while time.monotonic() < until and not over.is_set():
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    while time.monotonic() < until and not over.is_set() and parent.is_alive():
         found = search.look(number)
         number += plan.workers
         if found is not None or time.monotonic() - told > REPORT_SECONDS:
@@ -158,6 +160,8 @@ def _work(plan: Plan, which: int, reports: Any, over: Flag) -> None:
             search.tally, told = Tally(), time.monotonic()
     reports.put((search.tally, None))
     reports.put(None)
+    if not parent.is_alive():
+        reports.cancel_join_thread()  # nobody reads any more
 
 
 def searched(

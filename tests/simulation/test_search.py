@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,38 @@ def test_a_search_on_two_cores_ends_in_time_and_says_how_far_it_came(
     assert "seed 0, 2 workers, 2 s" in told
     assert "faults (" in told
     assert "nothing was found" in told
+
+
+def runs(process: str) -> bool:
+    """It is there, and more than an entry that nobody has read yet."""
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_workers_outlive_nobody() -> None:
+    """A search that is killed leaves none behind."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.simulation.search",
+        "--seconds",
+        "600",
+        "--workers",
+        "1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        lines = iter(killed.stdout.readline, "")
+        assert any("histories" in line for line in lines)
+        children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+        killed.kill()
+    assert children
+    until = time.monotonic() + 60
+    while any(runs(child) for child in children):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_a_mutant_ends_a_search_with_one_and_its_seed_can_be_replayed(

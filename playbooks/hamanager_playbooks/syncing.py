@@ -30,7 +30,10 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         return _silenced(ctx, names)
 
     def wait_for_it() -> None:
-        ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits(len(members)))
+        # Never for fewer than now: that takes every member's word (see `require`).
+        led = ctx.snapshot.of(ctx.records.read().primary)
+        present = (led.status.awaits or 0) if led is not None and led.status is not None else 0
+        ctx.driver.require(ctx.service, _primary(ctx), max(present, ctx.awaits(len(members))))
 
     def acknowledge() -> None:
         ctx.driver.acknowledge(ctx.service, ctx.target(), wanted=True)

@@ -7,11 +7,15 @@ out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 from hamanager.values.durability import Durability
+from tests.simulation.runtime import CALLS
 
 Event = tuple[str, object]
 
+RUNTIME_CALLS = (frozenset(), *(frozenset(some) for some in combinations(CALLS, 2)))
+"""Those that hang or fail while the others work."""
 EFFECTS = tuple(range(17))
 """Of a pass: before which of them something goes wrong."""
 QUESTIONS = tuple(range(40))
@@ -58,6 +62,8 @@ def happenings(instances: int = 3) -> tuple[Kind, ...]:
         Kind("replicate", (0,), fault=False),
         Kind("elect", numbers),
         Kind("runtime down", (True, False), end="runtime down"),
+        Kind("runtime out", RUNTIME_CALLS),
+        Kind("names lost", (True, False), end="names lost"),
         Kind("store down", (True, False), end="store down"),
         Kind("store full", (True, False), end="store full"),
         Kind("pause", (False, True), end="pause"),

@@ -24,3 +24,10 @@ def test_what_waits_for_a_persons_discard_does_not_stop_it() -> None:
         ("pass and be suspended", 0),
     )
     simulation.settle()
+
+
+def test_a_standby_that_joins_lets_writes_wait_for_no_fewer() -> None:
+    """Two members could not leave in the engine, as the third is silent; one of them joins anew."""
+    simulation = begun("lossless, strict", 4)
+    simulation.events(("cut off", "db.2"), ("hang", "db.3"), ("hang", "db.1"), ("live", 10))
+    simulation.settle()

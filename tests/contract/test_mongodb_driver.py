@@ -6,15 +6,20 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from hamanager.errors import ServerError
 from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
+from hamanager_drivers.mongodb.connections import Connections
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from tests.support.servers import LABEL, TERMS, Server, servers
 
 DRIVER = MongoDBDriver()
+CONNECTIONS = Connections()
+CHAIN = Chain(CONNECTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,45 @@ def test_a_dead_primary_is_replaced_at_once(trio: list[Server]) -> None:
     writer.write(1)
     writer.close()
     primary.start_again()
+
+
+def test_a_follower_of_the_dead_primary_finds_the_new_one_without_a_pause(
+    trio: list[Server],
+) -> None:
+    """It must not have looked for a source in vain: then it pauses for a second, and with it the
+    first write of a majority."""
+    primary, *standbys = settled(trio)
+    for standby in standbys:
+        assert made_to_follow(standby, primary, primary)
+    in_vain = {s.target.name: searches_in_vain(s) for s in standbys}
+    primary.container.kill()
+    try:
+        seen = {s.target.name: DRIVER.probe(s.service, s.target) for s in standbys}
+        first, _ = DRIVER.rank(seen)
+        heir, other = sorted(standbys, key=lambda s: s.target.name != first)
+        DRIVER.promote(heir.service, heir.target, [other.target], 0)
+        other.wait(lambda status: status.source == heir.target.address)
+        assert searches_in_vain(other) == in_vain[other.target.name]
+    finally:
+        primary.container.wait(timeout=20)
+        primary.start_again()
+
+
+def test_a_member_is_made_to_follow_the_coming_primary(trio: list[Server]) -> None:
+    primary, heir, other = settled(trio)
+    made_to_follow(heir, other, primary)
+    CHAIN.prepare(heir.service, heir.target, primary.target, [other.target], 3)
+    assert CHAIN.source(other.service, other.target) == heir.target.address
+    assert made_to_follow(other, heir, primary), "it follows already"
+
+
+def test_a_member_keeps_its_source_in_a_hand_over(trio: list[Server]) -> None:
+    primary, heir, other = settled(trio)
+    in_vain: list[int] = []
+    terms = replace(TERMS, before_stop=lambda: in_vain.append(searches_in_vain(other)))
+    DRIVER.hand_over(heir.service, heir.target, primary.target, terms)
+    other.wait(follows(heir))
+    assert searches_in_vain(other) == in_vain[0]
 
 
 def test_a_hung_primary_does_not_delay_its_successor(trio: list[Server]) -> None:
@@ -138,6 +182,18 @@ def test_the_primary_itself_is_not_detached(trio: list[Server]) -> None:
         DRIVER.detach(primary.service, primary.target, primary.target)
     with pytest.raises(ServerError):
         DRIVER.detach(second.service, second.target, None)
+
+
+def made_to_follow(member: Server, source: Server, primary: Server) -> bool:
+    deadline = time.monotonic() + PREPARE_SECONDS
+    targets = member.target, source.target, primary.target
+    return CHAIN.follow(member.service, *targets, deadline)
+
+
+def searches_in_vain(server: Server) -> int:
+    """How often it found no member to replicate from."""
+    found = CONNECTIONS.command(server.service, server.target, {"serverStatus": 1})
+    return int(found["metrics"]["repl"]["syncSource"]["numTimesCouldNotFind"])
 
 
 def follows(leader: Server) -> Callable[[ServerStatus], bool]:

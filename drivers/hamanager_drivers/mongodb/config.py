@@ -82,9 +82,9 @@ def _configuration(service: ServiceContext) -> str:
         # A hung sync source is left after half an election time-out and this (default 5 s).
         "oplogNetworkTimeoutBufferSeconds": 1,
         # A member that gives up a dead source while nobody is ahead of it waits for a second, and
-        # with it the first write of a majority. With so many attempts (their pauses double, half a
+        # with it the first write of a majority. With so many attempts (their pauses double, a
         # second in all) it is still trying when the new primary has begun to lead.
-        "oplogFetcherSteadyStateMaxFetcherRestarts": 9,
+        "oplogFetcherSteadyStateMaxFetcherRestarts": 10,
     }
     lines = [
         "storage:",

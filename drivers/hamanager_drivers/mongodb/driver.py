@@ -22,6 +22,7 @@ from hamanager.values.durability import Durability
 from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.mongodb import config, membership, status
+from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import (
     TIMEOUT_SECONDS,
     AnsweredError,
@@ -61,13 +62,14 @@ class MongoDBDriver:
         durabilities=(Durability.MAJORITY,),
         rollback_directory="mongodb/rollback",
         probe_seconds=TIMEOUT_SECONDS,
-        # A hand-over that is undone: stepping down, one election, and the other one again.
-        call_seconds=max(6 * ELECTION_SECONDS, 2 * CHANGE_SECONDS) + 2 * TIMEOUT_SECONDS,
+        # A hand-over that is undone: the followers, catching up, one election, and the other again.
+        call_seconds=PREPARE_SECONDS + 5 * ELECTION_SECONDS + 4 * TIMEOUT_SECONDS,
     )
 
     def __init__(self) -> None:
         self._connections = Connections()
         self._election = Election(self._connections)
+        self._chain = Chain(self._connections)
         self._last_primary: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -244,7 +246,7 @@ class MongoDBDriver:
 
     def demote(self, service: ServiceContext, target: Target) -> None:
         """Step down by force; its clients' writes end with an error at once."""
-        self._election.step_down(service, target, catch_up_seconds=0)
+        self._election.step_down(service, target)
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """Each write says itself for how many members it waits."""
@@ -272,7 +274,7 @@ class MongoDBDriver:
     def hand_over(
         self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
     ) -> str:
-        """Step down when a majority has everything, with the others kept from being elected."""
+        """An election of the target, when it has everything and a majority follows it."""
         if self._election.leads(service, target):
             return f"{target.name} was primary already"
         seen = self.probe(service, target)
@@ -282,11 +284,14 @@ class MongoDBDriver:
                 f"{target.name} is no full member less than {HAND_OVER_LAG_SECONDS:g} s behind"
                 f" {primary.name}: nothing was changed"
             )
-        present = self._config(service, primary)
+        voters = membership.voters(self._config(service, primary))
+        others = membership.targets(h for h in voters if h not in (target.address, primary.address))
+        self._chain.prepare(service, target, primary, others, len(voters))
+        self._election.wait_until_it_has_all(service, target, primary)
         terms.before_stop()
         terms.before_promotion()
         began = time.monotonic()
-        self._election.hand_over(service, target, primary, present)
+        self._election.hand_over(service, target, primary)
         return f"no writes for {time.monotonic() - began:.3f} s, none lost"
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:

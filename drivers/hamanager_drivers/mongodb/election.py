@@ -15,12 +15,13 @@ from hamanager_drivers.mongodb.connections import (
     Connections,
     Document,
 )
-from hamanager_drivers.mongodb.membership import Config, voters
 
 ELECTION_SECONDS = 5.0
 CATCH_UP_GRACE_SECONDS = 0.3
+CAUGHT_UP_SECONDS = 0.2
+"""What the primary had so long ago is recent enough for a planned change."""
 STEPPED_DOWN_SECONDS = 20
-"""For how long nobody else is elected during a planned change; lifted at its end."""
+"""For how long one that was demoted does not stand for election."""
 
 
 class Election:
@@ -67,46 +68,56 @@ class Election:
             time.sleep(0.05)
         self._wait_until_it_leads(service, target, others, deadline)
 
-    def step_down(self, service: ServiceContext, target: Target, *, catch_up_seconds: int) -> None:
-        """End its leadership: at once by force, or after a standby has caught up. Does nothing
-        when it does not lead."""
+    def step_down(self, service: ServiceContext, target: Target) -> None:
+        """End its leadership at once. Does nothing when it does not lead."""
         command = {
             "replSetStepDown": STEPPED_DOWN_SECONDS,
-            "secondaryCatchUpPeriodSecs": catch_up_seconds,
-            "force": catch_up_seconds == 0,
+            "secondaryCatchUpPeriodSecs": 0,
+            "force": True,
         }
         try:
-            self._connections.command(service, target, command, catch_up_seconds + ELECTION_SECONDS)
+            self._connections.command(service, target, command, ELECTION_SECONDS)
         except AnsweredError as error:
             if error.code not in NOT_PRIMARY:
                 raise
 
-    def hand_over(
-        self, service: ServiceContext, target: Target, primary: Target, config: Config
-    ) -> None:
-        """The primary steps down once a majority has all its writes, and `target` alone may
-        follow it; when that fails the primary is elected again.
+    def hand_over(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """The target, which has caught up, stands for election, and the primary gives way to the
+        new term; when that fails the primary is elected again.
 
-        Takes about 20 ms, but the first write that needs a majority may wait one second more:
-        the old primary looks for a source before there is one ahead of it, and again after 1 s.
-        (`replSetSyncFrom` beforehand is no way out: a source that is not ahead is refused.)
+        Writes that arrive in between are fetched by the target before it leads (its catch-up), and
+        none that a majority acknowledged can be missing from it. Stepping the primary down first
+        takes longer: until the target is elected nobody leads, and members drop a source that
+        has none itself.
         """
-        others = [
-            Target(host, *_split(host), serial=-1)
-            for host in voters(config)
-            if host not in (target.address, primary.address)
-        ]
         try:
-            self._freeze(service, others, STEPPED_DOWN_SECONDS)
-            self.step_down(service, primary, catch_up_seconds=int(ELECTION_SECONDS))
             self.step_up(service, target, [])
         except ServerError:
-            self._freeze(service, [primary], 0)
-            with contextlib.suppress(ServerError):
+            if not self.leads(service, primary):
                 self.step_up(service, primary, [])
             raise
-        finally:
-            self._freeze(service, [*others, primary], 0)
+
+    def wait_until_it_has_all(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
+        """Until it has applied what the primary had a moment ago."""
+        deadline = time.monotonic() + ELECTION_SECONDS
+        while True:
+            began = time.monotonic()
+            wanted = self._applied(service, primary)
+            while self._applied(service, target) < wanted:
+                if time.monotonic() > deadline:
+                    raise ServerError(
+                        f"{target.name} did not catch up with {primary.name} within"
+                        f" {ELECTION_SECONDS:g} s: nothing was changed"
+                    )
+                time.sleep(0.005)
+            if time.monotonic() - began < CAUGHT_UP_SECONDS:
+                return
+
+    def _applied(self, service: ServiceContext, target: Target) -> tuple[int, int, int]:
+        optime = self.status(service, target)["optimes"]["appliedOpTime"]
+        return int(optime["t"]), int(optime["ts"].time), int(optime["ts"].inc)
 
     def _wait_until_it_leads(
         self, service: ServiceContext, target: Target, others: Sequence[Target], deadline: float
@@ -139,14 +150,3 @@ class Election:
         else:
             return
         raise ServerError(f"the set elected {other.name} meanwhile: nothing was changed")
-
-    def _freeze(self, service: ServiceContext, members: Sequence[Target], seconds: int) -> None:
-        """No election of these for so long (0: they may be elected again)."""
-        for member in members:
-            with contextlib.suppress(ServerError):
-                self._connections.command(service, member, {"replSetFreeze": seconds})
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)

@@ -8,7 +8,7 @@ has a member in common with any majority of the other.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -94,6 +94,15 @@ def is_voter(member: dict[str, Any]) -> bool:
 def voters(config: Config) -> list[str]:
     """Addresses of the members that vote."""
     return [str(member["host"]) for member in config["members"] if is_voter(member)]
+
+
+def targets(addresses: Iterable[str]) -> list[Target]:
+    """Members by nothing but their addresses."""
+    found = []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        found.append(Target(address, host, int(port), serial=-1))
+    return found
 
 
 def _next_version(config: Config) -> Config:

@@ -1,0 +1,100 @@
+"""From whom a member replicates: a planned change is fast when enough members already follow the
+one that is going to lead.
+
+A member whose source steps down, with nobody ahead of it, looks for another one after exactly a
+second (bgsync.cpp), and the first write of a majority waits for it. One that follows the coming
+primary keeps its source. (`replSetSyncFrom` is obeyed at the next batch, and the new source must
+then be ahead of the member: so the primary is made to write no-op entries meanwhile.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hamanager.errors import ServerError
+from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.mongodb.connections import AnsweredError, Connections
+
+PREPARE_SECONDS = 4.0
+"""No attempt begins later."""
+NOTES_SECONDS = 0.15
+"""So long the primary writes no-op entries."""
+NOTES_AT_ONCE = 4
+"""One after the other leaves gaps in which nobody is ahead."""
+SETTLED_SECONDS = 0.2
+RETRY_SECONDS = 1.2
+"""A member that was refused has no source for a second."""
+
+
+class Chain:
+    """Lets members follow another one than the primary."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def source(self, service: ServiceContext, member: Target) -> str:
+        """Where it replicates from; '' for nowhere."""
+        answer = self._connections.command(service, member, {"replSetGetStatus": 1})
+        return str(answer.get("syncSourceHost") or "")
+
+    def prepare(
+        self,
+        service: ServiceContext,
+        heir: Target,
+        primary: Target,
+        others: Sequence[Target],
+        voters: int,
+    ) -> None:
+        """Let as many others follow the heir as make a majority together with it. What cannot be
+        had costs a second later on, nothing else."""
+        wanted = voters // 2
+        deadline = time.monotonic() + PREPARE_SECONDS
+        with contextlib.suppress(ServerError):
+            # It may follow one that is to follow it.
+            self.follow(service, heir, primary, primary, deadline)
+        for member in others:
+            if wanted == 0:
+                break
+            with contextlib.suppress(ServerError):
+                wanted -= self.follow(service, member, heir, primary, deadline)
+
+    def follow(
+        self,
+        service: ServiceContext,
+        member: Target,
+        heir: Target,
+        primary: Target,
+        deadline: float,
+    ) -> bool:
+        """Whether it follows the heir now; tried until the deadline (monotonic seconds)."""
+        while True:
+            # Asked to follow whom it follows, it would pause for a second.
+            if self.source(service, member) == heir.address:
+                return True
+            self._move(service, member, heir, primary)
+            settled = time.monotonic() + SETTLED_SECONDS
+            while time.monotonic() < settled:
+                if self.source(service, member) == heir.address:
+                    return True
+                time.sleep(0.02)
+            if time.monotonic() + RETRY_SECONDS > deadline:
+                return False
+            time.sleep(RETRY_SECONDS)
+
+    def _move(self, service: ServiceContext, member: Target, heir: Target, primary: Target) -> None:
+        deadline = time.monotonic() + NOTES_SECONDS
+
+        def write_notes() -> None:
+            note = {"appendOplogNote": 1, "data": {"msg": "a planned change of primary"}}
+            with contextlib.suppress(ServerError):
+                while time.monotonic() < deadline:
+                    self._connections.command(service, primary, note)
+
+        with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
+            for _ in range(NOTES_AT_ONCE):
+                pool.submit(write_notes)
+            with contextlib.suppress(AnsweredError):
+                self._connections.command(service, member, {"replSetSyncFrom": heir.address})

@@ -42,6 +42,8 @@ from hamanager.values.service import ServiceContext, ServiceRecord
 from hamanager.values.snapshot import Snapshot
 
 IDLE = (Action.NOTHING, Action.WAIT)
+CLOSE_LOOK_SECONDS = 0.05
+CLOSE_LOOKS_FOR_SECONDS = 2.0
 UNTOLD = ("set-up", "planned-restart", "primary-not-ready", BACKING_OFF)
 """Waits that the steps around them tell already."""
 
@@ -58,6 +60,8 @@ class Pass:
     """A playbook was carried out: another pass should follow at once."""
     failed: bool = False
     """It did not reach its goal: it is not tried again at once, and others may have their turn."""
+    decided_in_seconds: float | None = None
+    """When the time that a silent primary is given runs out."""
 
 
 class KeptRecords:
@@ -91,6 +95,15 @@ class KeptRecords:
             with suppress(UnmanageableError):
                 ports.update(_ports(load_record(self._store, name)[0]))
         return frozenset(ports)
+
+
+def _decided_in(ctx: PlaybookContext) -> float | None:
+    """A standby's link to a hung primary ends about when `down_after` does: look closely then."""
+    seen = ctx.snapshot.of(ctx.decision.instance)
+    if ctx.decision.rule not in ("primary-suspect", "primary-cut-off") or seen is None:
+        return None
+    left = ctx.wish.down_after_seconds - seen.silent_seconds
+    return None if left < -CLOSE_LOOKS_FOR_SECONDS else max(CLOSE_LOOK_SECONDS, left)
 
 
 def _ports(record: ServiceRecord) -> list[int]:
@@ -141,7 +154,13 @@ class ServiceLoop:
         intent = f"{decision.action.value} {decision.instance or self.name}: {decision.reason}"
         if error := self._retries.last_error(decision):
             intent += f"; the last try failed: {error}"
-        self.last = Pass(ctx.snapshot, decision, decision.reason if idle else intent, acted=False)
+        self.last = Pass(
+            ctx.snapshot,
+            decision,
+            decision.reason if idle else intent,
+            acted=False,
+            decided_in_seconds=_decided_in(ctx),
+        )
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
             self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
         if idle:

@@ -70,6 +70,10 @@ class Observer:
         self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
+        self._answered: dict[str, float] = {}
+        """When the last question was asked that it answered."""
+        self._primary: tuple[ServiceContext, Target] | None = None
+        """As of the last look."""
         self._last_look: float | None = None
         self._rates = _Rates()
         self._lag = LagMeter(driver.has_applied)
@@ -80,9 +84,32 @@ class Observer:
         """A tripwire of that instance ended just now: its silence is counted from here."""
         self._silent_since.setdefault(instance, self._clock.monotonic())
 
+    def ask_primary(self) -> bool:
+        """Between two looks, from any thread: whether the primary gave a sign of life. If not, its
+        silence is counted from this question, which is sooner than the next look's."""
+        if self._primary is None:
+            return True
+        service, target = self._primary
+        if target.name in self._silent_since:
+            return True  # which is known: the looks go on
+        began = self._clock.monotonic()
+        try:
+            self._driver.probe(service, target)
+        except BusyError:
+            return True
+        except HamanagerError:
+            if self._answered.get(target.name, began - 1) > began:
+                return True  # it has answered a later question
+            since = self._silent_since.setdefault(target.name, began)
+            self._silent_since[target.name] = min(since, began)
+            return False
+        return True
+
     def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
         """Ask every instance and the runtime."""
         began = self._clock.monotonic()
+        primary = record.instance(record.primary)
+        self._primary = (service, Target.of(primary)) if primary else None
         looks = self._look_at_all(service, record, began)
         now = self._clock.monotonic()
         if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
@@ -216,6 +243,7 @@ class Observer:
         used, cache = (None, None) if _gone(look) else self._samples.memory(place)
         if look.alive:
             self._silent_since.pop(name, None)
+            self._answered[name] = began
         else:
             self._silent_since.setdefault(name, began)
         return Observation(

@@ -102,7 +102,8 @@ class Worker(threading.Thread):
     @staticmethod
     def _pause(done: Pass) -> float | None:
         if done.decision.action is Action.WAIT:
-            return WAITING_SECONDS
+            left = done.decided_in_seconds
+            return WAITING_SECONDS if left is None else min(WAITING_SECONDS, left)
         copying = any(
             seen.status and seen.status.sync for seen in done.snapshot.observations.values()
         )

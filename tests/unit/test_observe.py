@@ -11,6 +11,7 @@ import pytest
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, Place
+from hamanager.errors import SilentError
 from hamanager.observe import LONGEST_GAP_SECONDS, Observer
 from hamanager.questions import Threads
 from hamanager.values.service import (
@@ -83,6 +84,46 @@ def test_silence_is_counted_only_while_it_looks() -> None:
         world.clock.sleep(1)
     # The machine slept: how long the server was silent meanwhile, nobody knows.
     world.clock.sleep(LONGEST_GAP_SECONDS + 60)
+    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+
+
+def test_a_question_between_two_looks_starts_the_count() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    assert observer.ask_primary(), "nobody is known yet"
+    observer.look(SERVICE, kept)
+    assert observer.ask_primary()
+    server = world.named("db.0")
+    assert server is not None
+    server.hung = True
+    assert not observer.ask_primary()
+    assert observer.ask_primary(), "it is known: no more news"
+    world.clock.sleep(0.75)
+    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0.75
+    server.hung = False
+    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+    assert observer.ask_primary()
+
+
+def test_a_question_that_was_overtaken_by_an_answer_does_not_count() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0")
+
+    class Overtaken(SimDriver):
+        def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+            world.clock.sleep(0.5)
+            self.probe = driver.probe  # type: ignore[method-assign]
+            observer.look(SERVICE, kept)
+            raise SilentError("no answer")
+
+    observer = Observer(Overtaken(world, Power()), runtime, world.clock, InlineExecutor())
+    observer._primary = (SERVICE, Target.of(kept.instances[0]))
+    assert observer.ask_primary()
+    world.clock.sleep(1)
+    server = world.named("db.0")
+    assert server is not None
+    server.hung = True
     assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
 
 

@@ -69,7 +69,7 @@ def test_a_former_sibling_is_a_part_of_the_promoted_one_up_to_its_second_offset(
 
 def test_a_silent_link_is_not_alive() -> None:
     assert standby(**ATTACHED).link_up is True
-    silent = standby(**{**ATTACHED, "master_last_io_seconds_ago": 7})
+    silent = standby(**{**ATTACHED, "master_last_io_seconds_ago": 3})
     assert silent.link_up is False
     assert standby().source is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.values.decision import Action, Decision
 from hamanager.values.snapshot import Snapshot
-from hamanager.worker import Worker
+from hamanager.worker import WAITING_SECONDS, Worker
 
 FAILED = Pass(
     Snapshot(0, {}),
@@ -73,3 +74,10 @@ def test_after_a_failure_others_have_their_turn_at_once(caplog: pytest.LogCaptur
     worker.run()
     assert loop.outcomes == []
     assert [r.getMessage() for r in caplog.records] == ["db: attach db.1 failed: broken"]
+
+
+def test_the_pause_ends_when_the_primarys_time_is_over() -> None:
+    waiting = replace(FINE, decision=Decision("primary-suspect", Action.WAIT, "silent"))
+    assert Worker._pause(waiting) == WAITING_SECONDS
+    assert Worker._pause(replace(waiting, decided_in_seconds=0.07)) == 0.07
+    assert Worker._pause(replace(waiting, decided_in_seconds=2.0)) == WAITING_SECONDS

@@ -12,7 +12,7 @@ from hamanager.values.service import Target
 from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.redis.config import NOWHERE
 
-STALE_LINK_SECONDS = 3
+STALE_LINK_SECONDS = 2
 """The primary pings every second: a link that carried nothing for longer is not alive."""
 
 

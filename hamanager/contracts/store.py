@@ -63,7 +63,8 @@ class Store(Protocol):
         ...
 
     def append(self, entry: HistoryEntry) -> None:
-        """Add to the history."""
+        """Add to the history. It survives the process at once, and the machine's crash when a key
+        has been changed after it."""
         ...
 
     def history(

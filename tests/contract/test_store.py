@@ -257,6 +257,19 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     store.close()
 
 
+def test_only_changes_of_keys_wait_for_the_disk(path: Path) -> None:
+    store = SqliteStore(path)
+    said: list[str] = []
+    store._connection.set_trace_callback(said.append)
+    store.append(entry("a step"))
+    store.put("a", "1", 0)
+    store.append(entry("a step"))
+    store._connection.set_trace_callback(None)
+    modes = [statement.rpartition(" ")[2] for statement in said if "synchronous" in statement]
+    assert modes == ["NORMAL", "FULL", "NORMAL"]
+    store.close()
+
+
 def test_a_write_survives_a_kill_of_the_process(path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path\n"

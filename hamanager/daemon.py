@@ -32,6 +32,7 @@ from hamanager.keeping import (
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.observe import Observer
 from hamanager.pruning import PRUNING_SECONDS, prune
+from hamanager.pulse import PULSE_SECONDS, Pulse
 from hamanager.questions import Threads
 from hamanager.tripwire import Tripwires
 from hamanager.unmanaged import Unmanaged
@@ -48,10 +49,6 @@ log = logging.getLogger("hamanager")
 
 TICK_SECONDS = 1
 """Each service is looked at so often, when nothing else wakes its worker."""
-PULSE_SECONDS = 0.2
-"""Between questions to a primary, so that a hang is noticed before the next look; with many
-services less often."""
-PULSES_PER_SECOND = 50
 CONNECTION, PROCESS = "connection", "process"
 
 
@@ -82,8 +79,7 @@ class Daemon:
         self._endpoint_problem = ""
         self._store_problem = ""
         self._threads = Threads.started()
-        self._pulsing: set[str] = set()
-        self._pulsed: dict[str, float] = {}
+        self._pulse = Pulse(self._present_workers, self._threads.probes, clock)
         self._unmanaged = Unmanaged(
             store, runtime, endpoint, clock, manager_id, self._threads.runtime, environment.forget
         )
@@ -96,7 +92,7 @@ class Daemon:
         """Begin to watch; returns at once."""
         self._begin_environment()
         self._scheduler.add_job(self._tick, "interval", seconds=TICK_SECONDS, id="tick")
-        self._scheduler.add_job(self._pulse, "interval", seconds=PULSE_SECONDS, id="pulse")
+        self._scheduler.add_job(self._pulse.beat, "interval", seconds=PULSE_SECONDS, id="pulse")
         self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
         self._scheduler.add_job(self._prune, "interval", seconds=PRUNING_SECONDS, id="prune")
         self._scheduler.start()
@@ -140,24 +136,9 @@ class Daemon:
         for name in names:
             self.wake(name)
 
-    def _pulse(self) -> None:
-        """Ask the primaries that answered the last time, each with one question at a time."""
-        now = self._clock.monotonic()
+    def _present_workers(self) -> dict[str, Worker]:
         with self._lock:
-            workers = dict(self._workers)
-        pause = len(workers) / PULSES_PER_SECOND
-        for name, worker in workers.items():
-            if name not in self._pulsing and now - self._pulsed.get(name, now - pause) >= pause:
-                self._pulsing.add(name)
-                self._pulsed[name] = now
-                self._threads.probes.submit(self._ask_primary, worker)
-
-    def _ask_primary(self, worker: Worker) -> None:
-        try:
-            if not worker.loop.observer.ask_primary():
-                worker.wake()
-        finally:
-            self._pulsing.discard(worker.loop.name)
+            return dict(self._workers)
 
     def _check_endpoint(self) -> None:
         try:

@@ -1,0 +1,55 @@
+"""Questions between two looks."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from hamanager.pulse import QUESTIONS_PER_SECOND, Pulse
+from hamanager.worker import Worker
+from tests.simulation.power import InlineExecutor
+from tests.simulation.world import World
+
+
+class Asked:
+    """A worker, its loop and its observer in one."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.woken = 0
+        self.loop = self.observer = self
+
+    def ask_primary(self) -> bool:
+        return self.answers.pop(0)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def test_only_silence_wakes_the_worker() -> None:
+    clock = World().clock
+    asked = Asked(True, False, True)
+    workers = {"db": cast(Worker, asked)}
+    pulse = Pulse(lambda: workers, InlineExecutor(), clock)
+    seen = []
+    for _ in range(3):
+        pulse.beat()
+        seen.append(asked.woken)
+        clock.sleep(1)
+    assert seen == [0, 1, 1]
+
+
+def test_many_services_are_asked_less_often() -> None:
+    clock = World().clock
+    many = {f"db{n}": Asked(*[True] * 2) for n in range(QUESTIONS_PER_SECOND)}
+    pulse = Pulse(
+        lambda: {name: cast(Worker, asked) for name, asked in many.items()},
+        InlineExecutor(),
+        clock,
+    )
+    pulse.beat()
+    clock.sleep(0.5)
+    pulse.beat()
+    assert {len(asked.answers) for asked in many.values()} == {1}
+    clock.sleep(0.5)
+    pulse.beat()
+    assert {len(asked.answers) for asked in many.values()} == {0}

@@ -90,7 +90,7 @@ def test_silence_is_counted_only_while_it_looks() -> None:
 def test_a_question_between_two_looks_starts_the_count() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")
-    observer = Observer(driver, runtime, world.clock, InlineExecutor())
+    observer = Observer(driver, runtime, world.clock, INLINE)
     assert observer.ask_primary(), "nobody is known yet"
     observer.look(SERVICE, kept)
     assert observer.ask_primary()
@@ -117,7 +117,7 @@ def test_a_question_that_was_overtaken_by_an_answer_does_not_count() -> None:
             observer.look(SERVICE, kept)
             raise SilentError("no answer")
 
-    observer = Observer(Overtaken(world, Power()), runtime, world.clock, InlineExecutor())
+    observer = Observer(Overtaken(world, Power()), runtime, world.clock, INLINE)
     observer._primary = (SERVICE, Target.of(kept.instances[0]))
     assert observer.ask_primary()
     world.clock.sleep(1)

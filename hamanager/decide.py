@@ -64,6 +64,7 @@ RULES: list[Rule] = [
     # For whom do writes wait?
     Rule("sync-leave", syncing.leave, urgent=True),
     Rule("sync-adjust", syncing.adjust, yields=True, urgent=True),
+    Rule("stuck-clients", syncing.stuck, yields=True),
     # Keep the instances running, and make the standbys follow.
     Rule("surplus", standbys.surplus),
     Rule("start", standbys.start_gone, yields=True),

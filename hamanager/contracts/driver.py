@@ -278,6 +278,12 @@ class Driver(Protocol):
         none, and those that wait now are acknowledged. Engines that cannot do nothing."""
         ...
 
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+        """End every client whose write waits for a standby, without acknowledging one; from its
+        next client on it waits for `awaits` standbys as before. Returns a short note. One that was
+        begun and not finished turns clients away (`ServerStatus.turns_clients_away`)."""
+        ...
+
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """Let that standby acknowledge what it receives, once it is on its disk; or not any more.
         When it returns the primary counts (or does not count) on it."""

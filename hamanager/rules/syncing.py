@@ -100,6 +100,29 @@ def adjust(s: Situation) -> Decision | None:
     return None
 
 
+def stuck(s: Situation) -> Decision | None:
+    """Clients whose writes wait hold every connection, and nobody is there to acknowledge them.
+    Many may be gone: a server does not notice that while it waits. They are ended, none of them
+    acknowledged, so that others can connect, to read at least."""
+    seen = s.primary_seen
+    if not s.primary_works or seen is None or seen.status is None:
+        return None
+    if seen.status.turns_clients_away:
+        reason = "it turns all clients away, as one that has not finished ending them"
+        return do(Action.END_WAITING, s.record.primary, reason)
+    if not seen.status.stuck_clients:
+        return None
+    members = [s.snapshot.of(name) for name in s.record.sync_set]
+    if members and all(member is not None and follows(member) for member in members):
+        return None  # in a moment they will have been acknowledged
+    return do(
+        Action.END_WAITING,
+        s.record.primary,
+        f"the writes of {seen.status.stuck_clients} clients wait for a standby and leave no"
+        " connection to others",
+    )
+
+
 def _member_is_silent(s: Situation) -> bool:
     members = [s.snapshot.of(name) for name in s.record.sync_set]
     return any(seen is None or seen.status is None or not seen.status.link_up for seen in members)

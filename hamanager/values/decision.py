@@ -26,6 +26,8 @@ class Action(StrEnum):
     LEAVE_SYNC_SET = "leave sync set"
     REQUIRE = "require"
     """Let the primary wait for as many standbys as it should."""
+    END_WAITING = "end waiting clients"
+    """Their writes wait, they hold every connection, and nobody acknowledges."""
     FAIL_OVER = "fail over"
     RESUME = "resume"
     """Let the primary on record take writes again after its restart."""

@@ -95,6 +95,11 @@ class ServerStatus:
     awaits: int | None = None
     """Of a primary: for how many standbys' acknowledgements each write waits; None for engines
     that cannot be told to."""
+    stuck_clients: int = 0
+    """Of a primary: how many clients' writes have been waiting for a standby for a while, when that
+    leaves no connection for others; 0 while it does."""
+    turns_clients_away: bool = False
+    """Of a primary: it was told to let no client in, as while waiting ones are ended."""
     acknowledges: bool = False
     """Of a standby: the primary counts its acknowledgements."""
     acknowledges_from_disk: bool = False

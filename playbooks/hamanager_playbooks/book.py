@@ -46,6 +46,7 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.JOIN_SYNC_SET: syncing.join,
     Action.LEAVE_SYNC_SET: syncing.leave,
     Action.REQUIRE: syncing.require,
+    Action.END_WAITING: syncing.end_waiting,
     Action.FAIL_OVER: failover.fail_over,
     Action.RESUME: failover.resume,
     Action.ADOPT: failover.adopt,

@@ -92,6 +92,9 @@ def require(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
         return Step(f"make sure that {name} has received everything", received)
 
     members = [name for name in ctx.records.read().sync_set if name != leaving]
+    led = ctx.snapshot.of(ctx.records.read().primary)
+    present = led.status.awaits if led is not None and led.status is not None else None
+    falls = present is None or present > ctx.awaits(len(members))
 
     def wait_for_them() -> str:
         ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
@@ -99,10 +102,19 @@ def require(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
-        *(confirm(name) for name in members),
+        *(confirm(name) for name in members if falls),
         Step("tell the primary for how many to wait", wait_for_them),
         Step("let standbys catch up that nobody waits for", lambda: relax(ctx)),
     ]
+
+
+def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
+    """Let go of clients whose writes wait for nobody who could acknowledge them."""
+
+    def end() -> str:
+        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.awaits())
+
+    return [Step("end the clients whose writes wait, acknowledging none", end)]
 
 
 def relax(ctx: PlaybookContext) -> str | None:

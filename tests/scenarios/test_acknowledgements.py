@@ -242,3 +242,26 @@ def complete(db: Service) -> bool:
         all(db.ask(name, settings)[0]["s"] for name in db.members)
         and db.ask(db.primary, count)[0]["n"] == 2
     )
+
+
+@pytest.mark.long
+def test_clients_that_wait_or_are_gone_do_not_keep_readers_out(stage: Stage) -> None:
+    """No standby acknowledges for long: a server does not notice that a waiting client is gone."""
+    with service(stage, 2, *STRICT) as db:
+        [standby] = db.members
+        ending = threading.Event()
+        clients = [
+            threading.Thread(target=write_again_and_again, args=(db, n, ending), daemon=True)
+            for n in range(CLIENTS)
+        ]
+        db.faults.hang(standby)
+        for client in clients:
+            client.start()
+        wait_for("the clients to take every connection", 60, lambda: turned_away(db))
+        ending.set()
+        for client in clients:
+            client.join(30)
+        wait_for("others to be let in", 30, lambda: not turned_away(db))
+        db.faults.wake(standby)
+        db.wait_whole(2)
+        assert "acknowledging none" in str(stage.ask("history", "db"))

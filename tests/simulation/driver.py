@@ -19,12 +19,12 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
-from tests.simulation.world import Engine, SimServer, World
+from tests.simulation.world import CONNECTIONS, Engine, SimServer, World
 
 STALL_SEEN_SECONDS = 1.5
 EFFECTS = (
     *("initialize", "seed", "attach", "drain", "promote", "require", "acknowledge"),
-    *("demote", "force", "hand_over", "detach", "resize", "before_stop"),
+    *("demote", "force", "hand_over", "detach", "resize", "before_stop", "end_waiting"),
 )
 
 
@@ -119,6 +119,8 @@ class SimDriver:
             awaits=None if self.world.elects else server.awaits,
             acknowledges=server.link_acknowledges and (linked or self._seems_linked(server)),
             acknowledges_from_disk=server.syncs,
+            stuck_clients=len(server.waiting) if len(server.waiting) >= CONNECTIONS else 0,
+            turns_clients_away=server.offline,
             term=None if self.world.elects else volume.told_term,
             empty=not volume.seeded,
             facts={"expelled": "yes"} if server.expelled else {},
@@ -212,7 +214,7 @@ class SimDriver:
         if server.role is Role.PRIMARY:
             return  # it may have been told another number since
         self.world.data(server).drop_unapplied()
-        server.source, server.role = None, Role.PRIMARY
+        server.source, server.role, server.offline = None, Role.PRIMARY, False
         self.world.data(server).told_term = term or 0
         server.awaits, server.acknowledges, server.syncs = awaits, False, False
         server.acks.clear()
@@ -224,6 +226,19 @@ class SimDriver:
         self.world.count_acknowledgements(server)
         if not awaits:
             server.acks.clear()
+
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+        server = self._act(primary)
+        server.offline = True
+        server = self._act(primary)
+        server.waiting.clear()
+        server.awaits = 0
+        server.acks.clear()
+        server = self._act(primary)
+        server.awaits = awaits
+        server = self._act(primary)
+        server.offline = False
+        return ""
 
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """Several statements: a manager may die between any two of them."""

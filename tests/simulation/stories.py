@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from hamanager.values.decision import Action
 from hamanager.values.durability import Durability
 from hamanager.values.order import OrderKind
-from tests.simulation.modes import ASYNCHRONOUS, AVAILABILITY, LOSSLESS, MODES, PROMOTED, running
+from tests.simulation.modes import (
+    ASYNCHRONOUS,
+    AVAILABILITY,
+    LOSSLESS,
+    MODES,
+    PROMOTED,
+    STRICT,
+    running,
+)
 from tests.simulation.simulation import Simulation
+from tests.simulation.world import CONNECTIONS
 
 LONGEST_SECONDS = 60
 
@@ -104,6 +113,12 @@ def an_old_primary_wakes_up(mode: str) -> Simulation:
     simulation.live(6)
     assert simulation.record.primary == "db.1"
     simulation.events(("wake", "db.0"), ("runtime down", False))
+    return simulation
+
+
+def clients_hold_every_connection(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.events(("break", "db.1"), *[("write", 0)] * CONNECTIONS)
     return simulation
 
 
@@ -223,6 +238,12 @@ STORIES = [
     ),
     Story(
         Action.LEAVE_SYNC_SET, "one of two died", after(("break", "db.1"), instances=3), LOSSLESS
+    ),
+    Story(
+        Action.END_WAITING,
+        "their writes hold every connection",
+        clients_hold_every_connection,
+        [mode for mode in LOSSLESS if mode in STRICT],
     ),
     Story(Action.REQUIRE, "another durability is wanted", durability_changes, ASYNCHRONOUS),
     Story(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hamanager.values.decision import Action
 from tests.simulation.modes import lossless, running, strict
 from tests.simulation.stories import until
+from tests.simulation.world import CONNECTIONS
 
 LATEST = 12
 
@@ -88,3 +91,22 @@ def test_half_silenced(mode: str) -> None:
     simulation.live(10)
     simulation.settle()
     assert simulation.record.sync_set == ("db.1", "db.2")
+
+
+@pytest.mark.parametrize("mode", ["lossless, strict"])
+def test_clients_whose_writes_wait_do_not_keep_others_out(mode: str) -> None:
+    """Their standby does not come back. They are ended, and none of them is told that it wrote."""
+    simulation = running(mode)
+    simulation.event("break", "db.1")
+    simulation.events(*[("write", 0)] * (CONNECTIONS + 2))
+    primary = simulation.server("db.0")
+    assert len(primary.waiting) == CONNECTIONS
+    told = set(simulation.world.acknowledged)
+    simulation.live(8, writing=False)
+    assert not primary.waiting
+    assert simulation.world.acknowledged == told
+    assert primary.awaits == 1
+    simulation.event("write", 0)
+    assert len(primary.waiting) == 1
+    simulation.event("repair", "db.1")
+    simulation.assert_nothing_is_lost()

@@ -228,6 +228,11 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "clients whose writes wait hold every connection for ever",
+        mutants.without_rule("stuck-clients"),
+        lambda: acks.test_clients_whose_writes_wait_do_not_keep_others_out("lossless, strict"),
+    ),
+    Mutant(
         "a run leaves no trace in the record",
         mutants.runs_leave_no_trace,
         lambda: suspended(Action.JOIN_SYNC_SET, "lossless, availability", passes=1),

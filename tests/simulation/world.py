@@ -16,6 +16,9 @@ from hamanager.contracts.runtime import Container, Place
 from hamanager.values.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
 
+CONNECTIONS = 6
+"""A server has so many for clients."""
+
 
 class Engine(StrEnum):
     """How the simulated servers replicate."""
@@ -103,6 +106,8 @@ class SimServer:
     (MySQL, `semisync_source.cc`: `AckContainer::resize`)."""
     waiting: list[int] = field(default_factory=list)
     """Writes in its log whose clients wait."""
+    offline: bool = False
+    """It lets no client in."""
     stop_signal: str = "SIGTERM"
     """What it gets when anybody stops its container."""
 
@@ -213,7 +218,7 @@ class World:
     def _accepts(self, server: SimServer) -> bool:
         """An asynchronous primary can refuse writes while too few standbys are linked."""
         if self.engine is not Engine.ASYNCHRONOUS:
-            return True
+            return not server.offline and len(server.waiting) < CONNECTIONS
         linked = [s for s in self.servers.values() if s.source == server.address]
         return sum(self.linked(s) for s in linked) >= server.awaits
 
@@ -354,6 +359,7 @@ class World:
         server.running = server.hung = False
         server.role, server.source, server.stalled_at = Role.STANDBY, None, None
         server.awaits, server.acknowledges, server.syncs = 0, False, False
+        server.offline = False
         server.waiting.clear()
         server.acks.clear()
         self.relink(server)

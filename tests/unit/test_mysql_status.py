@@ -45,6 +45,8 @@ LED: dict[str, Any] = {
     "awaits": 0,
     "acknowledges": None,
     "from_disk": 0,
+    "offline": 0,
+    "crowded": 0,
 }
 FOLLOWING: dict[str, Any] = {
     **LED,

@@ -251,6 +251,10 @@ class MongoDBDriver:
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """Each write says itself for how many members it waits."""
 
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+        """No client waits for a standby in the server."""
+        return "none waits"
+
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """Every member acknowledges."""
 

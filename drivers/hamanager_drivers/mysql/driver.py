@@ -32,12 +32,13 @@ from hamanager_drivers.mysql.connections import (
 )
 from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS, hand_over
 from hamanager_drivers.mysql.memory import filled_pool_bytes, resize_pool
-from hamanager_drivers.mysql.probe import clone_rows, server_row, told_term
+from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term
 from hamanager_drivers.mysql.replication import (
     APPLY_SECONDS,
     STOP_SECONDS,
     apply_received,
     cut_everybody,
+    end_waiting,
     follow,
     step_down,
     take_writes,
@@ -159,6 +160,8 @@ class MySQLDriver:
             alone = server["read_only"] and not has_source(server)
             status = server_status(server, clone_rows(session) if alone else [])
             status = replace(status, term=told_term(session))
+            if status.role is Role.PRIMARY:
+                status = replace(status, stuck_clients=stuck_clients(session, server))
         if alone and not holds(status) and self._clones.runs(target):
             # The server itself shows a copy only after it has reached the donor.
             status = replace(
@@ -245,6 +248,12 @@ class MySQLDriver:
         """The source side of semi-synchronous replication."""
         with self._connections.session(service, primary) as session:
             semisync.require(session, awaits)
+
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+        """Cut off, they are let go and told nothing. A wait cannot be ended in another way."""
+        with self._connections.session(service, primary) as session:
+            ended = end_waiting(session, awaits)
+        return f"{ended} connections were ended"
 
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """The replica side, and a relay log that is synced with each event."""

@@ -10,6 +10,7 @@ import pymysql
 
 from hamanager_drivers.mysql.config import MARKER_SCHEMA
 from hamanager_drivers.mysql.connections import Row, Session
+from hamanager_drivers.naming import APPLICATION
 
 _TERM = f"SELECT MAX(term) AS term FROM {MARKER_SCHEMA}.terms"  # noqa: S608 - a constant
 _NOTE_TERM = f"REPLACE INTO {MARKER_SCHEMA}.terms VALUES (1, %s)"  # noqa: S608
@@ -58,7 +59,10 @@ SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only,
   (SELECT VARIABLE_VALUE FROM performance_schema.global_status
     WHERE VARIABLE_NAME = 'Rpl_semi_sync_replica_status') = 'ON' AS acknowledges,
   @@GLOBAL.rpl_semi_sync_replica_enabled AS may_acknowledge,
-  @@GLOBAL.sync_relay_log = 1 AS from_disk
+  @@GLOBAL.sync_relay_log = 1 AS from_disk,
+  @@GLOBAL.offline_mode AS offline,
+  (SELECT VARIABLE_VALUE FROM performance_schema.global_status
+    WHERE VARIABLE_NAME = 'Threads_connected') + 0 >= @@GLOBAL.max_connections AS crowded
 FROM (SELECT '' AS CHANNEL_NAME) AS main
 LEFT JOIN performance_schema.replication_connection_configuration AS c USING (CHANNEL_NAME)
 LEFT JOIN performance_schema.replication_connection_status AS s USING (CHANNEL_NAME)
@@ -71,6 +75,26 @@ SELECT s.STATE = 'In Progress' AND s.ERROR_NO = 0 AS running, s.ERROR_NO AS erro
   p.ESTIMATE AS estimate, p.DATA AS data, p.DATA_SPEED AS speed
 FROM performance_schema.clone_status AS s JOIN performance_schema.clone_progress AS p USING (ID)
 """
+
+
+_STUCK = """
+SELECT COUNT(*) AS stuck FROM performance_schema.threads
+WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER = %s AND PROCESSLIST_TIME >= %s
+  AND PROCESSLIST_STATE IN ('Waiting for semi-sync ACK from replica', 'waiting for handler commit')
+"""
+STUCK_SECONDS = 3
+STUCK_SHARE = 0.5
+
+
+def stuck_clients(session: Session, server: Row) -> int:
+    """How many clients' commits have been waiting for a while on a server that has no connection
+    left; 0 when these are not the reason. (Of those that commit together only the first waits
+    for the acknowledgement itself.)"""
+    if not server["crowded"] or not server["awaits"]:
+        return 0
+    stuck = int(session.row(_STUCK, APPLICATION, STUCK_SECONDS)["stuck"])
+    limit = int(session.row("SELECT @@GLOBAL.max_connections AS n")["n"])
+    return stuck if stuck >= limit * STUCK_SHARE else 0
 
 
 def told_term(session: Session) -> int | None:

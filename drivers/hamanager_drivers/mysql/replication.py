@@ -22,6 +22,7 @@ APPLY_SECONDS = 10.0
 WAIT_SLICE_SECONDS = 0.5
 STOP_SECONDS = 3.0
 STOP_POLL_SECONDS = 0.001
+POLL_SECONDS = 0.01
 ACCESS_DENIED = 1045
 
 _CHANGE = f"""
@@ -188,6 +189,23 @@ def step_down(session: Session) -> None:
     cut_clients(session)
     semisync.require(session, 0)
     session.run("SET GLOBAL super_read_only = ON", "SET GLOBAL offline_mode = OFF")
+
+
+def end_waiting(session: Session, awaits: int) -> int:
+    """End every client, acknowledging nothing that waits, and wait for so many standbys from the
+    next client on; how many were ended."""
+    session.run("SET GLOBAL offline_mode = ON")
+    ended = len(session.rows(_CLIENTS, MANAGER, REPLICATOR))
+    cut_clients(session)
+    semisync.require(session, 0)
+    deadline = time.monotonic() + STOP_SECONDS
+    while session.rows(_CLIENTS, MANAGER, REPLICATOR):
+        if time.monotonic() > deadline:
+            raise ServerError("clients that were ended are still there: it turns others away")
+        time.sleep(POLL_SECONDS)
+    semisync.require(session, awaits)
+    session.run("SET GLOBAL offline_mode = OFF")
+    return ended
 
 
 def cut_clients(session: Session) -> None:

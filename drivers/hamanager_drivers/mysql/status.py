@@ -39,6 +39,7 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
             lag_seconds=0.0,
             synchronized=True,
             awaits=int(server["awaits"]),
+            turns_clients_away=bool(server["offline"]),
             empty=not position["executed"],
             facts={"transactions": str(gtid.parse(position["executed"]).count)},
         )

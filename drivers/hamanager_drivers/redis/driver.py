@@ -219,6 +219,10 @@ class RedisDriver:
                 "min-replicas-to-write", awaits, "min-replicas-max-lag", config.MAX_LAG_SECONDS
             )
 
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+        """No client waits for a standby in the server."""
+        return "none waits"
+
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """A standby always reports its offset; nothing waits for it."""
 

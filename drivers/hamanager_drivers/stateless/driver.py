@@ -158,6 +158,10 @@ class StatelessDriver:
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """Nothing."""
 
+    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+        """No client waits for a standby in the server."""
+        return "none waits"
+
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
         """Nothing."""
 

@@ -63,9 +63,12 @@ def restart_done(s: Situation) -> Decision | None:
 
 
 def synchronized(s: Situation) -> Decision | None:
-    """A standby that was seen to hold a full copy and to follow becomes a candidate."""
+    """A standby that was seen to hold a full copy and to follow becomes a candidate; where neither
+    a sync set nor the members themselves tell whom it followed, in each term anew."""
+    told = s.capabilities.acknowledges or s.capabilities.elects_itself
     for instance, seen in s.due(s.standbys):
         settled = instance.synchronized and not instance.has_led and instance.starts == 0
+        settled = settled and (told or instance.synchronized_term >= s.record.term)
         if follows(seen) and not settled:
             return do(Action.MARK_SYNCHRONIZED, instance.name, "it holds a full copy and follows")
     return None

@@ -92,6 +92,8 @@ class InstanceRecord(_Frozen):
     synchronized: bool = False
     """It is known to hold a full copy and to follow: only such a standby is promoted.
     Cleared whenever it is started, set again when it has been seen attached."""
+    synchronized_term: int = 0
+    """The term in which that was seen last."""
     has_led: bool = False
     """It was primary with this generation: it may hold writes that nobody else has."""
     unacknowledged_only: bool = False

@@ -27,11 +27,16 @@ def eligible(
     """Those of the answering standbys that may be promoted without a person's order.
 
     Where standbys acknowledge: the sync set, whatever was seen of the primary. Elsewhere those
-    that have been seen to hold a full copy and to follow.
+    that have been seen to hold a full copy and to follow, in the latest term that any of them was:
+    one that has not followed the present primary yet may have data of its own.
     """
     names = {i.name for i in record.instances if i.synchronized}
     if capabilities.acknowledges:
         names = set(record.sync_set)
+    elif not capabilities.elects_itself:
+        standbys = [i for i in record.instances if i.name in names and i.name in statuses]
+        terms = [i.synchronized_term for i in standbys if i.name != record.primary]
+        names = {i.name for i in standbys if i.synchronized_term == max(terms, default=0)}
     return {
         name: status
         for name, status in statuses.items()

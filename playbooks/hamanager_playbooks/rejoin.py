@@ -38,6 +38,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
             update={
                 "joined": True,
                 "synchronized": True,
+                "synchronized_term": ctx.records.read().term,
                 "has_led": False,
                 "unacknowledged_only": False,
                 "starts": 0,

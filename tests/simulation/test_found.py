@@ -31,3 +31,11 @@ def test_a_standby_that_joins_lets_writes_wait_for_no_fewer() -> None:
     simulation = begun("lossless, strict", 4)
     simulation.events(("cut off", "db.2"), ("hang", "db.3"), ("hang", "db.1"), ("live", 10))
     simulation.settle()
+
+
+def test_a_standby_that_has_not_followed_the_new_primary_yet_is_in_nobodys_way() -> None:
+    """It received from the former one what nobody else has, and waits for its turn to be rebuilt
+    when the new one is restarted."""
+    simulation = begun("asynchronous, strict", 3)
+    simulation.events(("kill", "db.0"), ("switchover", "db.0"), ("live", 8), ("kill", "db.1"))
+    simulation.settle()

@@ -145,6 +145,7 @@ def instance(name: str, **fields: Any) -> InstanceRecord:
         "port": 7000 + number,
         "joined": True,
         "synchronized": True,
+        "synchronized_term": 99,
         **fields,
     }
     return InstanceRecord(name=name, **filled)

@@ -43,7 +43,8 @@ def test_the_table_is_what_the_golden_file_says() -> None:
 
 def instance(name: str, **changes: Any) -> InstanceRecord:
     number = int(name[-1])
-    settled = {"joined": True, "synchronized": True, "has_led": number == 0}
+    settled: dict[str, Any] = {"joined": True, "synchronized": True, "has_led": number == 0}
+    settled |= {"synchronized_term": 99}
     return InstanceRecord(
         name=name, serial=number, generation=1, host="h", port=number, **{**settled, **changes}
     )

@@ -1,8 +1,8 @@
 """What a plain client on the one address notices: `make address`.
 
 A client of the engine's own library writes in a reconnect loop to the address that `hamanager url`
-prints. Its primary is killed again and again, or planned away; told are the gaps between accepted
-writes, failed attempts to connect, and what was lost.
+prints. Its primary is killed again and again, shut down by somebody else, or planned away; told are
+the gaps between accepted writes, failed attempts to connect, and what was lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", action="append", choices=sorted(SIZES))
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--fault", choices=["kill", "switchover"], default="kill")
+    parser.add_argument(
+        "--fault", choices=["kill", "terminate", "stop", "switchover"], default="kill"
+    )
     chosen = parser.parse_args()
     for engine in chosen.engine or SIZES:
         with Stage() as stage:
@@ -59,10 +61,17 @@ def _measure(stage: Stage, engine: str, fault: str, rounds: int) -> str:
 def one_round(stage: Stage, writer: PlainWriter, fault: str) -> float:
     """Do it to the primary, wait until all is well; the longest gap between accepted writes."""
     began = time.monotonic()
-    if fault == "kill":
-        stage.container(stage.record("db").primary or "").kill()
-    else:
+    if fault == "switchover":
         stage.command("switchover", "db")
+    else:
+        primary = stage.container(stage.record("db").primary or "")
+        match fault:
+            case "kill":
+                primary.kill()
+            case "terminate":
+                primary.kill(signal="SIGTERM")
+            case "stop":
+                primary.stop()
     moment = time.monotonic()
     wait_for(
         "a write after it",

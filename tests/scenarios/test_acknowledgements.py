@@ -138,7 +138,7 @@ def received(db: Service, instance: str) -> bool:
     return bool(there >= (log["File"], log["Position"]))
 
 
-@pytest.mark.parametrize("how", ["docker stop", "SIGTERM"])
+@pytest.mark.parametrize("how", [pytest.param("docker stop", marks=pytest.mark.long), "SIGTERM"])
 def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
     stage: Stage, how: str
 ) -> None:
@@ -159,7 +159,9 @@ def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
         write.assert_not_lost()
 
 
-@pytest.mark.parametrize("durability", ["strict", "availability"])
+@pytest.mark.parametrize(
+    "durability", ["strict", pytest.param("availability", marks=pytest.mark.long)]
+)
 def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> None:
     """They hold every connection that there is, waiting or idle, and go on trying."""
     with service(stage, 2, "--durability", durability) as db:

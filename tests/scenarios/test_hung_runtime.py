@@ -53,7 +53,7 @@ def test_members_are_alive_while_docker_exec_hangs(
         assert run.info()["last_failover"] is None
 
 
-@pytest.mark.parametrize("engine", ["mongodb", "redis"])
+@pytest.mark.parametrize("engine", ["mongodb", pytest.param("redis", marks=pytest.mark.long)])
 def test_the_primary_dies_while_the_engine_hangs(
     proxied: tuple[Stage, DockerProxy], engine: str
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from hamanager.stage import Stage
 from hamanager_drivers.mysql.connections import Connections
 from hamanager_drivers.mysql.replication import APPLY_SECONDS
 from tests.scenarios.harness import Scenario
 
 
+@pytest.mark.long
 def test_it_is_waited_for_from_pass_to_pass(stage: Stage) -> None:
     with Scenario(stage, "mysql", "primary killed while its standby does not apply") as run:
         old = run.primary

@@ -120,14 +120,17 @@ def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
 def relax(ctx: PlaybookContext) -> str | None:
     """An empty set: nobody counts on an acknowledgement, and a standby that gives them syncs every
     event, which would keep it from catching up with writes that wait for nobody. Nobody is killed
-    for it."""
+    for it, and one whose link is down is left alone: its receiver, in the middle of connecting,
+    would take seconds to stop, in which nobody looks after the primary. The rule `sync-adjust`
+    comes back to it."""
     record = ctx.records.read()
     if record.sync_set:
         return None
     notes = []
     for instance in record.instances:
         seen = ctx.snapshot.of(instance.name)
-        gives = seen is not None and seen.status is not None and seen.status.acknowledges
+        status = seen.status if seen is not None else None
+        gives = status is not None and status.acknowledges and status.link_up
         if gives and instance.name != record.primary:
             try:
                 ctx.driver.acknowledge(ctx.service, ctx.target(instance.name), wanted=False)

@@ -230,10 +230,13 @@ class ServiceRecord(_Frozen):
         return self.model_copy(update={"instances": tuple(ordered)})
 
     def without_instance(self, name: str) -> ServiceRecord:
-        """A copy that no longer has the instance of that name."""
-        return self.model_copy(
-            update={"instances": tuple(i for i in self.instances if i.name != name)}
-        )
+        """A copy that no longer has the instance of that name, nor waits for its promotion."""
+        update: dict[str, object] = {
+            "instances": tuple(i for i in self.instances if i.name != name)
+        }
+        if self.promoting == name:
+            update |= {"promoting": None, "promoting_may_write": False}
+        return self.model_copy(update=update)
 
 
 def index_of(instance_name: str) -> int:

@@ -427,6 +427,14 @@ class Simulation:
             self.world.archiving = False
         elif "cannot be compared" in reason and self.world.errant:
             self.force_failover(self.record.primary or "")
+        elif "was restarted without its data" in reason and self.world.errant:
+            full = [i.name for i in self.record.instances if self._holds_everything(i.name)]
+            if full:
+                self.force_failover(full[0])
+
+    def _holds_everything(self, name: str) -> bool:
+        server = self.world.named(name)
+        return server is not None and self.world.acknowledged <= set(self.world.data(server).log)
 
     def healthy(self) -> bool:
         if self.destroying:

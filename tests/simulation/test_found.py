@@ -39,3 +39,28 @@ def test_a_standby_that_has_not_followed_the_new_primary_yet_is_in_nobodys_way()
     simulation = begun("asynchronous, strict", 3)
     simulation.events(("kill", "db.0"), ("switchover", "db.0"), ("live", 8), ("kill", "db.1"))
     simulation.settle()
+
+
+def test_a_service_does_not_wait_for_the_promotion_of_one_that_was_removed() -> None:
+    """Its fail-over was begun and failed, the primary came back, and it went with `scale`."""
+    simulation = begun("asynchronous, strict", 2)
+    simulation.events(
+        ("hang", "db.0"),
+        ("runtime down", True),
+        ("pass and be suspended", 0),
+        ("kill", "db.1"),
+        ("scale", 1),
+    )
+    simulation.settle()
+
+
+def test_a_majoritys_word_survives_a_power_failure() -> None:
+    simulation = begun("electing", 3)
+    simulation.events(("lose power", "db.1"), ("cut link", "db.0"), ("live", 1))
+    simulation.settle()
+
+
+def test_an_errant_standby_and_an_empty_primary_wait_for_a_person() -> None:
+    simulation = begun("lossless, strict", 3)
+    simulation.events(("write on standby", "db.1"), ("write", 0), ("lose a copy", "db.0"))
+    simulation.settle()

@@ -260,6 +260,7 @@ class World:
             return
         for follower in _turned(followers, first)[:needed]:
             self.data(follower).copy(volume)
+            self.data(follower).sync()  # a majority's word means its disks
         self.acknowledged |= set(volume.log)
 
     def write_on_standby(self, server: SimServer, *, promised: bool) -> None:
@@ -349,6 +350,7 @@ class World:
                 server.role, server.source = Role.STANDBY, leader.address
                 if mine.log != theirs.log[: len(mine.log)]:
                     mine.copy(theirs)
+                    mine.sync()
 
     # --- What happens to them --------------------------------------------------------------------
 

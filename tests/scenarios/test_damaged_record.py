@@ -20,6 +20,10 @@ def rewrite(stage: Stage, value: str) -> None:
     stage.store.put(record_key("hurt"), value, kept.version)
 
 
+def told(stage: Stage) -> int:
+    return stage.daemon_log().count(f"hurt: {SENTENCE}")
+
+
 def test_the_other_service_fails_over_and_the_daemon_starts(stage: Stage) -> None:
     with Scenario(stage, "redis", "another service's record is damaged", lossless=False) as run:
         stage.command("create", "hurt", "--engine", "redis", "--instances", "1")
@@ -27,11 +31,14 @@ def test_the_other_service_fails_over_and_the_daemon_starts(stage: Stage) -> Non
         assert kept is not None
         rewrite(stage, kept.value[: len(kept.value) // 2])
         wait_for("info to say so", 10, lambda: stage.ask("info", "hurt")["state"] == "unmanaged")
+        # `info` looks when it is asked, the service's own loop once a second.
+        wait_for("the log to say so", 10, lambda: told(stage) == 1)
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
         run.wait_for_write(not_on=old)
         stage.kill_daemon()
         stage.start_daemon()
+        wait_for("the log to say so again", 10, lambda: told(stage) == 2)
         time.sleep(2.5)  # some ticks: it is not told with each
         hurt, well = sorted(stage.ask("info"), key=lambda view: str(view["name"] != "hurt"))
         assert (hurt["state"], well["name"]) == ("unmanaged", "db")
@@ -41,7 +48,7 @@ def test_the_other_service_fails_over_and_the_daemon_starts(stage: Stage) -> Non
         assert refused.returncode == 1
         assert refused.stderr.startswith(f"hamanager: {SENTENCE}")
         assert refused.stderr.endswith("; nothing was changed\n")
-        assert stage.daemon_log().count(f"hurt: {SENTENCE}") == 2, "once in each daemon's life"
+        assert told(stage) == 2, "once in each daemon's life"
         assert "Traceback" not in stage.daemon_log()
         assert stage.container("hurt.0").status == "running"
 

@@ -6,6 +6,7 @@
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
+#   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test scenarios check simulate bench address sysbench soak images docker \
@@ -20,7 +21,8 @@ demo: images ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(QUICK),--quick)
 
 test: images sysbenchprogram ## Run all tests
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
+	    --no-loadscope-reorder $(ARGS)
 
 scenarios: images ## Run every failure on every engine and print a table; takes an hour
 	@exec $(BIN)/pytest tests/scenarios -m "long or not long" $(ARGS)

@@ -12,7 +12,9 @@ PEOPLES = frozenset({"file_names", "memory_used"})
 
 @in_all_modes
 @pytest.mark.parametrize(
-    "calls", [PEOPLES, PEOPLES | {"process"}, frozenset({"kill", "start"})], ids="-".join
+    "calls",
+    [PEOPLES, PEOPLES | {"process"}, frozenset({"kill", "start"})],
+    ids=lambda calls: "-".join(sorted(calls)),
 )
 def test_a_healthy_service_stays_as_it_is(mode: str, calls: frozenset[str]) -> None:
     simulation = running(mode)

@@ -29,7 +29,6 @@ STORIES = st.integers(0, 60).flatmap(lambda n: st.lists(EVENTS, min_size=n, max_
 
 @settings(
     max_examples=int(os.environ.get("SIMULATIONS", "250")),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 @given(

@@ -23,10 +23,12 @@ class SimEndpoint:
             listener.name: tuple(r.instance for r in listener.routes) for listener in listeners
         }
         if self.world.names_lost:
+            self.world.misled = True
             raise RuntimeFailedError("the advertised host has no address")
         if routes != self.world.routes:
             self.power.effect()
             self.world.routes = routes
+        self.world.misled = False
         if self.world.endpoint_down:
             raise EndpointFailedError("the proxy does not answer")
 

@@ -194,9 +194,12 @@ class Simulation:
 
     def _would_be_noticed(self, server: SimServer) -> bool:
         """What somebody writes to a standby is kept, unless that is in the very moment in which it
-        is taken down, or before its first copy was seen to be complete."""
+        is taken down, or before its first copy was seen to be complete. On a former primary that
+        has not been taken back it cannot be told from what was never acknowledged there."""
         instance = self.record.instance(server.place.instance)
-        return not self._passing and instance is not None and instance.joined
+        if self._passing or instance is None:
+            return False
+        return instance.joined and not instance.unacknowledged_only
 
     def _is_elsewhere(self, server: SimServer) -> bool:
         """Somebody who is known to hold every promised write does: one disk may be lost."""
@@ -361,7 +364,7 @@ class Simulation:
             return
         record = self.record
         old_copy = self._store_is_older_than_the_servers()
-        for name in () if old_copy else self.world.routes.get("db", ()):
+        for name in () if old_copy or self.world.misled else self.world.routes.get("db", ()):
             routed = self.world.named(name)
             if routed is not None and routed.running and routed.role is Role.PRIMARY:
                 may_lead = {record.primary, record.promoting, record.switching_to}

@@ -64,3 +64,13 @@ def test_an_errant_standby_and_an_empty_primary_wait_for_a_person() -> None:
     simulation = begun("lossless, strict", 3)
     simulation.events(("write on standby", "db.1"), ("write", 0), ("lose a copy", "db.0"))
     simulation.settle()
+
+
+def test_an_address_that_cannot_be_changed_holds_up_no_failover() -> None:
+    """The old primary hangs, and neither it nor the address can be reached; its clients wait there
+    until the address is right again, as it can acknowledge nothing without its standby."""
+    simulation = begun("lossless, strict", 2)
+    simulation.events(("runtime down", True), ("names lost", True), ("hang", "db.0"), ("live", 4))
+    assert simulation.record.primary == "db.1"
+    simulation.settle()
+    assert simulation.world.routes["db"] == ("db.1",)

@@ -141,6 +141,8 @@ class World:
         """Per address of the service, where it leads."""
         self.endpoint_down = False
         self.names_lost = False
+        self.misled = False
+        """Where clients should be sent could not be written down: they go where they went."""
         """The endpoint cannot find out where the servers are."""
         self.images: dict[str, Container] = {}
         """Per instance, what it was last started from."""

@@ -2,7 +2,9 @@
 
 A client of the engine's own library writes in a reconnect loop to the address that `hamanager url`
 prints. Its primary is killed again and again, shut down by somebody else, or planned away; told are
-the gaps between accepted writes, failed attempts to connect, and what was lost.
+the gaps between accepted writes, failed attempts to connect, what was lost, and how long it took
+until the old primary was back in step: on record as a standby that holds everything. Until then the
+next failure would cost something.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import dataclass
 
 from hamanager.stage import Stage, wait_for
 from tests.support.clients import PlainWriter
@@ -19,6 +22,16 @@ SETTLED_SECONDS = 90.0
 UNDER_WAY_SECONDS = 0.7
 """So long it writes undisturbed before each round."""
 HEARD_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one."""
+
+    gap_seconds: float
+    """The longest between accepted writes."""
+    in_step_seconds: float
+    """From the fault until every instance was back in step."""
 
 
 def main() -> int:
@@ -41,26 +54,33 @@ def _measure(stage: Stage, engine: str, fault: str, rounds: int) -> str:
     url = stage.command("url", "db").strip()
     writer = PlainWriter(engine, url)
     writer.start()
-    gaps = []
+    rounds_done: list[Round] = []
     try:
         for _ in range(rounds):
             time.sleep(UNDER_WAY_SECONDS)
-            gaps.append(one_round(stage, writer, fault))
+            rounds_done.append(one_round(stage, writer, fault))
     finally:
         writer.stop()
     same = stage.command("url", "db").strip() == url
-    told = f"{min(gaps):.3f} / {statistics.median(gaps):.3f} / {max(gaps):.3f} s"
+    gaps = told([done.gap_seconds for done in rounds_done])
+    in_step = told([done.in_step_seconds for done in rounds_done])
     return (
-        f"{engine}: {rounds} x {fault}: gap min / median / max {told};"
+        f"{engine}: {rounds} x {fault}: gap min / median / max {gaps}; back in step {in_step};"
         f" {len(writer.accepted)} accepted, {writer.lost()} lost, {writer.cut} connections cut,"
         f" {len(writer.turned_away)} attempts to connect failed;"
         f" the address {'never changed' if same else 'CHANGED'}"
     )
 
 
-def one_round(stage: Stage, writer: PlainWriter, fault: str) -> float:
-    """Do it to the primary, wait until all is well; the longest gap between accepted writes."""
+def told(seconds: list[float]) -> str:
+    """Minimum, median and maximum."""
+    return f"{min(seconds):.3f} / {statistics.median(seconds):.3f} / {max(seconds):.3f} s"
+
+
+def one_round(stage: Stage, writer: PlainWriter, fault: str) -> Round:
+    """Do it to the primary and wait until all is well."""
     began = time.monotonic()
+    term = stage.record("db").term
     if fault == "switchover":
         stage.command("switchover", "db")
     else:
@@ -78,9 +98,10 @@ def one_round(stage: Stage, writer: PlainWriter, fault: str) -> float:
         HEARD_SECONDS,
         lambda: bool(writer.accepted) and writer.accepted[-1].at > moment,
     )
+    in_step_seconds = stage.wait_until_in_step("db", term, SETTLED_SECONDS) - began
     view = stage.wait_for_state("db", "running", SETTLED_SECONDS)
     assert len(view["instances"]) == view["desired"]["instances"]
-    return writer.gap_seconds(began)
+    return Round(writer.gap_seconds(began), in_step_seconds)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ another instance accepts.
     python -m benchmarks.failover [--engine redis] [--rounds 10]
 
 The client is a plain loop over the instances' addresses (as an application reconnects); the
-daemon runs as a process of its own. After each round the failed instance has to be back.
+daemon runs as a process of its own. After each round the failed instance has to be back in step;
+how long that took is told, too.
 """
 
 from __future__ import annotations
@@ -28,32 +29,40 @@ def main() -> int:
     parser.add_argument("--engine", choices=sorted(load_drivers()), action="append")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    rows: list[tuple[str, list[float], int, int]] = []
+    rows: list[tuple[str, list[float], list[float], int, int]] = []
     with Stage() as stage:
         engines = arguments.engine or sorted(stage.drivers)
         rows.extend((engine, *measure(stage, engine, arguments.rounds)) for engine in engines)
     print("\nSIGKILL of the primary's process to the first write accepted elsewhere, in ms")
     print(f"{'engine':<10}{'rounds':>8}{'minimum':>10}{'median':>10}{'maximum':>10}{'lost':>12}")
-    for engine, gaps, lost, acknowledged in rows:
+    for engine, gaps, _, lost, acknowledged in rows:
         print(
             f"{engine:<10}{len(gaps):>8}{min(gaps) * 1e3:>10.0f}"
             f"{statistics.median(gaps) * 1e3:>10.0f}{max(gaps) * 1e3:>10.0f}"
             f"{lost:>6} of {acknowledged}"
         )
+    print("\nSIGKILL until every instance is back in step, in s")
+    print(f"{'engine':<10}{'rounds':>8}{'minimum':>10}{'median':>10}{'maximum':>10}")
+    for engine, _, in_step, _, _ in rows:
+        print(
+            f"{engine:<10}{len(in_step):>8}{min(in_step):>10.2f}"
+            f"{statistics.median(in_step):>10.2f}{max(in_step):>10.2f}"
+        )
     return 0
 
 
-def measure(stage: Stage, engine: str, rounds: int) -> tuple[list[float], int, int]:
-    """The gaps in seconds, the number of writes lost and of writes acknowledged."""
+def measure(stage: Stage, engine: str, rounds: int) -> tuple[list[float], list[float], int, int]:
+    """The gaps and the times until all were in step, in seconds; the number of writes lost and of
+    writes acknowledged."""
     size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
     stage.command("create", "db", "--engine", engine, "--instances", str(size))
     stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     writer = stage.start_writer("db")
-    gaps = []
+    gaps, in_step = [], []
     try:
         for number in range(1, rounds + 1):
             time.sleep(1.0)
-            old = stage.primary("db").name
+            old, term = stage.primary("db").name, stage.record("db").term
             process = int(stage.container(old).attrs["State"]["Pid"])
             killed = time.monotonic()
             os.kill(process, signal.SIGKILL)
@@ -61,14 +70,15 @@ def measure(stage: Stage, engine: str, rounds: int) -> tuple[list[float], int, i
             if accepted is None:
                 sys.exit(f"{engine}: no write accepted within 60 s in round {number}")
             gaps.append(accepted.at - killed)
-            print(f"{engine} round {number}: {gaps[-1] * 1e3:.0f} ms", flush=True)
-            time.sleep(0.5)
+            in_step.append(stage.wait_until_in_step("db", term, RECOVERY_SECONDS) - killed)
+            told = f"{gaps[-1] * 1e3:.0f} ms, back in step after {in_step[-1]:.2f} s"
+            print(f"{engine} round {number}: {told}", flush=True)
             stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     finally:
         writer.stop()
     lost, acknowledged = stage.lost("db", writer), len(writer.acknowledged())
     stage.command("destroy", "db", "--yes")
-    return gaps, lost, acknowledged
+    return gaps, in_step, lost, acknowledged
 
 
 if __name__ == "__main__":

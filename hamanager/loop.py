@@ -32,10 +32,12 @@ from hamanager.keeping import (
     service_names,
 )
 from hamanager.observe import Observer
+from hamanager.pace import unfinished
 from hamanager.questions import Threads
 from hamanager.retries import Retries
 from hamanager.routing import leader
 from hamanager.runner import Runner
+from hamanager.situation import Situation
 from hamanager.values.decision import Action, BackingOff, Decision
 from hamanager.values.history import HistoryEntry
 from hamanager.values.service import ServiceContext, ServiceRecord
@@ -62,6 +64,9 @@ class Pass:
     """It did not reach its goal: it is not tried again at once, and others may have their turn."""
     decided_in_seconds: float | None = None
     """When the time that a silent primary is given runs out."""
+    unfinished_seconds: float | None = None
+    """For how long some instance has not been where it belongs without anything being done about
+    it; None when all are."""
 
 
 class KeptRecords:
@@ -141,6 +146,8 @@ class ServiceLoop:
         self._backing_off: tuple[BackingOff, ...] = ()
         self._noted = ""
         self._warned: set[str] = set()
+        self._unfinished_since: float | None = None
+        """Monotonic seconds; counted anew with each step that is taken."""
 
     def run_pass(self) -> Pass | None:
         """Observe, decide, act, record once; None when the service is no more."""
@@ -160,12 +167,14 @@ class ServiceLoop:
             decision.reason if idle else intent,
             acted=False,
             decided_in_seconds=_decided_in(ctx),
+            unfinished_seconds=self._unfinished_for(ctx),
         )
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
             self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
         if idle:
             self._note_waiting(decision)
             return self.last
+        self._unfinished_since = None
         try:
             outcome = self._runner.run(decision, self._look_again)
         except HamanagerError:
@@ -187,6 +196,16 @@ class ServiceLoop:
             failed=bool(outcome.failure),
         )
         return self.last
+
+    def _unfinished_for(self, ctx: PlaybookContext) -> float | None:
+        situation = Situation(ctx.wish, ctx.records.read(), ctx.snapshot, self.driver.capabilities)
+        if not unfinished(situation):
+            self._unfinished_since = None
+            return None
+        now = self._clock.monotonic()
+        if self._unfinished_since is None:
+            self._unfinished_since = now
+        return now - self._unfinished_since
 
     def _look_again(self) -> PlaybookContext:
         ctx = self._look()

@@ -247,6 +247,27 @@ class Stage:
         assert found is not None, f"{service} has no primary"
         return Target.of(found)
 
+    def in_step(self, service: str) -> bool:
+        """Whether on record there is a primary, and every other instance is its full standby:
+        where standbys acknowledge, a member of the sync set."""
+        record = self.record(service)
+        others = [instance for instance in record.instances if instance.name != record.primary]
+        if record.primary is None or record.promoting is not None:
+            return False
+        if self.driver(service).capabilities.acknowledges:
+            return {instance.name for instance in others} == set(record.sync_set)
+        return all(instance.synchronized for instance in others)
+
+    def wait_until_in_step(self, service: str, after_term: int, seconds: float) -> float:
+        """Until all are in step in a term later than that one; when it was (monotonic seconds)."""
+        wait_for(
+            f"{service} to be in step",
+            seconds,
+            lambda: self.record(service).term > after_term and self.in_step(service),
+            pause_seconds=0.01,
+        )
+        return time.monotonic()
+
     def container(self, instance: str) -> Container:
         """The container of an instance, found by its labels as a chaos test would."""
         labels = [
@@ -308,7 +329,9 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def wait_for(what: str, seconds: float, condition: Callable[[], bool]) -> None:
+def wait_for(
+    what: str, seconds: float, condition: Callable[[], bool], pause_seconds: float = 0.1
+) -> None:
     """Until the condition holds.
 
     Raises:
@@ -318,4 +341,4 @@ def wait_for(what: str, seconds: float, condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise HamanagerError(f"waited {seconds:.0f} s for {what}, in vain")
-        time.sleep(0.1)
+        time.sleep(pause_seconds)

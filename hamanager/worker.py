@@ -9,6 +9,7 @@ from collections.abc import Callable
 from hamanager.decide import BACKING_OFF
 from hamanager.errors import HamanagerError, UnmanageableError
 from hamanager.loop import IDLE, Pass, ServiceLoop
+from hamanager.pace import pause_seconds
 from hamanager.values.decision import Action
 
 log = logging.getLogger("hamanager")
@@ -101,10 +102,11 @@ class Worker(threading.Thread):
 
     @staticmethod
     def _pause(done: Pass) -> float | None:
+        pauses: list[float | None] = []
+        if done.unfinished_seconds is not None:
+            pauses.append(pause_seconds(done.unfinished_seconds))
         if done.decision.action is Action.WAIT:
-            left = done.decided_in_seconds
-            return WAITING_SECONDS if left is None else min(WAITING_SECONDS, left)
-        copying = any(
-            seen.status and seen.status.sync for seen in done.snapshot.observations.values()
-        )
-        return COPYING_SECONDS if copying else None
+            pauses += [WAITING_SECONDS, done.decided_in_seconds]
+        if any(seen.status and seen.status.sync for seen in done.snapshot.observations.values()):
+            pauses.append(COPYING_SECONDS)
+        return min((pause for pause in pauses if pause is not None), default=None)

@@ -273,6 +273,12 @@ class Driver(Protocol):
         who follow it, tell of the term from then on (see `ServerStatus.term`)."""
         ...
 
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        """What a promotion leaves that takes long and that no client has to wait for; asked of a
+        new primary once clients are sent to it, where the engine `settles_later`. It may fail, or
+        never come: the next promotion copes with what is left."""
+        ...
+
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """From now on each write waits for so many standbys before it is acknowledged; 0: for
         none, and those that wait now are acknowledged. Engines that cannot do nothing."""

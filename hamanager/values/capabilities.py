@@ -33,6 +33,8 @@ class Capabilities:
     """A standby's acknowledgement means that the write is on its disk, and the primary can be
     told to wait for so many of them: such a service has a published sync set, and only its
     members are promoted."""
+    settles_later: bool = False
+    """A promotion leaves something to be done that clients need not wait for."""
     probe_seconds: float = 1.0
     """How long a probe waits for an answer."""
     call_seconds: float = 20.0

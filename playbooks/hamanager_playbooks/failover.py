@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from hamanager.contracts.playbook import PlaybookContext, Step
-from hamanager.errors import RuntimeFailedError, StepFailedError
+from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
 from hamanager.values.order import OrderKind, pending
 from hamanager.values.service import Failover, InstanceRecord, ServiceRecord
 from hamanager.values.snapshot import Role
@@ -81,6 +81,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"promote {ctx.name}", promote),
         send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
+        *settle(ctx),
     ]
 
 
@@ -115,6 +116,7 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"let {ctx.name} take writes", promote),
         send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
+        *settle(ctx),
     ]
 
 
@@ -218,6 +220,21 @@ def send_clients(ctx: PlaybookContext) -> Step:
     already. Connections to others are cut in the next pass: clients that came meanwhile and wait
     are not yet told apart from those that have a former primary."""
     return Step(f"send clients to {ctx.name}", lambda: ctx.send_clients_to(ctx.name, cut=False))
+
+
+def settle(ctx: PlaybookContext) -> list[Step]:
+    """Last, when clients can write again: nothing depends on it."""
+
+    def do() -> str | None:
+        try:
+            ctx.driver.settle(ctx.service, ctx.target())
+        except ServerError as error:
+            return f"left for later: {error}"
+        return None
+
+    if not ctx.driver.capabilities.settles_later:
+        return []
+    return [Step(f"clear away what {ctx.name} needed as a standby", do)]
 
 
 def begin_term(ctx: PlaybookContext) -> str:

@@ -11,7 +11,7 @@ from hamanager.routing import leader
 from hamanager.values.order import OrderKind
 from hamanager.values.service import ServiceRecord, Switchover
 from hamanager.values.snapshot import Role
-from hamanager_playbooks.failover import send_clients, with_primary
+from hamanager_playbooks.failover import send_clients, settle, with_primary
 from hamanager_playbooks.orders import settled
 
 
@@ -87,6 +87,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"hand over from {old} to {ctx.name}", hand_over),
         send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
+        *settle(ctx),
     ]
 
 

@@ -71,6 +71,8 @@ def test_life_of_a_service(driver: Driver) -> None:
         driver.drain(service, best.target)
         driver.promote(service, best.target, [s.target for s in rest], 0, 7)
         driver.promote(service, best.target, [s.target for s in rest], 0, 7)
+        for _ in range(2):
+            driver.settle(service, best.target)
         assert driver.probe(service, best.target).role is Role.PRIMARY
         writer = driver.open_writer(service, best.target, timeout_seconds=5)
         writer.write(60)

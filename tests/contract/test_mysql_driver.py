@@ -306,6 +306,21 @@ def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
     old.container.unpause()
 
 
+def test_what_a_promotion_leaves_is_cleared_away_on_a_primary_only(
+    pair: tuple[Server, Server],
+) -> None:
+    """On a standby it would throw away what was acknowledged and not applied yet."""
+    old, new = pair
+    driver, service = old.driver, old.service
+    driver.settle(service, new.target)
+    assert new.wait(lambda s: s.synchronized).source == old.target.replication_address
+    driver.drain(service, new.target)
+    driver.promote(service, new.target, [], 0)
+    driver.settle(service, new.target)
+    with manager(new) as session:
+        assert not session.rows("SHOW REPLICA STATUS")
+
+
 TOO_MANY_CONNECTIONS = 1040
 
 

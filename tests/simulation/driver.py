@@ -43,6 +43,7 @@ class SimDriver:
             url_names_all=world.elects,
             durabilities=(Durability.MAJORITY,) if world.elects else choice,
             acknowledges=world.engine is Engine.ACKNOWLEDGING,
+            settles_later=world.engine is Engine.ACKNOWLEDGING,
             rollback_directory="rollback" if world.elects else "",
         )
 
@@ -219,6 +220,9 @@ class SimDriver:
         server.awaits, server.acknowledges, server.syncs = awaits, False, False
         server.acks.clear()
         self.world.relink(server)
+
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        self._act(target)
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         server = self._act(primary)

@@ -294,6 +294,12 @@ class Simulation:
         assert last is not None
         return last.decision
 
+    def unfinished_for(self) -> float | None:
+        """For how long some instance was not where it belongs in manager a's last pass."""
+        last = self.managers[0].loop.last
+        assert last is not None
+        return last.unfinished_seconds
+
     # --- What people ask for -----------------------------------------------------------------
 
     def current_wish(self) -> Wish:

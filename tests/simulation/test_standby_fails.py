@@ -197,3 +197,19 @@ def test_forced_order_is_refused_while_the_primary_works(mode: str) -> None:
     assert (result.ok, simulation.record.primary) == (False, "db.0")
     assert "`hamanager switchover`" in result.text
     assert simulation.writes()
+
+
+@availability
+def test_until_the_standby_is_back_the_next_look_is_not_left_to_the_clock(mode: str) -> None:
+    simulation = running(mode)
+    simulation.live(1)
+    assert simulation.unfinished_for() is None
+    simulation.event("cut link", "db.1")
+    simulation.live(4)
+    told = simulation.unfinished_for()
+    assert told is not None
+    simulation.live(2)
+    assert simulation.unfinished_for() == told + 2
+    simulation.event("mend link", "db.1")
+    simulation.live(12)
+    assert simulation.unfinished_for() is None

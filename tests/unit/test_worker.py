@@ -81,3 +81,15 @@ def test_the_pause_ends_when_the_primarys_time_is_over() -> None:
     assert Worker._pause(waiting) == WAITING_SECONDS
     assert Worker._pause(replace(waiting, decided_in_seconds=0.07)) == 0.07
     assert Worker._pause(replace(waiting, decided_in_seconds=2.0)) == WAITING_SECONDS
+
+
+def test_what_is_unfinished_is_looked_at_again_soon_and_then_ever_more_rarely() -> None:
+    after = [replace(FINE, unfinished_seconds=s) for s in (0.0, 0.9, 2.0, 10.0, 20.0, 3600.0)]
+    assert [Worker._pause(done) for done in after] == [0.05, 0.05, 0.1, 0.5, None, None]
+    assert Worker._pause(FINE) is None
+
+
+def test_a_wait_for_an_unfinished_instance_is_no_longer_than_any_wait() -> None:
+    waiting = replace(FINE, decision=Decision("primary-not-ready", Action.WAIT, "starts"))
+    assert Worker._pause(replace(waiting, unfinished_seconds=0.0)) == 0.05
+    assert Worker._pause(replace(waiting, unfinished_seconds=60.0)) == WAITING_SECONDS

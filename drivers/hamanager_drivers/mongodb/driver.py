@@ -248,6 +248,9 @@ class MongoDBDriver:
         """Step down by force; its clients' writes end with an error at once."""
         self._election.step_down(service, target)
 
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        """Nothing."""
+
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """Each write says itself for how many members it waits."""
 

@@ -40,6 +40,7 @@ from hamanager_drivers.mysql.replication import (
     cut_everybody,
     end_waiting,
     follow,
+    forget_source,
     step_down,
     take_writes,
 )
@@ -69,6 +70,7 @@ class MySQLDriver:
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         admin_interface=True,
         acknowledges=True,
+        settles_later=True,
         probe_seconds=PROBE_SECONDS,
         call_seconds=max(APPLY_SECONDS + STOP_SECONDS, HAND_OVER_CALL_SECONDS) + CHANGE_SECONDS,
     )
@@ -243,6 +245,11 @@ class MySQLDriver:
         with self._connections.session(service, target) as session:
             executed = take_writes(session, target, awaits, term)
         return self._loss(service, executed)
+
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        """Forget whom it followed."""
+        with self._connections.session(service, target) as session:
+            forget_source(session)
 
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """The source side of semi-synchronous replication."""

@@ -132,9 +132,9 @@ def _left(server: Row) -> gtid.GtidSet:
 
 
 def take_writes(session: Session, target: Target, awaits: int, term: int | None = None) -> str:
-    """Accept writes, each of which waits for so many standbys, and follow nobody any more; gives
-    everything it had executed before. The term is written before that, while only the manager can
-    write and nothing waits.
+    """Accept writes, each of which waits for so many standbys, and replicate from nobody any more
+    (`forget_source` deletes what is left of that); gives everything it had executed before. The
+    term is written before that, while only the manager can write and nothing waits.
 
     Raises:
         ServerError: it has received what it has not applied; it is still a standby.
@@ -161,10 +161,15 @@ def take_writes(session: Session, target: Target, awaits: int, term: int | None 
             "SET GLOBAL offline_mode = OFF",
             "SET GLOBAL read_only = OFF, GLOBAL event_scheduler = ON",
         )
-    if has_source(server):
-        # Last, as it takes the longest: it deletes the relay log.
-        session.run("RESET REPLICA ALL")
     return str(server["executed"])
+
+
+def forget_source(session: Session) -> None:
+    """What is left of a new primary's time as a standby: the settings, and the relay log, all of
+    which it has executed. To delete it takes longer than the rest of a promotion."""
+    server = server_row(session)
+    if has_source(server) and not server["read_only"]:
+        session.run("RESET REPLICA ALL")
 
 
 def refuse_writes(session: Session) -> None:

@@ -211,6 +211,9 @@ class RedisDriver:
             seen = info(self._connections.manager(service, target))
         return self._loss(service, str(seen["master_replid2"]), int(seen["second_repl_offset"]))
 
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        """Nothing."""
+
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """`min-replicas-to-write`: writes are refused unless so many standbys were heard of within
         `min-replicas-max-lag`. That bounds what can be lost; it does not make it nothing."""

@@ -155,6 +155,9 @@ class StatelessDriver:
         """Never."""
         raise _no_database(target)
 
+    def settle(self, service: ServiceContext, target: Target) -> None:
+        """Nothing."""
+
     def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
         """Nothing."""
 

@@ -7,12 +7,18 @@ import os
 from collections.abc import Iterator
 
 import pymongo
-from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import CollectionInvalid, OperationFailure
 
 from hamanager.errors import ServerError
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mongodb.config import database
-from hamanager_drivers.mongodb.connections import connect, knock, told_apart
+from hamanager_drivers.mongodb.connections import (
+    await_server,
+    close,
+    connect,
+    knock,
+    told_apart,
+)
 from hamanager_drivers.naming import APPLICATION
 
 ROWS, BALLAST = "hamanager_workload", "hamanager_ballast"
@@ -34,6 +40,7 @@ class MongoDBWriter:
             self._client = connect(target, APPLICATION, password, name, timeout_seconds)
         try:
             with self._asking():
+                await_server(self._client)
                 self._client.admin.command("ping")
         except ServerError:
             self.close()
@@ -73,8 +80,7 @@ class MongoDBWriter:
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(PyMongoError):
-            self._client.close()
+        close(self._client)
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:

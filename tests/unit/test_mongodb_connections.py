@@ -88,10 +88,9 @@ def test_a_server_that_ends_right_after_its_answer() -> None:
         connection.sendall(HEADER.pack(HEADER.size + len(body), 1, 1, OP_MSG) + body)
 
     with listening(answer_once) as target:
-        error, seconds = ask(target)
+        error, _ = ask(target)
     answered[0].close()
     assert isinstance(error, RefusedError)
-    assert seconds < 0.5
 
 
 def test_the_cache_follows_the_limit() -> None:

@@ -29,7 +29,9 @@ from hamanager.values.service import ServiceContext, Target
 TIMEOUT_SECONDS = 1.0
 KNOCK_SECONDS = 0.005
 """Between two attempts to find a server that has just answered."""
-AT_ONCE_SECONDS = 0.001
+ONE_LOOK_MS = 0.001
+"""Practically none, so that the client waits for one look at the server and no other: it waits in
+steps of half a second, which the look's end cuts short, and then asks whether its time is over."""
 Document = dict[str, Any]
 
 # Error codes of the server (its error_codes.yml).
@@ -160,7 +162,8 @@ def connect(
     source: str,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> pymongo.MongoClient[Document]:
-    """A client for this server alone, whatever its set says; connects when it is first used."""
+    """A client for this server alone, whatever its set says; connects when it is first used. Its
+    commands need a `pymongo.timeout`."""
     return pymongo.MongoClient(
         target.host,
         target.port,
@@ -170,8 +173,7 @@ def connect(
         authSource=source,
         appname="hamanager",
         connect=False,
-        timeoutMS=int(timeout_seconds * 1000),
-        serverSelectionTimeoutMS=int(timeout_seconds * 1000),
+        serverSelectionTimeoutMS=ONE_LOOK_MS,
         connectTimeoutMS=int(timeout_seconds * 1000),
         maxPoolSize=8,
         retryReads=False,
@@ -186,13 +188,12 @@ def connect(
 
 def await_server(client: pymongo.MongoClient[Document]) -> None:
     """Until the client has looked at its server, if it has not yet: once, or half a second at the
-    most. Its commands would go on looking until their time is over.
+    most. Within a time-out of their own its commands would go on looking until that is over.
 
     Raises:
         ServerSelectionTimeoutError: it found nobody.
     """
-    with pymongo.timeout(AT_ONCE_SECONDS):
-        _ = client.address
+    _ = client.address
 
 
 def close(client: pymongo.MongoClient[Document]) -> None:

@@ -33,14 +33,15 @@ class MongoDBWriter:
     majority of the set has it on disk."""
 
     def __init__(self, service: ServiceContext, target: Target, timeout_seconds: float) -> None:
-        self._target = target
+        self._target, self._timeout_seconds = target, timeout_seconds
         with told_apart(target):
             knock(target, timeout_seconds).close()
             password, name = service.secrets["password"], database(service)
             self._client = connect(target, APPLICATION, password, name, timeout_seconds)
         try:
-            with self._asking():
+            with told_apart(target):
                 await_server(self._client)
+            with self._asking():
                 self._client.admin.command("ping")
         except ServerError:
             self.close()
@@ -75,7 +76,7 @@ class MongoDBWriter:
         batch_bytes = BLOCK_BYTES * BLOCKS_PER_BATCH
         for begin in range(0, total_bytes, batch_bytes):
             sizes = _split(min(batch_bytes, total_bytes - begin))
-            with self._asking(), pymongo.timeout(BATCH_SECONDS):
+            with self._asking(BATCH_SECONDS):
                 self._database[BALLAST].insert_many([{"block": os.urandom(size)} for size in sizes])
 
     def close(self) -> None:
@@ -83,8 +84,8 @@ class MongoDBWriter:
         close(self._client)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        with told_apart(self._target):
+    def _asking(self, timeout_seconds: float | None = None) -> Iterator[None]:
+        with told_apart(self._target), pymongo.timeout(timeout_seconds or self._timeout_seconds):
             yield
 
 

@@ -191,6 +191,9 @@ class Daemon:
     def _follow_events(self) -> None:
         for event in self._runtime.events(self._stopping.is_set):
             log.debug("runtime: %s %s", event.instance, event.what)
+            worker = self._present_workers().get(event.service)
+            if worker is not None:
+                worker.loop.observer.note_event(event.instance)
             self.wake(event.service)
 
     def _tripped(self, service: str, instance: str, kind: str) -> None:

@@ -15,7 +15,7 @@ from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Place, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
 from hamanager.lag import LagMeter
-from hamanager.questions import Asked, Questions, Threads, wait_while
+from hamanager.questions import Asked, News, Questions, Threads, wait_while
 from hamanager.samples import Samples
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.values.snapshot import (
@@ -64,6 +64,9 @@ class Observer:
         self._clock = clock
         self._threads = threads
         self._questions = Questions()
+        self._news = News()
+        self._ended: set[str] = set()
+        """Instances whose process may have ended since the runtime was asked."""
         self._samples = Samples(driver, runtime, clock, threads, self._report)
         self._runtime_silent: set[str] = set()
         """Instances that the runtime had no word on in the last look."""
@@ -83,6 +86,13 @@ class Observer:
     def note_trip(self, instance: str) -> None:
         """A tripwire of that instance ended just now: its silence is counted from here."""
         self._silent_since.setdefault(instance, self._clock.monotonic())
+        self.note_event(instance)
+
+    def note_event(self, instance: str) -> None:
+        """From any thread: perhaps its process has ended just now. A look that waits for the
+        server's answer, for which it may wait in vain, asks the runtime once more."""
+        self._ended.add(instance)
+        self._news.tell()
 
     def ask_primary(self) -> bool:
         """Between two looks, from any thread: whether the primary gave a sign of life. If not, its
@@ -150,6 +160,8 @@ class Observer:
         slow, mute = set(self._silent_since), set(self._runtime_silent)
         for instance in record.instances:
             name = instance.name
+            if not self._questions.is_open((name, PROCESS)):
+                self._ended.discard(name)  # it is asked now
             for key, without in (((name, PROBE), slow), ((name, PROCESS), mute)):
                 if self._questions.is_open(key):
                     without.add(name)
@@ -160,15 +172,20 @@ class Observer:
             )
             self._ask_runtime(_place(service, instance), began)
         deadline = began + LOOK_SECONDS
-        wait_while(lambda: self._awaited(names - slow, mute, began), deadline, self._clock)
+
+        def awaited() -> Iterator[Asked[Any]]:
+            self._ask_about_ended(service, record)
+            return self._awaited(names - slow, mute, began)
+
+        wait_while(awaited, deadline, self._clock, self._news)
         for instance in record.instances:
             look = self._look_of(instance.name, began)
             if look.contact is Contact.REFUSED and look.process is Process.RUNNING:
                 # It may have ended between the two answers.
                 self._ask_runtime(_place(service, instance), self._clock.monotonic())
-        wait_while(lambda: self._awaited(names - slow, mute, began), deadline, self._clock)
+        wait_while(awaited, deadline, self._clock, self._news)
         soon = self._clock.monotonic() + HUNG_LOOK_SECONDS
-        wait_while(lambda: self._open(names, began), soon, self._clock)
+        wait_while(lambda: self._open(names, began), soon, self._clock, self._news)
         looks = {name: self._look_of(name, began) for name in names}
         self._runtime_silent = {n for n, look in looks.items() if look.process is Process.UNKNOWN}
         return looks
@@ -183,7 +200,7 @@ class Observer:
             if look.alive or _gone(look) or probe is None or process is None:
                 continue
             yield probe
-            if probe.told(since) is not None and name not in mute:
+            if probe.told(since) is None or name not in mute:
                 yield process
 
     def _open(self, names: set[str], since: float) -> Iterator[Asked[Any]]:
@@ -202,6 +219,15 @@ class Observer:
         if word in (Process.EXITED, Process.MISSING):
             return _Look(word, Contact.REFUSED, detail="its process has ended")
         return replace(look, process=word)
+
+    def _ask_about_ended(self, service: ServiceContext, record: ServiceRecord) -> None:
+        for name in list(self._ended):
+            if self._questions.is_open((name, PROCESS)):
+                continue  # its answer may be from before the end
+            self._ended.discard(name)
+            instance = record.instance(name)
+            if instance is not None:
+                self._ask_runtime(_place(service, instance), self._clock.monotonic())
 
     def _ask_runtime(self, place: Place, now: float) -> None:
         key = (place.instance, PROCESS)

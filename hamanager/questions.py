@@ -8,7 +8,15 @@ want to know is asked for now and then, and its last answer is shown meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -99,10 +107,36 @@ class Questions:
         self._asked = {key: asked for key, asked in self._asked.items() if key[0] in instances}
 
 
-def wait_while(wanted: Callable[[], Iterable[Asked[Any]]], until: float, clock: Clock) -> None:
-    """Wait for the answers that are wanted, which may be fewer after each that comes."""
+class News:
+    """Something happened: whoever waits for answers looks again at what is wanted."""
+
+    def __init__(self) -> None:
+        self._next: Future[None] = Future()
+
+    @property
+    def next(self) -> Future[None]:
+        """Done when the next thing happens."""
+        return self._next
+
+    def tell(self) -> None:
+        """From any thread."""
+        told, self._next = self._next, Future()
+        with suppress(InvalidStateError):  # another thread told the same one
+            told.set_result(None)
+
+
+def wait_while(
+    wanted: Callable[[], Iterable[Asked[Any]]],
+    until: float,
+    clock: Clock,
+    news: News | None = None,
+) -> None:
+    """Wait for the answers that are wanted, which may be fewer (or others) after each that comes,
+    and after each piece of news."""
+    news = news or News()
     while True:
+        heard = news.next
         pending = {asked.answer for asked in wanted() if not asked.answer.done()}
         left = until - clock.monotonic()
-        if not pending or left <= 0 or not wait(pending, left, FIRST_COMPLETED).done:
+        if not pending or left <= 0 or not wait({*pending, heard}, left, FIRST_COMPLETED).done:
             return

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+import bson
 import pytest
 
 from hamanager.errors import HamanagerError, RefusedError, SilentError
@@ -17,6 +19,8 @@ from hamanager_drivers.mongodb.driver import MongoDBDriver
 
 DRIVER = MongoDBDriver()
 SERVICE = ServiceContext("db", "mongodb", None, DRIVER.new_secrets())
+HEADER = struct.Struct("<iiii")
+OP_MSG = 2013
 
 
 @contextlib.contextmanager
@@ -68,6 +72,25 @@ def test_a_hung_server() -> None:
         connection.close()
     assert isinstance(error, SilentError)
     assert seconds < 1.5
+
+
+def test_a_server_that_ends_right_after_its_answer() -> None:
+    """The client library would look for it until the time is over, and call that silence."""
+    answered: list[socket.socket] = []
+
+    def answer_once(connection: socket.socket) -> None:
+        if answered:
+            connection.close()
+            return
+        answered.append(connection)
+        connection.recv(4096)
+        body = bytes(5) + bson.encode({"ok": 1, "maxWireVersion": 17, "minWireVersion": 0})
+        connection.sendall(HEADER.pack(HEADER.size + len(body), 1, 1, OP_MSG) + body)
+
+    with listening(answer_once) as target:
+        error, _ = ask(target)
+    answered[0].close()
+    assert isinstance(error, RefusedError)
 
 
 def test_the_cache_follows_the_limit() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -131,6 +131,23 @@ def test_an_answer_of_the_server_is_a_sign_of_life_by_itself(scene: Scene) -> No
         assert (seen.process, seen.contact) == (Process.UNKNOWN, Contact.ANSWERS)
         assert seen.alive
         assert not seen.gone
+
+
+@pytest.mark.parametrize("note", [Observer.note_trip, Observer.note_event])
+def test_an_end_in_the_middle_of_a_look_is_seen_by_it(
+    scene: Scene, note: Callable[[Observer, str], None]
+) -> None:
+    """The server's answer may not come for a second: what it is asked through goes away with it."""
+    scene.driver.gate = Gate()
+    with ThreadPoolExecutor(1) as executor:
+        seen = executor.submit(scene.look)
+        while scene.observer._questions.answer(("db.0", "process")) is not Process.RUNNING:
+            assert not seen.done()
+        server = scene.world.named("db.0")
+        assert server is not None
+        scene.world.stop_process(server)
+        note(scene.observer, "db.0")
+        assert seen.result(LONGEST_SECONDS).gone
 
 
 def test_an_old_word_of_the_runtime_proves_no_death(

@@ -15,12 +15,23 @@ from typing import Any
 import bson
 import pymongo
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, InvalidOperation, OperationFailure, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.values.service import ServiceContext, Target
 
 TIMEOUT_SECONDS = 1.0
+KNOCK_SECONDS = 0.005
+"""Between two attempts to find a server that has just answered."""
+ONE_LOOK_MS = 0.001
+"""Practically none, so that the client waits for one look at the server and no other: it waits in
+steps of half a second, which the look's end cuts short, and then asks whether its time is over."""
 Document = dict[str, Any]
 
 # Error codes of the server (its error_codes.yml).
@@ -46,6 +57,14 @@ class AnsweredError(ServerError):
 class _Cached:
     client: pymongo.MongoClient[Document]
     version: str = ""
+    found: bool = False
+
+    def await_server(self) -> None:
+        """See the function; a client that has lost its server is not waited for."""
+        if self.found and not self.client.nodes:
+            raise ServerSelectionTimeoutError("it lost its server")
+        await_server(self.client)
+        self.found = True
 
 
 class Connections:
@@ -76,17 +95,23 @@ class Connections:
         """
         deadline = time.monotonic() + timeout_seconds
         with told_apart(target):
-            cached, is_new = self._get(service, target, deadline)
-            try:
-                return _run(cached.client[database], command, deadline)
-            except (AutoReconnect, InvalidOperation) as error:
-                if _code(error) in NOT_PRIMARY | SHUTTING_DOWN:
-                    raise
-                self._drop(target, cached)
-                if is_new or _timed_out(error):
-                    raise
-            cached, _ = self._get(service, target, deadline)
-            return _run(cached.client[database], command, deadline)
+            while True:
+                cached, is_new = self._get(service, target, deadline)
+                try:
+                    cached.await_server()
+                    return _run(cached.client[database], command, deadline)
+                except ServerSelectionTimeoutError:
+                    # Nothing was sent. Knocking tells what became of the server meanwhile.
+                    self._drop(target, cached)
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(KNOCK_SECONDS)
+                except (AutoReconnect, InvalidOperation) as error:
+                    if _code(error) in NOT_PRIMARY | SHUTTING_DOWN:
+                        raise
+                    self._drop(target, cached)
+                    if is_new or _timed_out(error):
+                        raise
 
     def version(self, service: ServiceContext, target: Target) -> str:
         """The server's version, asked once per connection."""
@@ -105,7 +130,7 @@ class Connections:
         with self._lock:
             cached = self._cached.pop(target.address, None)
         if cached is not None:
-            cached.client.close()
+            close(cached.client)
 
     def _get(
         self, service: ServiceContext, target: Target, deadline: float
@@ -120,14 +145,14 @@ class Connections:
         with self._lock:
             cached = self._cached.setdefault(target.address, made)
         if cached is not made:
-            made.client.close()
+            close(made.client)
         return cached, True
 
     def _drop(self, target: Target, cached: _Cached) -> None:
         with self._lock:
             if self._cached.get(target.address) is cached:
                 del self._cached[target.address]
-        cached.client.close()
+        close(cached.client)
 
 
 def connect(
@@ -137,7 +162,8 @@ def connect(
     source: str,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> pymongo.MongoClient[Document]:
-    """A client for this server alone, whatever its set says; connects when it is first used."""
+    """A client for this server alone, whatever its set says; connects when it is first used. Its
+    commands need a `pymongo.timeout`."""
     return pymongo.MongoClient(
         target.host,
         target.port,
@@ -147,8 +173,7 @@ def connect(
         authSource=source,
         appname="hamanager",
         connect=False,
-        timeoutMS=int(timeout_seconds * 1000),
-        serverSelectionTimeoutMS=int(timeout_seconds * 1000),
+        serverSelectionTimeoutMS=ONE_LOOK_MS,
         connectTimeoutMS=int(timeout_seconds * 1000),
         maxPoolSize=8,
         retryReads=False,
@@ -159,6 +184,27 @@ def connect(
         w="majority",
         readPreference="secondaryPreferred",
     )
+
+
+def await_server(client: pymongo.MongoClient[Document]) -> None:
+    """Until the client has looked at its server, if it has not yet: once, or half a second at the
+    most. Within a time-out of their own its commands would go on looking until that is over.
+
+    Raises:
+        ServerSelectionTimeoutError: it found nobody.
+    """
+    _ = client.address
+
+
+def close(client: pymongo.MongoClient[Document]) -> None:
+    """Without waiting for it: the client takes leave of its server, and looks for one that is dead
+    for as long as for any other."""
+    threading.Thread(target=_close, args=(client,), name="closing-client", daemon=True).start()
+
+
+def _close(client: pymongo.MongoClient[Document]) -> None:
+    with contextlib.suppress(PyMongoError):
+        client.close()
 
 
 def knock(target: Target, timeout_seconds: float = TIMEOUT_SECONDS) -> socket.socket:

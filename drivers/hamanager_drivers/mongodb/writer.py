@@ -7,12 +7,18 @@ import os
 from collections.abc import Iterator
 
 import pymongo
-from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import CollectionInvalid, OperationFailure
 
 from hamanager.errors import ServerError
 from hamanager.values.service import ServiceContext, Target
 from hamanager_drivers.mongodb.config import database
-from hamanager_drivers.mongodb.connections import connect, knock, told_apart
+from hamanager_drivers.mongodb.connections import (
+    await_server,
+    close,
+    connect,
+    knock,
+    told_apart,
+)
 from hamanager_drivers.naming import APPLICATION
 
 ROWS, BALLAST = "hamanager_workload", "hamanager_ballast"
@@ -27,12 +33,14 @@ class MongoDBWriter:
     majority of the set has it on disk."""
 
     def __init__(self, service: ServiceContext, target: Target, timeout_seconds: float) -> None:
-        self._target = target
+        self._target, self._timeout_seconds = target, timeout_seconds
         with told_apart(target):
             knock(target, timeout_seconds).close()
             password, name = service.secrets["password"], database(service)
             self._client = connect(target, APPLICATION, password, name, timeout_seconds)
         try:
+            with told_apart(target):
+                await_server(self._client)
             with self._asking():
                 self._client.admin.command("ping")
         except ServerError:
@@ -68,17 +76,16 @@ class MongoDBWriter:
         batch_bytes = BLOCK_BYTES * BLOCKS_PER_BATCH
         for begin in range(0, total_bytes, batch_bytes):
             sizes = _split(min(batch_bytes, total_bytes - begin))
-            with self._asking(), pymongo.timeout(BATCH_SECONDS):
+            with self._asking(BATCH_SECONDS):
                 self._database[BALLAST].insert_many([{"block": os.urandom(size)} for size in sizes])
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(PyMongoError):
-            self._client.close()
+        close(self._client)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        with told_apart(self._target):
+    def _asking(self, timeout_seconds: float | None = None) -> Iterator[None]:
+        with told_apart(self._target), pymongo.timeout(timeout_seconds or self._timeout_seconds):
             yield
 
 

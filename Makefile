@@ -3,13 +3,14 @@
 #   QUICK=1                      with little data (demo)
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
+#   CLIENTS=1000 ROUNDS=5        how many connections, and how many kills (crowd)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check simulate bench address sysbench soak images docker \
+.PHONY: help demo test scenarios check simulate bench address crowd sysbench soak images docker \
     sysbenchprogram venv clean
 
 BIN := .venv/bin
@@ -43,6 +44,10 @@ bench: images ## Measure failovers
 address: images ## What plain clients notice at the one address when the primary is killed
 	@exec $(BIN)/python -m benchmarks.address $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULT),--fault $(FAULT))
+
+crowd: images ## When 1,000 connected clients are all back after the primary is killed
+	@exec $(BIN)/python -m benchmarks.crowd $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 sysbench: images sysbenchprogram ## sysbench on the address while the primary is killed, and its cost
 	@exec $(BIN)/python -m benchmarks.sysbench

@@ -8,6 +8,7 @@ import pytest
 
 from hamanager.stage import Stage
 from hamanager.values.service import Target
+from hamanager_drivers.mysql.config import connections
 from tests.scenarios.conftest import SIZES
 
 MB = 1024**2
@@ -61,6 +62,14 @@ def own_limit(stage: Stage, member: Target) -> int:
     return int(answer["wiredTiger"]["cache"]["maximum bytes configured"])
 
 
+def clients_limit(stage: Stage, member: Target) -> int:
+    """How many MySQL's clients may be connected."""
+    from hamanager_drivers.mysql.connections import Connections
+
+    with Connections().session(stage.context("db"), member) as session:
+        return int(session.row("SELECT @@GLOBAL.max_connections AS clients")["clients"])
+
+
 def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
     stage.fill("db", 40 * MB)
     driver = stage.driver("db")
@@ -74,6 +83,8 @@ def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
             limit = driver.cache_limit_bytes(wanted)
             for member in stage.members("db"):
                 assert own_limit(stage, member) == limit
+                if engine == "mysql":
+                    assert clients_limit(stage, member) == connections(wanted)
                 host = stage.container(member.name).attrs["HostConfig"]
                 assert host["Memory"] == wanted
             for instance in view["instances"]:

@@ -233,6 +233,18 @@ def test_the_buffer_pool_follows_the_memory_limit(memory_mib: int | None, pool_m
     assert f"innodb-buffer-pool-size = {pool_mib * config.MIB}\n" in text
 
 
+@pytest.mark.parametrize(
+    ("memory_mib", "clients"),
+    [(None, 2000), (384, 200), (512, 256), (1024, 768), (2048, 1792), (65536, 10_000)],
+)
+def test_a_thousand_clients_may_connect_where_memory_allows(
+    memory_mib: int | None, clients: int
+) -> None:
+    text = spec_of(memory_mib * config.MIB if memory_mib else None).files["my.cnf"].text
+    assert f"max-connections = {clients}\n" in text
+    assert "back-log = 4096\n" in text
+
+
 def test_every_server_starts_harmless_and_has_a_number_of_its_own() -> None:
     text = spec_of(None).files["my.cnf"].text
     for line in ("super-read-only = ON", "loose-skip-replica-start = ON", "gtid-mode = ON",

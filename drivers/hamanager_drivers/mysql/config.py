@@ -31,6 +31,13 @@ FIXED_BYTES = 256 * MIB
 """About what a server needs besides its data cache, whatever its size (measured on 9.7)."""
 POOL_SHARE = 0.5
 """The part of the rest that caches data; the other half is for connections and their queries."""
+CONNECTION_BYTES = MIB // 2
+"""Of that half, for each client that may connect."""
+FEWEST_CONNECTIONS, MOST_CONNECTIONS = 200, 10_000
+DEFAULT_CONNECTIONS = 2000
+LISTEN_BACKLOG = 4096
+"""How many may come at once, as all do after a fail-over, before the server accepts the first; one
+too many waits up to a second for the kernel's next try. Linux allows so many by default."""
 
 # The data directory is made beside its place and renamed: what was begun and not finished is
 # never taken for a server's data. Nothing in run/ and scratch/ outlives the process.
@@ -118,9 +125,10 @@ disabled-storage-engines = MyISAM,MRG_MyISAM,MEMORY,ARCHIVE,BLACKHOLE,FEDERATED,
 partial-revokes = ON
 loose-log-bin-trust-function-creators = ON
 
+# All clients come back at the same moment.
+back-log = {LISTEN_BACKLOG}
+
 # Small by default.
-max-connections = 200
-back-log = 200
 max-connect-errors = 1000000
 table-open-cache = 800
 table-definition-cache = 600
@@ -224,6 +232,14 @@ def pool_bytes(memory_bytes: int | None) -> int:
     return max(step, pool // step * step)
 
 
+def connections(memory_bytes: int | None) -> int:
+    """How many clients may be connected under that limit."""
+    if memory_bytes is None:
+        return DEFAULT_CONNECTIONS
+    room = memory_bytes - FIXED_BYTES - pool_bytes(memory_bytes)
+    return min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, room // CONNECTION_BYTES))
+
+
 def _pool_instances(pool: int) -> int:
     return 1 if pool < 1024 * MIB else 4
 
@@ -231,6 +247,7 @@ def _pool_instances(pool: int) -> int:
 def _memory(memory_bytes: int | None) -> str:
     pool = pool_bytes(memory_bytes)
     return (
+        f"max-connections = {connections(memory_bytes)}\n"
         f"innodb-buffer-pool-size = {pool}\n"
         f"innodb-buffer-pool-instances = {_pool_instances(pool)}\n"
         f"innodb-buffer-pool-chunk-size = {POOL_CHUNK_BYTES}\n"

@@ -31,7 +31,7 @@ from hamanager_drivers.mysql.connections import (
     idle_socket,
 )
 from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS, hand_over
-from hamanager_drivers.mysql.memory import filled_pool_bytes, resize_pool
+from hamanager_drivers.mysql.memory import filled_pool_bytes, limit_connections, resize_pool
 from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term
 from hamanager_drivers.mysql.replication import (
     APPLY_SECONDS,
@@ -151,8 +151,10 @@ class MySQLDriver:
             return filled_pool_bytes(session)
 
     def resize(self, service: ServiceContext, target: Target, memory_bytes: int | None) -> None:
-        """The buffer pool, online: the server moves pages and goes on working."""
+        """The buffer pool, online: the server moves pages and goes on working; and the number of
+        clients."""
         with self._connections.session(service, target) as session:
+            limit_connections(session, config.connections(memory_bytes))
             resize_pool(session, config.pool_bytes(memory_bytes))
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:

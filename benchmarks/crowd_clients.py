@@ -46,7 +46,7 @@ class Client:
         self.began = 0.0
         """When it began to come back (monotonic)."""
         self.fresh: list[tuple[float, float]] = []
-        """With when its first write after that was acknowledged."""
+        """With when its first write (or question) after that was answered."""
 
     def lead_life(self, link: Link) -> Life:
         """From the login on."""
@@ -54,7 +54,10 @@ class Client:
         yield from wire.log_in(link)
         while True:
             self.number += 1
-            yield from wire.write(link, self.name, self.number)
+            if self.crowd.writing or self.written:
+                yield from wire.write(link, self.name, self.number)
+            else:
+                yield from wire.ask_nothing(link)
             if not self.written:
                 self.written = True
                 self.fresh.append((self.began, time.monotonic()))
@@ -115,6 +118,8 @@ class Crowd:
     def __init__(self, engine: str, url: str, clients: int) -> None:
         self.wire: Wire = WIRES[engine](url)
         self.clients = [Client(self, name) for name in range(clients)]
+        self.writing = True
+        """Whether a new connection writes at once; otherwise it only asks something."""
         self.failures: Counter[str] = Counter()
         """Attempts that failed, and connections that ended, by what was seen."""
         self.primary: tuple[str, int] | None = self.wire.addresses[0]
@@ -139,13 +144,15 @@ class Crowd:
             self.plan(client, 0.0)
 
     def again(self) -> None:
-        """Close every connection, and let all of them come back at once."""
+        """Close every connection, and let all of them come back at once, without writing."""
+        self.writing = False
         for client in self.clients:
             self._close(client)
             self.plan(client, 0.0)
 
     def forget(self) -> None:
         """Begin to count anew."""
+        self.writing = True
         self.failures.clear()
         for client in self.clients:
             client.fresh.clear()

@@ -76,6 +76,10 @@ class Wire:
         """Make what `write` needs."""
         yield from ()
 
+    def ask_nothing(self, link: Link) -> Waiting:
+        """The smallest question, which touches no data."""
+        raise NotImplementedError
+
     def write(self, link: Link, client: int, number: int) -> Waiting:
         """Until it is acknowledged."""
         raise NotImplementedError
@@ -87,6 +91,10 @@ class RedisWire(Wire):
     def log_in(self, link: Link) -> Waiting:
         """AUTH."""
         yield from self._ask(link, f"AUTH {self.password}")
+
+    def ask_nothing(self, link: Link) -> Waiting:
+        """PING."""
+        yield from self._ask(link, "PING")
 
     def write(self, link: Link, client: int, number: int) -> Waiting:
         """SET."""
@@ -139,6 +147,10 @@ class MySQLWire(Wire):
         yield from self._query(
             link, "CREATE TABLE IF NOT EXISTS crowd (client INT PRIMARY KEY, number BIGINT)"
         )
+
+    def ask_nothing(self, link: Link) -> Waiting:
+        """DO."""
+        yield from self._query(link, "DO 0")
 
     def write(self, link: Link, client: int, number: int) -> Waiting:
         """REPLACE."""
@@ -224,6 +236,10 @@ class MongoWire(Wire):
             payload=Binary(f"{end},p={proof.decode()}".encode()),
             **{"$db": self.database},
         )
+
+    def ask_nothing(self, link: Link) -> Waiting:
+        """`ping`."""
+        yield from self.ask(link, ping=1, **{"$db": self.database})
 
     def write(self, link: Link, client: int, number: int) -> Waiting:
         """An upsert that a majority has."""

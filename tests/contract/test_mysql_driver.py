@@ -15,6 +15,7 @@ from hamanager.values.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mysql.config import REPLICATOR, database
 from hamanager_drivers.mysql.connections import Connections, Session, connect
 from hamanager_drivers.mysql.driver import MySQLDriver
+from hamanager_drivers.mysql.memory import limit_connections
 from hamanager_drivers.mysql.writer import BALLAST, ROWS
 from hamanager_drivers.naming import APPLICATION
 from tests.contract.test_driver import make_full_standby
@@ -327,6 +328,8 @@ TOO_MANY_CONNECTIONS = 1040
 def test_clients_that_hold_every_connection_keep_neither_manager_nor_standby_out() -> None:
     with servers(MySQLDriver(), 1) as [server]:
         make_primary(server)
+        with manager(server) as session:
+            limit_connections(session, 200)
         server.driver.forget(server.target)
         with contextlib.ExitStack() as clients:
             turned_away = False

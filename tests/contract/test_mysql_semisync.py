@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 import time
 from collections.abc import Iterator
@@ -158,6 +159,35 @@ def test_a_restarted_primary_waits_again_before_it_takes_writes(
     assert driver.probe(service, primary.target).awaits == 1
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
+
+
+def test_clients_who_all_come_at_once_find_a_server_that_remembers_their_password(
+    pair: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is promoted has seen the application before, and so has one that resumes."""
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    in_full: list[str] = []
+    encrypt = "pymysql._auth.sha2_rsa_encrypt"
+    original = pkgutil.resolve_name(encrypt)
+
+    def noted(*words: bytes) -> bytes:
+        in_full.append("sent")
+        return bytes(original(*words))
+
+    monkeypatch.setattr(encrypt, noted)
+
+    def is_known_on(server: Server) -> bool:
+        in_full.clear()
+        with application(server):
+            return not in_full
+
+    assert is_known_on(standby)
+    primary.kill()
+    primary.start_again()
+    primary.wait()
+    driver.promote(service, primary.target, [], 1)
+    assert is_known_on(primary)
 
 
 def test_one_that_was_told_to_cease_does_not_begin_again_when_its_link_is_back(

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from hamanager.contracts.driver import (
     FILES_DIRECTORY,
@@ -31,6 +32,7 @@ from hamanager_drivers.mysql.connections import (
     idle_socket,
 )
 from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS, hand_over
+from hamanager_drivers.mysql.logins import remember_application
 from hamanager_drivers.mysql.memory import filled_pool_bytes, limit_connections, resize_pool
 from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term
 from hamanager_drivers.mysql.replication import (
@@ -245,7 +247,8 @@ class MySQLDriver:
     ) -> str:
         """Follow nobody and take writes."""
         with self._connections.session(service, target) as session:
-            executed = take_writes(session, target, awaits, term)
+            remember = partial(remember_application, service, target)
+            executed = take_writes(session, target, awaits, term, remember)
         return self._loss(service, executed)
 
     def settle(self, service: ServiceContext, target: Target) -> None:
@@ -265,7 +268,10 @@ class MySQLDriver:
         return f"{ended} connections were ended"
 
     def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
-        """The replica side, and a relay log that is synced with each event."""
+        """The replica side, and a relay log that is synced with each event. Who acknowledges may be
+        promoted, and then the application's clients come all at once."""
+        if wanted:
+            remember_application(service, target)
         with self._connections.session(service, target) as session:
             semisync.acknowledge(session, target, wanted=wanted)
 

@@ -8,6 +8,7 @@ everything received is applied before either.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from hamanager.errors import ServerError
 from hamanager.values.service import ServiceContext, Target
@@ -131,10 +132,17 @@ def _left(server: Row) -> gtid.GtidSet:
     return gtid.parse(server["received"] or "") - gtid.parse(server["executed"])
 
 
-def take_writes(session: Session, target: Target, awaits: int, term: int | None = None) -> str:
+def take_writes(
+    session: Session,
+    target: Target,
+    awaits: int,
+    term: int | None = None,
+    begin: Callable[[], None] | None = None,
+) -> str:
     """Accept writes, each of which waits for so many standbys, and replicate from nobody any more
     (`forget_source` deletes what is left of that); gives everything it had executed before. The
-    term is written before that, while only the manager can write and nothing waits.
+    term is written before that, while only the manager can write and nothing waits. `begin` is
+    called for a server that has just started.
 
     Raises:
         ServerError: it has received what it has not applied; it is still a standby.
@@ -150,6 +158,8 @@ def take_writes(session: Session, target: Target, awaits: int, term: int | None 
                     " must be applied first"
                 )
             stop_replicating(session, target)
+        elif begin is not None:
+            begin()
         semisync.cease(session)
         if term is not None:
             semisync.require(session, 0)

@@ -42,6 +42,9 @@ STATE, ADDRESSES = "listeners.json", "addresses.json"
 UP_SECONDS = 10.0
 """How long a start or a reload may take."""
 POLL_SECONDS = 0.02
+IN_FORCE_SECONDS, IN_FORCE_POLL_SECONDS = 1.0, 0.002
+"""How long HAProxy may take to put a change into force that it has accepted: it answers first, and
+with a thousand clients waiting what is left to do comes tens of milliseconds later."""
 SILENCES_BEFORE_ANEW = 2
 """A proxy that runs and has not answered that many checks is ended and made anew."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 240.0
@@ -195,7 +198,8 @@ class HaproxyEndpoint:
             board = self._boards[name]
             # Before another server gets the slot.
             self._cut([(n, s) for n, s in self._to_cut if n == name and _is_used(board, s)])
-            for attempt in range(2):
+            told_at: float | None = None
+            while True:
                 actual = parse_state(self._control.ask([f"show servers state {name}"]))
                 if set(actual) != {f"s{number}" for number in range(len(board.slots))}:
                     raise EndpointFailedError(f"HAProxy does not know the address of {name} yet")
@@ -203,8 +207,12 @@ class HaproxyEndpoint:
                 if not wanted:
                     self._in_force.add(name)
                     break
-                if attempt:
+                if told_at is None:
+                    told_at = time.monotonic()
+                elif time.monotonic() - told_at > IN_FORCE_SECONDS:
                     raise EndpointFailedError(f"HAProxy did not send the clients of {name} on")
+                else:
+                    time.sleep(IN_FORCE_POLL_SECONDS)
                 self._control.ask(wanted)
 
     def _due(self, names: Sequence[str]) -> list[tuple[str, int]]:

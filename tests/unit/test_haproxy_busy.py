@@ -1,0 +1,63 @@
+"""A proxy that is busy with many clients puts a change into force some time after its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from hamanager.contracts.endpoint import Listener, ListenerKind, Route
+from hamanager.contracts.runtime import Runtime
+from hamanager.endpoints import haproxy
+from hamanager.endpoints.haproxy import HaproxyEndpoint
+from hamanager.endpoints.haproxy_control import Control
+from hamanager.errors import EndpointFailedError
+
+LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=1)
+LEADING = LISTENER.model_copy(update={"routes": (Route(instance="db.0", host="h", port=7),)})
+
+
+class BusyControl:
+    """One slot, whose change shows in a later answer."""
+
+    def __init__(self, answers_late: int) -> None:
+        self.answers_late = answers_late
+        self.state = self.coming = "127.0.0.1 0 1"
+        self.left = 0
+
+    def ask_master(self, command: str) -> str:
+        return ""
+
+    def ask(self, commands: Sequence[str]) -> str:
+        if commands[0].startswith("show"):
+            if self.state != self.coming:
+                self.left -= 1
+                if self.left < 0:
+                    self.state = self.coming
+            return f"# srv_name srv_addr srv_admin_state srv_port\ns0 {self.state}\n"
+        if self.state == self.coming:
+            self.left = self.answers_late
+        self.coming = "h 0 7"
+        return "\n"
+
+
+def endpoint_with(control: BusyControl, directory: Path) -> HaproxyEndpoint:
+    made = HaproxyEndpoint(directory / "endpoint", cast(Runtime, None), lambda host: host)
+    made._control = cast(Control, control)
+    made.publish("db", [LISTENER])
+    return made
+
+
+def test_a_change_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    control = BusyControl(answers_late=5)
+    endpoint_with(control, tmp_path).publish("db", [LEADING])
+    assert control.state == "h 0 7"
+
+
+def test_one_that_never_comes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haproxy, "IN_FORCE_SECONDS", 0.02)
+    endpoint = endpoint_with(BusyControl(answers_late=10**9), tmp_path)
+    with pytest.raises(EndpointFailedError, match="did not send the clients of db on"):
+        endpoint.publish("db", [LEADING])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hamanager.values.service import Target
+from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
+from hamanager_drivers.redis.config import launch_spec
+from hamanager_drivers.redis.driver import RedisDriver
 from hamanager_drivers.redis.lag import OffsetHistory
 from hamanager_drivers.redis.status import covers, relate, server_status
 
@@ -111,3 +113,9 @@ def test_lag_is_the_age_of_the_first_thing_missing() -> None:
     history.note("b", 5, 11.0)
     assert history.lag_seconds("a", 900, 12.0) is None
     assert history.last_offset("b") == 5
+
+
+def test_a_thousand_clients_may_come_at_once() -> None:
+    service = ServiceContext("db", "redis", None, RedisDriver().new_secrets())
+    text = launch_spec(service, PRIMARY).files["redis.conf"].text
+    assert "\ntcp-backlog 4096\n" in text

@@ -21,6 +21,8 @@ every second): what a cut-off primary accepts meanwhile can be lost."""
 CLIENT_PASSWORD = "client-password"  # noqa: S105
 LARGEST_BACKLOG_BYTES = 64 * 1024**2
 BACKLOG_SHARE = 0.1
+LISTEN_BACKLOG = 4096
+"""How many clients may come at once, as all do after a fail-over; Linux's own default limit."""
 MEMORY_SHARE = 0.7
 """The part of the container's limit for data; the rest is for buffers and copy-on-write."""
 
@@ -77,6 +79,7 @@ def _configuration(service: ServiceContext, target: Target) -> str:
         "repl-diskless-sync-delay 0",
         f"repl-backlog-size {backlog_bytes(service.memory_bytes)}",
         "tcp-keepalive 10",
+        f"tcp-backlog {LISTEN_BACKLOG}",
         f"{application} -migrate -swapdb",
         f"user {MANAGER} on {_hashed(secrets['manager_password'])} ~* &* +@all",
         f"user {REPLICATOR} on {_hashed(secrets['replication_password'])} +psync +replconf +ping",

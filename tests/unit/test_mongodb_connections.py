@@ -107,6 +107,11 @@ def test_the_key_is_in_a_file_of_its_own_that_only_the_server_reads() -> None:
     assert spec.script.rpartition("&& ")[2].startswith("exec mongod ")
 
 
+def test_a_thousand_clients_find_room_whatever_the_soft_limit_of_open_files() -> None:
+    script = launch_spec(SERVICE, Target("db.0", "h", 1, 0)).script
+    assert script.startswith('ulimit -n "$(ulimit -Hn)" && ')
+
+
 def test_the_url_names_every_member() -> None:
     members = [Target(f"db.{n}", "h", 1000 + n, n) for n in range(3)]
     password = SERVICE.secrets["password"]

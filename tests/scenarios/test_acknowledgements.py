@@ -21,9 +21,9 @@ from hamanager_drivers.naming import APPLICATION
 STRICT = ("--durability", "strict")
 WAITING = "SELECT COUNT(*) AS n FROM performance_schema.processlist WHERE STATE LIKE %s"
 SEMI_SYNC = "Waiting for semi-sync%"
-FEW_CONNECTIONS = ("--memory", "384M")
+FEW_CONNECTIONS = "SET GLOBAL max_connections = 200"
 CLIENTS = 210
-"""More than a server has connections for clients under that limit."""
+"""More than a server has connections for them then."""
 
 
 class Service:
@@ -165,7 +165,8 @@ def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
 )
 def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> None:
     """They hold every connection that there is, waiting or idle, and go on trying."""
-    with service(stage, 2, "--durability", durability, *FEW_CONNECTIONS) as db:
+    with service(stage, 2, "--durability", durability) as db:
+        db.ask(db.primary, FEW_CONNECTIONS)
         ending = threading.Event()
         crowd = write_again_and_again if durability == "strict" else hold_connections
         [standby] = db.members
@@ -250,7 +251,8 @@ def complete(db: Service) -> bool:
 @pytest.mark.long
 def test_clients_that_wait_or_are_gone_do_not_keep_readers_out(stage: Stage) -> None:
     """No standby acknowledges for long: a server does not notice that a waiting client is gone."""
-    with service(stage, 2, *STRICT, *FEW_CONNECTIONS) as db:
+    with service(stage, 2, *STRICT) as db:
+        db.ask(db.primary, FEW_CONNECTIONS)
         [standby] = db.members
         ending = threading.Event()
         clients = [

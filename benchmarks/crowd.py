@@ -162,7 +162,7 @@ def _measure(stage: Stage, engine: str, rounds: int, clients: int) -> None:
         alone = []
         for _ in range(rounds):
             time.sleep(UNDER_WAY_SECONDS)
-            alone.append(one_round(stage, writer, "kill"))
+            alone.append(one_round(stage, writer, "kill").gap_seconds)
         told = f"{engine}: {rounds} x kill, {clients} clients (min / median / max, s)"
         print(f"{told}\n  one        {_three(alone)}", flush=True)
         program = CrowdProgram(engine, url, clients)

@@ -145,6 +145,18 @@ class PauseBody(_Body):
     paused: bool
 
 
+class UpgradeBody(_Body):
+    """To which image; null is the one that a new service would get."""
+
+    image: str | None = None
+
+
+class Upgraded(BaseModel):
+    """What becomes of it, in a sentence; how far it is stands in the service's `upgrade`."""
+
+    text: str
+
+
 class Ordered(BaseModel):
     """The order was taken; what becomes of it is in the service's `order_result`."""
 
@@ -239,6 +251,12 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
         manager.commands.restart(body.instance)
         manager.wake(name)
         return manager.view(name)
+
+    @app.post("/services/{name}/upgrade", status_code=202)
+    def upgrade(name: str, body: UpgradeBody) -> Upgraded:
+        text = manager.commands.upgrade(name, body.image)
+        manager.wake(name)
+        return Upgraded(text=text)
 
     @app.post("/services/{name}/settings")
     def settings(name: str, body: Settings) -> ServiceView:

@@ -17,7 +17,9 @@ from hamanager.cli_common import (
     ReadsLagOption,
     ReadsOption,
     TimeoutOption,
+    WaitOption,
     app,
+    finish,
     finish_order,
     open_client,
     settings_of,
@@ -51,6 +53,37 @@ def set_(
     with open_client() as client:
         view = client.change_settings(name, settings)
     show(view, output)
+
+
+@app.command()
+def upgrade(
+    name: NameArgument,
+    image: Annotated[
+        str | None, typer.Option(help="The image; the one for new services when left out.")
+    ] = None,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Run a service from another image: standbys first, the primary last.
+
+    \b
+    Example: hamanager upgrade db --image mysql:9
+    A later major version cannot be undone: see docs/upgrades.md.
+    """
+    check_service_name(name)
+    from hamanager import terminal
+    from hamanager.waiting import Goal, upgraded
+
+    with open_client() as client:
+        text = client.upgrade(name, image)
+        terminal_text = f"{name}: {text}\n"
+        if output is Output.TEXT:
+            terminal.emit(terminal_text)
+        goals: dict[str, Goal] = {name: upgraded} if wait else {}
+        done = finish(client, [client.view(name)], goals, timeout, output)
+        if output is Output.JSON:
+            typer.echo(terminal.as_json(done[0]), nl=False)
 
 
 @app.command()

@@ -140,6 +140,11 @@ class Client:
         answer = self._ask("POST", f"{_path(service)}/restart", {"instance": instance})
         return ServiceView.model_validate_json(answer)
 
+    def upgrade(self, name: str, image: str | None) -> str:
+        """Ask for another image; in a sentence what becomes of it."""
+        answer = self._ask("POST", f"{_path(name)}/upgrade", {"image": image}, CREATE_SECONDS)
+        return str(json.loads(answer)["text"])
+
     def change_settings(self, name: str, settings: Settings) -> ServiceView:
         """Ask for other settings."""
         answer = self._ask("POST", f"{_path(name)}/settings", settings.model_dump())

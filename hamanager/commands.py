@@ -43,11 +43,13 @@ from hamanager.keeping import (
     service_names,
     wish_key,
 )
+from hamanager.upgrades import Chooser, told
 from hamanager.values.history import HistoryEntry
 from hamanager.values.memory import grows_to, misfit
 from hamanager.values.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
 from hamanager.values.service import Target, Wish
 from hamanager.values.settings import Settings
+from hamanager.values.upgrading import upgraded
 
 TRIES = 10
 """For one compare-and-swap; only other people's commands on the same service compete."""
@@ -104,7 +106,7 @@ class Commands:
             instances=instances,
             memory_bytes=memory_bytes,
             image=found,
-            pinned=self._runtime.pin_image(found),
+            pinned=self._runtime.pin_image(found).model_copy(update={"name": found}),
             created_at=self._clock.now(),
             port=port,
             health_path=health_path,
@@ -169,6 +171,26 @@ class Commands:
         self._change(name, ask)
         self._note(name, f"restart {instance_name}")
         return name
+
+    def upgrade(self, name: str, image: str | None = None) -> str:
+        """Wish that the instances run from that image, or from the one that a new service would
+        get; in a sentence what becomes of it.
+
+        Raises:
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed, or its data cannot go on with that image.
+            RuntimeFailedError: the image is not there, or is none of the engine's.
+        """
+        wish, _ = self._standing(name)
+        driver, record = self._drivers[wish.engine], load_record(self._store, name)[0]
+        context = load_context(self._store, wish)
+        chosen = Chooser(self._runtime, driver, context, wish, record).choose(image)
+        program = driver.capabilities.server_program
+        if chosen is None:
+            return told(wish, record, changed=False, program=program)
+        self._change(name, lambda present: upgraded(present, chosen))
+        self._note(name, f"upgrade {name} to {chosen.words}")
+        return told(upgraded(wish, chosen), record, changed=True, program=program)
 
     def change_settings(self, name: str, settings: Settings) -> None:
         """Wish for other settings.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hamanager.rules import beginning, primary, standbys, stateless, syncing, wishes
+from hamanager.rules import beginning, primary, standbys, stateless, syncing, upgrading, wishes
 from hamanager.situation import Situation
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.decision import Action, BackingOff, Decision
@@ -76,11 +76,13 @@ RULES: list[Rule] = [
     Rule("discard", wishes.discard, yields=True),
     Rule("switchover", wishes.switchover),
     Rule("rejoin", standbys.rejoin, yields=True),
+    Rule("upgrade", upgrading.upgrade, yields=True),
     Rule("restart", wishes.restart, yields=True),
     Rule("address", wishes.address, yields=True),
     Rule("memory", wishes.memory, yields=True),
     Rule("missing", wishes.missing, yields=True),
     Rule("no-room", standbys.no_room),
+    Rule("upgrade-stopped", upgrading.upgrade_stopped),
     Rule("well", wishes.well),
 ]
 
@@ -96,8 +98,10 @@ STATELESS_RULES: list[Rule] = [
     Rule("hung", stateless.hung, yields=True),
     Rule("recovered", stateless.recovered, yields=True),
     Rule("restart", stateless.restart, yields=True),
+    Rule("upgrade", stateless.upgrade, yields=True),
     Rule("memory", stateless.memory, yields=True),
     Rule("missing", wishes.missing, yields=True),
+    Rule("upgrade-stopped", upgrading.upgrade_stopped),
     Rule("well", stateless.well),
 ]
 """Of services without data."""

@@ -19,6 +19,7 @@ from hamanager.views import (
     ServiceState,
     ServiceView,
     SyncView,
+    UpgradeView,
 )
 
 _UNWRAPPED = 100_000
@@ -95,6 +96,8 @@ def info_document(view: ServiceView) -> Document:
             "took": formats.stopwatch(view.last_switchover.seconds),
             "note": view.last_switchover.note,
         }
+    if view.upgrade is not None:
+        document["upgrade"] = _upgrade(view, view.upgrade)
     if view.last_resorts:
         document["last_resorts"] = [
             {"name": r.instance, "may_lack": r.may_lack or "unknown"} for r in view.last_resorts
@@ -113,6 +116,16 @@ def info_document(view: ServiceView) -> Document:
     if view.version:
         document["version"] = view.version
     return document
+
+
+def _upgrade(view: ServiceView, upgrade: UpgradeView) -> Document:
+    images = {i.name: i.image for i in view.instances}
+    document: Document = {
+        "to": upgrade.to,
+        "done": upgrade.done,
+        "left": [f"{name} from {images.get(name, 'unknown')}" for name in upgrade.left],
+    }
+    return {**document, **({"stopped": upgrade.problem} if upgrade.problem else {})}
 
 
 def _settings(view: ServiceView) -> Document:

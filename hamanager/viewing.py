@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from hamanager.evidence import Verdict
 from hamanager.routing import leader
+from hamanager.rules.upgrading import stopped
 from hamanager.situation import Situation, follows, has_role
 from hamanager.values.capabilities import Capabilities
 from hamanager.values.durability import Durability
@@ -18,6 +19,7 @@ from hamanager.values.snapshot import (
     ServerStatus,
     Snapshot,
 )
+from hamanager.values.upgrading import is_upgrading, outdated, runs_from, wished
 from hamanager.views import (
     AddressView,
     DesiredView,
@@ -32,6 +34,7 @@ from hamanager.views import (
     ServiceView,
     SwitchoverView,
     SyncView,
+    UpgradeView,
 )
 
 STARTS_BEFORE_DOWN = 3
@@ -73,6 +76,8 @@ def service_view(
         image=wish.image,
         image_id=wish.pinned.id if wish.pinned else None,
         image_digest=wish.pinned.digest if wish.pinned else None,
+        image_version=(wish.pinned.version or None) if wish.pinned else None,
+        upgrade=_upgrade_view(situation),
         down_after_seconds=wish.down_after_seconds,
         failover_period_seconds=wish.failover_period_seconds,
         allow_drills=wish.allow_drills,
@@ -115,6 +120,18 @@ def _topology(capabilities: Capabilities) -> str:
     if capabilities.stateless:
         return "stateless"
     return "replica-set" if capabilities.elects_itself else "primary-standby"
+
+
+def _upgrade_view(s: Situation) -> UpgradeView | None:
+    if not is_upgrading(s.wish, s.record):
+        return None
+    left = [i for i in s.record.instances if outdated(s.wish, i) or i.former_image is not None]
+    return UpgradeView(
+        to=wished(s.wish).words,
+        done=[i.name for i in s.record.instances if i not in left],
+        left=[i.name for i in left],
+        problem=stopped(s),
+    )
 
 
 # --- The service's state ------------------------------------------------------------------------
@@ -219,6 +236,8 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         state=state,
         address=instance.address,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
+        image=runs_from(s.wish, instance).words,
+        image_id=runs_from(s.wish, instance).id,
         draining=instance.draining_since is not None,
         connections=seen.connections if seen else None,
         replication_broken_since=None

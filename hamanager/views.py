@@ -97,6 +97,9 @@ class InstanceView(_View):
     replication was broken or nothing was known."""
     sync: SyncView | None
     memory: MemoryView
+    image: str = ""
+    """What it runs from: a name, and a version where that is known."""
+    image_id: str | None = None
     draining: bool = False
     """It gets no new requests, and is to stop when it has none."""
     connections: int | None = None
@@ -113,6 +116,19 @@ class InstanceView(_View):
     """Sentences for people."""
     facts: dict[str, str] = {}
     """Engine-specific; names and values may change."""
+
+
+class UpgradeView(_View):
+    """An upgrade that is under way."""
+
+    to: str
+    """The image, and its version where that is known."""
+    done: list[str]
+    """Instances that work from it."""
+    left: list[str]
+    """Instances that do not yet."""
+    problem: str = ""
+    """Why it has stopped, and what to do; '' while it goes on."""
 
 
 class DurabilityView(_View):
@@ -210,7 +226,11 @@ class ServiceView(_View):
     """As the user named it, or as it was found."""
     image_id: str | None = None
     image_digest: str | None = None
-    """What every instance runs from, whatever that name stands for now."""
+    """What every instance is to run from, whatever that name stands for now."""
+    image_version: str | None = None
+    """Of its server program; null while nobody has asked it."""
+    upgrade: UpgradeView | None = None
+    """Null while every instance runs from that."""
     port: int | None = None
     health_path: str | None = None
     """Of a service without data: where its program listens inside the container, and what it is

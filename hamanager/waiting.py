@@ -62,6 +62,19 @@ def restarted(instance_name: str) -> Goal:
     return reached
 
 
+def upgraded(view: ServiceView) -> bool:
+    """Every instance runs from the image that is wanted, and all is well.
+
+    Raises:
+        HamanagerError: one of them does not come up from it.
+    """
+    if view.upgrade is None:
+        return complete(view)
+    if view.upgrade.problem:
+        raise HamanagerError(view.upgrade.problem)
+    return False
+
+
 def ordered(number: int) -> Goal:
     """That order was carried out or refused."""
 

@@ -211,6 +211,11 @@ class Driver(Protocol):
         """
         ...
 
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        """Pure: why a server of the version `wanted` cannot go on with data that one of the version
+        `present` has used, as a sentence without an end; '' when it can."""
+        ...
+
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         """Pure: how much data a server keeps in memory at the most under that container limit
         (None: no limit); None where the engine sets itself none."""

@@ -16,6 +16,7 @@ from hamanager.values.decision import Decision
 from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
 from hamanager.values.snapshot import Snapshot
 from hamanager.values.syncing import awaits
+from hamanager.values.upgrading import runs_from, sources
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,10 @@ class PlaybookContext:
     def container(self, name: str | None = None) -> Container:
         """What to run for an instance."""
         instance = self.instance(name)
-        pinned = self.wish.pinned
-        sources = (pinned.digest, self.wish.image) if pinned else ()
+        image = runs_from(self.wish, instance)
         return Container(
-            image=pinned.id if pinned else self.wish.image,
-            image_sources=tuple(source for source in sources if source is not None),
+            image=image.id,
+            image_sources=sources(self.wish, image),
             host=instance.host,
             port=instance.port,
             spec=self.driver.launch_spec(self.service, Target.of(instance)),

@@ -187,6 +187,19 @@ class Runtime(Protocol):
         """
         ...
 
+    def image_version(self, image: str, program: str) -> str:
+        """What that program of an image that is present says of its version: the first number with
+        dots in it. It runs for a moment, with no network, no data and no rights.
+
+        Raises:
+            RuntimeFailedError: the image has no such program, or it says nothing of the kind.
+        """
+        ...
+
+    def started_from(self, place: Place) -> str | None:
+        """What the container there was made from, as it was called then; None without one."""
+        ...
+
     def labels(self, place: Place) -> Mapping[str, str]:
         """The labels that its container carries."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hamanager.rules.common import do, start
 from hamanager.rules.syncing import leaver
+from hamanager.rules.upgrading import is_too_old
 from hamanager.situation import Situation, follows, has_role, restarted
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import KEPT_LIMIT, InstanceRecord
@@ -84,6 +85,9 @@ def rejoin(s: Situation) -> Decision | None:
 
 def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision | None:
     name = instance.name
+    reason = _why_rebuilt(s, instance, seen)
+    if is_too_old(s, instance) and not reason:
+        return None  # the rule `upgrade` comes first
     if seen.relation is Relation.EMPTY:
         return do(Action.SEED, name, "it has no data yet")
     if seen.relation is Relation.DETACHED:
@@ -91,7 +95,6 @@ def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> De
     if seen.relation is Relation.UNPROVEN and not instance.has_led:
         what = "its data came from a primary and is replaced by a new copy"
         return do(Action.ATTACH, name, what)
-    reason = _why_rebuilt(s, instance, seen)
     return do(Action.REBUILD, name, reason) if reason and _has_room(s) else None
 
 
@@ -114,7 +117,8 @@ def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> s
     """Why that standby has to be made anew, its data set aside; '' when it need not."""
     if instance.name == s.record.primary or not s.primary_works:
         return ""
-    if seen.gone and instance.starts >= STARTS_BEFORE_REBUILD:
+    unproven = instance.former_image is not None  # it is the image's fault rather than the data's
+    if seen.gone and instance.starts >= STARTS_BEFORE_REBUILD and not unproven:
         return f"it did not come up after {instance.starts} starts"
     if seen.relation is Relation.UNPROVEN and instance.has_led:
         return "it was primary, and its data cannot be proven to be elsewhere"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hamanager.rules.common import do, start
-from hamanager.situation import Situation
+from hamanager.situation import STOP_AGAIN_SECONDS, Situation
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import InstanceRecord, index_of
 from hamanager.values.snapshot import Observation
+from hamanager.values.upgrading import outdated, wished
 
 DRAIN_SECONDS = 30.0
 """How long requests that are under way may take when an instance is to stop."""
@@ -26,7 +27,7 @@ def first_address(s: Situation) -> Decision | None:
 def ready(s: Situation) -> Decision | None:
     """A new instance that passes its check for the first time gets requests."""
     for instance, seen in s.due(s.all):
-        if seen.status is not None and not instance.joined:
+        if seen.status is not None and not instance.joined and not instance.upgrading:
             return do(Action.MARK_READY, instance.name, "it passes its check")
     return None
 
@@ -55,6 +56,38 @@ def restart(s: Situation) -> Decision | None:
         if s.restart_wanted(instance) and not seen.gone:
             return _drained(s, instance, seen, Action.RESTART, "a person asked for it")
     return None
+
+
+def upgrade(s: Situation) -> Decision | None:
+    """Another image is wanted: one instance after the other gets it, after its requests have ended
+    and while all others pass their check; one that does not goes first."""
+    due = [(i, seen) for i, seen in s.due(s.all) if outdated(s.wish, i)]
+    due.sort(key=lambda pair: (pair[0].draining_since is None, _serves(*pair)))
+    for instance, seen in due[:1]:
+        if instance.upgrading:
+            return _stop_again(s, instance, seen)
+        others = [pair for pair in s.all if pair[0].name != instance.name]
+        if instance.draining_since is not None or all(_serves(*pair) for pair in others):
+            reason = f"it is to run from {wished(s.wish).words}"
+            if not others:
+                reason += "; there is no other, so requests wait until it is back"
+            return _drained(s, instance, seen, Action.UPGRADE, reason)
+    return None
+
+
+def _serves(instance: InstanceRecord, seen: Observation) -> bool:
+    settled = instance.draining_since is None and instance.former_image is None
+    return seen.status is not None and instance.joined and settled
+
+
+def _stop_again(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision | None:
+    """It was asked to stop, perhaps by a manager that died before it did."""
+    since = instance.draining_since
+    if seen.gone:
+        return None
+    if since is not None and 0 <= s.snapshot.at - since < STOP_AGAIN_SECONDS:
+        return do(Action.WAIT, instance.name, f"{instance.name} stops")
+    return do(Action.UPGRADE, instance.name, "its upgrade was begun, and it did not stop")
 
 
 def _drained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hamanager.rules.common import do
+from hamanager.rules.upgrading import next_to_upgrade
 from hamanager.situation import Situation, follows
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import index_of
@@ -49,6 +50,8 @@ def _does_not_follow(s: Situation, name: str) -> str:
         return "its process has ended"
     if s.restart_wanted(instance):
         return "it is to be restarted"
+    if name == next_to_upgrade(s):
+        return "it is to be upgraded"
     if len(s.all) > s.wish.instances and name == leaver(s):
         return "it is to be removed"
     if not seen.alive and seen.silent_seconds >= s.wish.down_after_seconds:
@@ -135,9 +138,9 @@ def join(s: Situation) -> Decision | None:
     for instance, seen in s.due(s.standbys):
         if not follows(seen) or seen.status is None or not instance.synchronized:
             continue
-        if s.restart_wanted(instance) or (
-            len(s.all) > s.wish.instances and instance.name == leaver(s)
-        ):
+        leaves = len(s.all) > s.wish.instances and instance.name == leaver(s)
+        upgrades = instance.upgrading or instance.name == next_to_upgrade(s)
+        if s.restart_wanted(instance) or leaves or upgrades:
             continue
         if instance.name not in s.record.sync_set:
             return do(Action.JOIN_SYNC_SET, instance.name, "it follows closely")

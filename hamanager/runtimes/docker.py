@@ -28,6 +28,7 @@ from hamanager.runtimes.docker_handles import ProcessHandles
 from hamanager.runtimes.docker_images import MissingImages, pin
 from hamanager.runtimes.docker_memory import memory_of_process, memory_of_stats
 from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, MANAGER, Names, launch_hash
+from hamanager.runtimes.docker_version import ImageVersions
 from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
 
@@ -56,6 +57,7 @@ class DockerRuntime:
         self._engine = Engine(client)
         self._handles = ProcessHandles()
         self._missing = MissingImages()
+        self._versions = ImageVersions(self._names)
 
     def close(self) -> None:
         """Release connections and descriptors; the containers go on."""
@@ -96,6 +98,17 @@ class DockerRuntime:
         """By the id of its configuration, and the digest under which a registry has it."""
         with self._engine.asked_to(f"tell what the image {image} is") as client:
             return pin(client, image)
+
+    def image_version(self, image: str, program: str) -> str:
+        """By a container that runs for a moment."""
+        with self._engine.asked_to(f"ask the image for the version of {program}") as client:
+            return self._versions.ask(client, image, program)
+
+    def started_from(self, place: Place) -> str | None:
+        """As its container's configuration has it."""
+        with self._engine.asked_to(f"tell what {place.instance} runs from") as client:
+            found = containers.inspect(client, self._names, place)
+        return None if found is None else str(found["Config"]["Image"])
 
     # --- Processes -------------------------------------------------------------------------
 

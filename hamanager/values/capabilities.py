@@ -35,6 +35,9 @@ class Capabilities:
     members are promoted."""
     settles_later: bool = False
     """A promotion leaves something to be done that clients need not wait for."""
+    server_program: str = ""
+    """What every image of the engine has on its PATH, and tells its version when it is asked with
+    `--version`; '' where images are not the engine's."""
     probe_seconds: float = 1.0
     """How long a probe waits for an answer."""
     call_seconds: float = 20.0

@@ -42,6 +42,8 @@ class Action(StrEnum):
     """A person's order cannot be carried out."""
     DISCARD = "discard"
     RESTART = "restart"
+    UPGRADE = "upgrade"
+    """Make an instance anew from another image, on the same data."""
     FINISH_RESTART = "finish restart"
     REMOVE_INSTANCE = "remove instance"
     MARK_READY = "mark ready"

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class PinnedImage(BaseModel):
-    """What a name, which may name another image tomorrow, stood for when the service was made."""
+    """What a name, which may name another image tomorrow, stood for when the service was made, or
+    upgraded."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -14,3 +15,13 @@ class PinnedImage(BaseModel):
     """The runtime's own word for exactly this content; every instance runs from it."""
     digest: str | None = None
     """Where a registry has it, under a name that cannot move; None for one built locally."""
+    name: str = ""
+    """What people call it; '' where nobody noted that."""
+    version: str = ""
+    """Of its server program, as the program itself tells it; '' where nobody asked."""
+
+    @property
+    def words(self) -> str:
+        """For people: `mysql:8.4 (8.4.3)`."""
+        name = self.name or self.id.removeprefix("sha256:")[:12]
+        return f"{name} ({self.version})" if self.version else name

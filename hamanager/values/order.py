@@ -10,6 +10,8 @@ ORDER_SECONDS = 60.0
 """An order that could not be begun for so long is refused: nobody expects it any more."""
 
 
+PATIENCE_SECONDS = 5.0
+"""How long a switchover waits for long transactions when nobody says otherwise."""
 LONGEST_PATIENCE_SECONDS = 20.0
 """How long a switchover may be told to wait for long transactions."""
 
@@ -37,7 +39,7 @@ class Order(BaseModel):
     """Seconds since the epoch."""
     to: str | None = None
     """The instance (or, for `discard`, the volume) that it is about; None: the best one (all)."""
-    patience_seconds: float = 5.0
+    patience_seconds: float = PATIENCE_SECONDS
     """How long a switchover waits for long transactions to end by themselves."""
     kill: bool = True
     """Whether it then ends them, or is refused."""

@@ -33,8 +33,11 @@ class Wish(_Frozen):
     image: str
     """As the user named it, or as it was found."""
     pinned: PinnedImage | None = None
-    """What that stood for when the service was made; every instance runs from it. None: the service
-    is older than that, and its instances run from whatever the name stands for."""
+    """What that stood for when the service was made, or upgraded; every instance is to run from it.
+    None: the service is older than that, and its instances run from what the name stands for."""
+    made_from: PinnedImage | None = None
+    """What stood there before the first upgrade: an instance runs from that whose record does not
+    say what it runs from."""
     down_after_seconds: float = 3.0
     """How long a primary must be silent, unproven dead, before it is given up."""
     created_at: float
@@ -77,6 +80,12 @@ class InstanceRecord(_Frozen):
     generation: int
     """Number of its data volume; another one when it is rebuilt from nothing. Never reused
     within a service, so that a new instance never finds a former one's kept data."""
+    image: PinnedImage | None = None
+    """What it was last started from; None: it was started before anybody noted that."""
+    former_image: PinnedImage | None = None
+    """What it ran from before, for as long as it has not been seen at work from `image`."""
+    upgrading: bool = False
+    """The planned restart that is under way is to make it anew from the image that is wanted."""
     memory_bytes: int | None = None
     """The limit it was last given."""
     memory_shrinks_since: float | None = None

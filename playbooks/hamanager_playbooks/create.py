@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.contracts.playbook import PlaybookContext, Step
-from hamanager.errors import AddressTakenError
+from hamanager.errors import AddressTakenError, StepFailedError
 from hamanager.values.endpoint import EndpointRecord
 from hamanager.values.service import InstanceRecord, ServiceRecord
+from hamanager.values.upgrading import started, to_start
 
 
 def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:
@@ -61,10 +62,15 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
     unable to take writes, whatever it was before."""
 
     def note_start() -> None:
-        def started(instance: InstanceRecord) -> InstanceRecord:
-            is_primary = instance.name == ctx.records.read().primary
+        record = ctx.records.read()
+
+        def noted(instance: InstanceRecord) -> InstanceRecord:
+            is_primary = instance.name == record.primary
+            image = to_start(ctx.wish, record, instance)
             return instance.model_copy(
                 update={
+                    # Before it is started: from then on its data may be that image's.
+                    **started(ctx.wish, record, instance, image),
                     "starts": instance.starts + 1,
                     "started_at": ctx.clock.now(),
                     "synchronized": instance.synchronized and is_primary,
@@ -73,10 +79,21 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 }
             )
 
-        ctx.change_instance(started)
+        ctx.change_instance(noted)
 
     def start() -> str | None:
         ctx.driver.forget(ctx.target())
+        note = run()
+        made_from = ctx.runtime.started_from(ctx.place())
+        if made_from not in (None, ctx.container().image):
+            ctx.runtime.kill(ctx.place())
+            raise StepFailedError(
+                f"somebody else started {ctx.name} from its former image; it was ended, and is"
+                " started again"
+            )
+        return note
+
+    def run() -> str | None:
         try:
             ctx.runtime.start(ctx.place(), ctx.container())
         except AddressTakenError:

@@ -345,6 +345,8 @@ def with_primary(
         "unacknowledged_only": False,
         "starts": 0,
         "restarting_since": None,
+        "former_image": None,
+        "upgrading": False,
     }
     changed = record
     for instance in record.instances:

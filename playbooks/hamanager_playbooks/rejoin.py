@@ -42,6 +42,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
                 "has_led": False,
                 "unacknowledged_only": False,
                 "starts": 0,
+                "former_image": None,
             }
         )
 
@@ -80,6 +81,8 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                     "has_led": False,
                     "unacknowledged_only": False,
                     "starts": 0,
+                    "former_image": None,
+                    "upgrading": False,
                 }
             )
             kept = KeptData(

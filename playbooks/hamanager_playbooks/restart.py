@@ -1,4 +1,5 @@
-"""A restart that a person asked for: nobody takes the primary's place meanwhile."""
+"""A restart that a person asked for, or that an upgrade needs: nobody takes the primary's place
+meanwhile."""
 
 from __future__ import annotations
 
@@ -8,15 +9,24 @@ from hamanager.contracts.playbook import PlaybookContext, Step
 from hamanager.errors import ServerError
 
 
-def restart(ctx: PlaybookContext) -> Sequence[Step]:
+def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
+    """A restart at whose start the container is made anew, from the image that is wanted and on the
+    same volume. The record says so first: whoever brings it back does that."""
+    return restart(ctx, upgrading=True)
+
+
+def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
     """Ask the process to end; the rules `planned-restart` and `start` bring it back."""
 
     def plan() -> None:
-        update = {
+        update: dict[str, object] = {
             "restarting_since": ctx.clock.now(),
             "restart_started": False,
             "restarts_done": ctx.wish.restarts.get(ctx.name, 0),
         }
+        if upgrading:
+            # What it did from its former image says nothing about this one.
+            update |= {"upgrading": True, "starts": 0}
         ctx.change_instance(lambda i: i.model_copy(update=update))
 
     ends_by_itself = [False]
@@ -35,7 +45,7 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
         return None
 
     return [
-        Step(f"record the planned restart of {ctx.name}", plan),
+        Step(f"record the planned {'upgrade' if upgrading else 'restart'} of {ctx.name}", plan),
         Step(f"let go of the clients of {ctx.name}", prepare),
         Step(f"ask {ctx.name} to stop", stop),
     ]
@@ -45,7 +55,13 @@ def finish_restart(ctx: PlaybookContext) -> Sequence[Step]:
     """The restarted instance is back in its place."""
 
     def finish() -> None:
-        update = {"restarting_since": None, "restart_started": False, "starts": 0}
+        update = {
+            "restarting_since": None,
+            "restart_started": False,
+            "starts": 0,
+            "former_image": None,
+            "upgrading": False,
+        }
         ctx.change_instance(lambda i: i.model_copy(update=update))
 
     return [Step(f"record that {ctx.name} is back", finish)]

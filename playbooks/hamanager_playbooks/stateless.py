@@ -13,7 +13,7 @@ def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:
     """From now on it gets requests."""
 
     def record() -> None:
-        ready = {"joined": True, "starts": 0, "draining_since": None}
+        ready = {"joined": True, "starts": 0, "draining_since": None, "former_image": None}
 
         def change(record: ServiceRecord) -> ServiceRecord:
             instance = ctx.instance().model_copy(update=ready)
@@ -60,6 +60,19 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
 
     return [
         Step(f"record the restart of {ctx.name}", plan),
+        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.place())),
+    ]
+
+
+def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
+    """The same, and it comes back from the image that is wanted."""
+
+    def plan() -> None:
+        since = ctx.clock.now()  # when it is asked to stop again
+        _note(ctx, upgrading=True, draining_since=since, joined=False, starts=0)
+
+    return [
+        Step(f"record the upgrade of {ctx.name}", plan),
         Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.place())),
     ]
 

@@ -8,7 +8,7 @@ from hamanager.contracts.driver import HandOver
 from hamanager.contracts.playbook import PlaybookContext, Step
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.routing import leader
-from hamanager.values.order import OrderKind
+from hamanager.values.order import PATIENCE_SECONDS, OrderKind, pending
 from hamanager.values.service import ServiceRecord, Switchover
 from hamanager.values.snapshot import Role
 from hamanager_playbooks.failover import send_clients, settle, with_primary
@@ -20,7 +20,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
     before = ctx.records.read()
     old = before.primary
     assert old is not None
-    order = ctx.wish.order
+    order = pending(ctx.wish.order, before.order_result, OrderKind.SWITCHOVER)
     began = ctx.clock.monotonic()
     notes: list[str] = []
 
@@ -47,7 +47,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             before_undo=lambda: confirm(ctx),
             awaits=ctx.awaits(members=0),
             term=ctx.records.read().term + 1,
-            patience_seconds=order.patience_seconds if order else 0.0,
+            patience_seconds=order.patience_seconds if order else PATIENCE_SECONDS,
             kill=order.kill if order else True,
         )
         try:

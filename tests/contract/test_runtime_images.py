@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,11 +11,13 @@ from dataclasses import replace
 import docker
 import pytest
 
+from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Container
 from hamanager.errors import RuntimeFailedError
-from hamanager.runtimes import docker_images
+from hamanager.runtimes import docker_images, docker_version
 from hamanager.runtimes.docker import DockerRuntime
-from tests.support.runtimes import PLACE, inspect, wait_until
+from hamanager.runtimes.docker_names import MANAGER
+from tests.support.runtimes import PLACE, SLEEP, inspect, wait_until, with_script
 
 
 @pytest.fixture
@@ -23,7 +26,9 @@ def name(client: docker.DockerClient, manager_id: str) -> Iterator[str]:
     repository = f"hamanager-{manager_id}"
     yield f"{repository}:latest"
     for image in client.images.list(repository):
-        client.images.remove(str(image.id), force=True)
+        for tag in image.tags:
+            if tag.startswith(f"{repository}:"):  # it may be another name of somebody's image
+                client.images.remove(tag, force=True)
 
 
 def tiny(client: docker.DockerClient, name: str, content: bytes) -> str:
@@ -129,3 +134,78 @@ def test_another_image_of_that_name_is_not_taken_for_it(
     wanted = replace(container, image=gone, image_sources=(name,))
     told = told_after(runtime, wanted, "load it into the engine again")
     assert f"{name} names another image now" in told
+
+
+# --- Versions -----------------------------------------------------------------------------------
+
+
+def leftovers(client: docker.DockerClient, manager_id: str) -> list[str]:
+    """Containers of this manager's."""
+    found = client.api.containers(all=True, filters={"label": f"{MANAGER}={manager_id}"})
+    return [name for container in found for name in container["Names"]]
+
+
+def test_a_program_tells_its_version(
+    runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
+) -> None:
+    image = str(client.images.get(container.image).id)
+    version = runtime.image_version(image, "redis-server")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert leftovers(client, manager_id) == []
+
+
+@pytest.mark.parametrize("program", ["mysqld", "./no/such/thing"])
+def test_an_image_without_the_program(
+    runtime: DockerRuntime, container: Container, program: str
+) -> None:
+    with pytest.raises(RuntimeFailedError, match=f"the image has no {program}"):
+        runtime.image_version(container.image, program)
+
+
+def test_an_image_without_even_a_shell(
+    runtime: DockerRuntime, client: docker.DockerClient, manager_id: str, name: str
+) -> None:
+    tiny(client, name, b"no program at all")
+    with pytest.raises(RuntimeFailedError, match="the image has no redis-server"):
+        runtime.image_version(name, "redis-server")
+    assert leftovers(client, manager_id) == []
+
+
+def test_a_program_that_says_something_else(runtime: DockerRuntime, container: Container) -> None:
+    with pytest.raises(RuntimeFailedError, match="its false does not tell its version"):
+        runtime.image_version(container.image, "false")
+
+
+def test_a_program_that_does_not_end_is_ended(
+    runtime: DockerRuntime,
+    container: Container,
+    client: docker.DockerClient,
+    manager_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(docker_version, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(docker_version, "SCRIPT", "exec sleep 1000")
+    with pytest.raises(RuntimeFailedError, match="does not tell its version within 1 s"):
+        runtime.image_version(container.image, "redis-server")
+    assert leftovers(client, manager_id) == []
+
+
+def test_it_tells_what_a_container_was_made_from(
+    runtime: DockerRuntime, container: Container
+) -> None:
+    assert runtime.started_from(PLACE) is None
+    runtime.start(PLACE, container)
+    assert runtime.started_from(PLACE) == container.image
+
+
+def test_another_image_on_the_same_volume(
+    runtime: DockerRuntime, container: Container, client: docker.DockerClient, name: str
+) -> None:
+    client.images.get(container.image).tag(*name.split(":"))
+    keep = f"echo kept > {DATA_DIRECTORY}/kept; {SLEEP}"
+    runtime.start(PLACE, with_script(container, keep))
+    wait_until(lambda: "kept" in runtime.file_names(PLACE, "."))
+    runtime.kill(PLACE)
+    runtime.start(PLACE, replace(with_script(container, SLEEP), image=name))
+    assert runtime.started_from(PLACE) == name
+    assert "kept" in runtime.file_names(PLACE, ".")

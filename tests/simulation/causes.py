@@ -15,7 +15,7 @@ from hamanager.values.decision import Action, Decision
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
-from tests.simulation.world import SimServer, World
+from tests.simulation.world import SimServer, World, version_of
 
 LONGEST_GAP_SECONDS = 5.0
 """As the observer's, and not the observer's own: a mutant changes that one."""
@@ -33,6 +33,10 @@ class Truth:
     answering: tuple[str, ...]
     followed: tuple[str, ...]
     """Servers from which one that answers replicates."""
+    following: tuple[str, ...]
+    """Servers that replicate from one that leads."""
+    images: Mapping[str, str]
+    """What each was made from."""
     silent_seconds: Mapping[str, float]
     """For how long each has not answered (at least; of those that ever did)."""
 
@@ -77,8 +81,15 @@ class Looks:
             running=tuple(name for name, s in servers.items() if s.running),
             answering=tuple(heard),
             followed=tuple(name for name, s in servers.items() if s.address in sources),
+            following=tuple(name for name, s in heard.items() if self._follows_a_primary(s)),
+            images={name: server.image for name, server in servers.items()},
             silent_seconds={name: now - at for name, at in self._answered.items()},
         )
+
+    def _follows_a_primary(self, server: SimServer) -> bool:
+        source = self._causes.world.at(server.source)
+        leads = source is not None and answers(source) and source.role is Role.PRIMARY
+        return leads and self._causes.world.linked(server)
 
 
 def answers(server: SimServer) -> bool:
@@ -127,7 +138,21 @@ def no_cause(
         return f"{others} may take writes, which comes first"
     if decision.action is Action.FAIL_OVER and decision.rule == "primary-dead":
         return _may_not_be_replaced(truth, wish, record, at)
+    if decision.action is Action.UPGRADE:
+        return _may_not_be_upgraded(decision.instance or "", truth, record, elects)
     return ""
+
+
+def _may_not_be_upgraded(name: str, truth: Truth, record: ServiceRecord, elects: bool) -> str:
+    primary = record.primary or ""
+    others = [i.name for i in record.instances if i.name not in (name, primary)]
+    if name == primary:
+        return f"{others} could take its place" if others else ""
+    newer = version_of(truth.images.get(primary, "")) > version_of(truth.images.get(name, ""))
+    if newer and not elects:
+        return ""  # it cannot follow before that
+    missing = [other for other in others if other not in truth.following]
+    return f"{missing} are missing already" if missing else ""
 
 
 def _may_not_be_replaced(truth: Truth, wish: Wish, record: ServiceRecord, at: float) -> str:

@@ -19,7 +19,7 @@ from hamanager.values.service import ServiceContext, Target
 from hamanager.values.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
-from tests.simulation.world import CONNECTIONS, Engine, SimServer, World
+from tests.simulation.world import CONNECTIONS, Engine, SimServer, World, version_of
 
 STALL_SEEN_SECONDS = 1.5
 EFFECTS = (
@@ -69,6 +69,9 @@ class SimDriver:
 
     def shell(self, service: ServiceContext) -> Shell:
         return Shell((), "")
+
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        return "" if int(wanted) >= int(present) else "it is older"
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         return memory_bytes
@@ -167,7 +170,10 @@ class SimDriver:
             server.role = Role.PRIMARY
 
     def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
-        volume = self.world.data(self._act(target))
+        server, source = self._act(target), self._reach(primary)
+        if not self.world.elects and version_of(server.image) != version_of(source.image):
+            raise ServerError("copies are made between servers of one version")
+        volume = self.world.data(server)
         volume.copy(self.world.data(self._reach(primary)))
         volume.apply()
         volume.seeded = True

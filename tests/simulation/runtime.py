@@ -9,7 +9,7 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
 from tests.simulation.power import Power, UnansweredError
-from tests.simulation.world import Engine, SimServer, Volume, World
+from tests.simulation.world import Engine, SimServer, Volume, World, version_of
 
 EFFECTS = (
     *("start", "request_stop", "kill", "remove", "discard_volume"),
@@ -39,9 +39,10 @@ class SimRuntime:
         server = self.world.servers.get(key)
         if server is None or server.volume != volume:
             address = f"{container.host}:{container.port}"
-            self.world.servers[key] = SimServer(place, address, volume)
-            self.world.servers[key].stop_signal = container.spec.stop_signal
-        elif not server.running:
+            server = self.world.servers[key] = SimServer(place, address, volume, running=False)
+            server.stop_signal = container.spec.stop_signal
+        if not server.running:
+            server.image = container.image
             self.world.start_process(server)
 
     def process(self, place: Place) -> Process:
@@ -119,6 +120,13 @@ class SimRuntime:
 
     def pin_image(self, image: str) -> PinnedImage:
         return PinnedImage(id=image)
+
+    def image_version(self, image: str, program: str) -> str:
+        return str(version_of(image))
+
+    def started_from(self, place: Place) -> str | None:
+        server = self.world.servers.get((place.service, place.instance))
+        return server.image if server else None
 
     def labels(self, place: Place) -> Mapping[str, str]:
         return {}

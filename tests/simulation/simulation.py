@@ -24,9 +24,11 @@ from hamanager.situation import follows
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.decision import Action, Decision
 from hamanager.values.durability import Durability
+from hamanager.values.image import PinnedImage
 from hamanager.values.order import Order, OrderKind
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.snapshot import Role
+from hamanager.values.upgrading import upgraded, wished
 from tests.simulation.causes import Causes
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
@@ -140,6 +142,12 @@ class Simulation:
                 self.wish(instances=instances)
             case "memory", int(memory_bytes):
                 self.wish(memory_bytes=memory_bytes)
+            case "upgrade", int(version):
+                self.upgrade(version)
+            case "bad image", int(version):
+                self.world.bad_images.add(f"image:{version}")
+            case "mend image", int(version):
+                self.world.bad_images.discard(f"image:{version}")
             case "durability", Durability() as durability:
                 if not world.elects:
                     self.wish(durability=durability)
@@ -327,6 +335,14 @@ class Simulation:
         self.destroying = True
         self.wish(destroy=True)
 
+    def upgrade(self, version: int) -> None:
+        """A person wants another image; the command refuses it when data are of a later version."""
+        used = max((volume.version for volume in self.world.volumes.values()), default=0)
+        if version >= used:
+            image = f"image:{version}"
+            pinned = PinnedImage(id=image, name=image, version=str(version))
+            self.wish(**dict(upgraded(self.current_wish(), pinned)))
+
     # --- What is seen --------------------------------------------------------------------------
 
     @property
@@ -401,6 +417,7 @@ class Simulation:
         self.world.runtime_down = self.world.store.down = self.world.store.full = False
         self.world.endpoint_down = self.world.names_lost = False
         self.world.runtime_out = frozenset()
+        self.world.bad_images.clear()
         if load_wish(self.store, "db") is not None:
             self.wish(paused=False)
         for server in self.world.servers.values():
@@ -463,4 +480,5 @@ class Simulation:
             and all(follows(last.snapshot.observations[name]) for name in standbys)
             and list(record.sync_set) == acknowledging
             and all(instance.restarting_since is None for instance in record.instances)
+            and {s.image for s in self.world.servers.values()} == {wished(self.current_wish()).id}
         )

@@ -209,6 +209,22 @@ def the_servers_use_more(mode: str) -> Simulation:
     return simulation
 
 
+def its_standbys_are_upgraded(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("upgrade", 2)
+    until(simulation, Action.SWITCHOVER)
+    simulation.event("pass")
+    return simulation
+
+
+def an_instance_was_stopped_for_it(mode: str) -> Simulation:
+    simulation = running(mode)
+    simulation.event("upgrade", 2)
+    until(simulation, Action.UPGRADE)
+    simulation.event("pass")
+    return simulation
+
+
 STORIES = [
     Story(Action.RESERVE_ADDRESS, "the service is new", a_new_service, PROMOTED),
     Story(Action.ADD_INSTANCE, "the service is new", an_address_is_reserved),
@@ -273,6 +289,12 @@ STORIES = [
     Story(Action.DISCARD, "a person asks", data_were_set_aside),
     Story(Action.RESTART, "of the primary", after(("restart", "db.0"))),
     Story(Action.RESTART, "of a standby", after(("restart", "db.1"))),
+    Story(Action.UPGRADE, "of a standby", after(("upgrade", 2))),
+    Story(Action.UPGRADE, "of an old primary", its_standbys_are_upgraded, PROMOTED),
+    Story(Action.SWITCHOVER, "the standby is upgraded", after(("upgrade", 2)), [*AVAILABILITY][:1]),
+    Story(
+        Action.START_INSTANCE, "it is upgraded", an_instance_was_stopped_for_it, [*AVAILABILITY][:1]
+    ),
     Story(Action.FINISH_RESTART, "of a standby", after(("restart", "db.1"))),
     Story(Action.REMOVE_INSTANCE, "fewer are wanted", after(("scale", 1))),
     Story(Action.SHRINK, "a smaller limit is wanted", after(("memory", 7))),

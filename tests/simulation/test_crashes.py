@@ -131,6 +131,7 @@ def outcome(simulation: Simulation) -> dict[str, object]:
             (i.name, i.memory_bytes, i.synchronized, i.restarts_done, i.restarting_since)
             for i in record.instances
         ],
+        "images": [(i.image, i.former_image, i.upgrading) for i in record.instances],
         "sync set": (record.sync_set, record.guarded),
         "data": [simulation.log(i.name) for i in record.instances],
         "failover": failover and (failover.from_instance, failover.to_instance, failover.forced),

@@ -41,6 +41,8 @@ class Volume:
     seeded: bool = False
     term: int = 0
     """Of an engine that elects: in which term the last write was made."""
+    version: int = 0
+    """The highest that a server of this data had: no older one reads them."""
     told_term: int = 0
     """Of one that is promoted: in which term the last primary was, as its data tell."""
 
@@ -79,6 +81,9 @@ class SimServer:
     address: str
     volume: str
     running: bool = True
+    image: str = ""
+    """What its container was made from: one whose version is lower than its data's, or which is
+    bad, does not come up."""
     broken: bool = False
     """It ends as soon as it is started."""
     hung: bool = False
@@ -116,6 +121,11 @@ class SimServer:
         return self.running and not self.hung
 
 
+def version_of(image: str) -> int:
+    """`image:2` is of version 2."""
+    return int(image.partition(":")[2] or 1)
+
+
 class World:
     """All servers and volumes, and what clients were promised."""
 
@@ -144,6 +154,8 @@ class World:
         self.misled = False
         """Where clients should be sent could not be written down: they go where they went."""
         """The endpoint cannot find out where the servers are."""
+        self.bad_images: set[str] = set()
+        """Nothing comes up from these."""
         self.images: dict[str, Container] = {}
         """Per instance, what it was last started from."""
         self.used_bytes: int | None = None
@@ -184,6 +196,7 @@ class World:
             and source.running
             and not source.link_cut
             and (woken or not source.hung)
+            and (self.elects or version_of(server.image) >= version_of(source.image))
         )
 
     def safe_somewhere(self) -> set[int]:
@@ -357,7 +370,11 @@ class World:
     # --- What happens to them --------------------------------------------------------------------
 
     def start_process(self, server: SimServer) -> None:
-        server.running = not server.broken
+        volume, version = self.data(server), version_of(server.image)
+        reads = version >= volume.version and server.image not in self.bad_images
+        server.running = reads and not server.broken
+        if server.running:
+            volume.version = version
 
     def stop_process(self, server: SimServer) -> None:
         server.running = server.hung = False

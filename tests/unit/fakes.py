@@ -10,7 +10,7 @@ from hamanager.commands import Commands
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import LogLine, Place, Runtime
 from hamanager.environment import ConnectionView
-from hamanager.errors import NotFoundError, RuntimeFailedError
+from hamanager.errors import NotFoundError, RefusedError, RuntimeFailedError
 from hamanager.keeping import (
     load_record,
     load_secrets,
@@ -51,6 +51,7 @@ def capabilities(sizes: tuple[int, ...] = (1, 2, 3), *, elects: bool = False) ->
         allowed_instances=sizes,
         elects_itself=elects,
         minimum_memory_bytes=64 * MB,
+        server_program="server",
         url_names_all=elects,
         durabilities=(Durability.MAJORITY,)
         if elects
@@ -69,6 +70,17 @@ class FakeDriver:
     def new_secrets(self) -> dict[str, str]:
         self.made += 1
         return {"password": f"app-{self.made}", "manager_password": SECRET}
+
+    version = "8.0.1"
+    refused = ""
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        if self.refused:
+            raise RefusedError(self.refused)
+        return ServerStatus(Role.STANDBY, self.version)
+
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        return f"{wanted} is older than {present}" if wanted < present else ""
 
     cached = 0
 
@@ -94,6 +106,12 @@ class FakeRuntime:
     """As much of a runtime as commands use."""
 
     missing_image = False
+    programs: tuple[str, ...] = ("server",)
+
+    def __init__(self) -> None:
+        self.versions: dict[str, str] = {}
+        """By the image's id."""
+
     used: int | None = None
 
     def memory_used(self, place: Place) -> int | None:
@@ -106,6 +124,11 @@ class FakeRuntime:
 
     def pin_image(self, image: str) -> PinnedImage:
         return PinnedImage(id=f"sha256:{image}", digest=f"{image}@sha256:0")
+
+    def image_version(self, image: str, program: str) -> str:
+        if program not in self.programs:
+            raise RuntimeFailedError(f"the image has no {program}")
+        return self.versions.get(image, "8.0.1")
 
 
 class FakeClock:

@@ -77,7 +77,7 @@ def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: Watc
         instances=2,
         memory_bytes=512 * MB,
         image="redis:test",
-        pinned=PinnedImage(id="sha256:redis:test", digest="redis:test@sha256:0"),
+        pinned=PinnedImage(id="sha256:redis:test", digest="redis:test@sha256:0", name="redis:test"),
         down_after_seconds=5.0,
         created_at=NOW,
     )

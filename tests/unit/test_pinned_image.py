@@ -11,11 +11,13 @@ from hamanager.runtimes.docker_images import pin
 from hamanager.values.image import PinnedImage
 from hamanager.values.service import Wish
 from tests.simulation.modes import running
+from tests.simulation.simulation import Simulation
 
 
 def test_every_instance_runs_from_the_pinned_image() -> None:
-    simulation = running("asynchronous, availability")
+    simulation = Simulation()
     simulation.wish(image="db:1", pinned=PinnedImage(id="sha256:1", digest="db@sha256:2"))
+    simulation.settle()
     simulation.event("scale", 3)
     simulation.settle()
     started = simulation.world.images["db.2"]

@@ -262,6 +262,8 @@ def test_the_stable_json() -> None:
         "image": "redis:test",
         "image_id": "sha256:1",
         "image_digest": None,
+        "image_version": None,
+        "upgrade": None,
         "port": None,
         "health_path": None,
         "address": {
@@ -295,6 +297,8 @@ def test_the_stable_json() -> None:
             "problem": "",
         },
         "replication_broken_since": None,
+        "image": "1",
+        "image_id": "sha256:1",
         "draining": False,
         "connections": None,
         "lag_history": [],

@@ -33,6 +33,7 @@ from hamanager_drivers.mongodb.connections import (
 from hamanager_drivers.mongodb.election import ELECTION_SECONDS, Election
 from hamanager_drivers.mongodb.membership import Standing
 from hamanager_drivers.mongodb.status import applied_up_to, shortfall
+from hamanager_drivers.mongodb.upgrade import upgrade_problem
 from hamanager_drivers.mongodb.writer import MongoDBWriter
 from hamanager_drivers.naming import APPLICATION
 
@@ -61,6 +62,7 @@ class MongoDBDriver:
         url_names_all=True,
         durabilities=(Durability.MAJORITY,),
         rollback_directory="mongodb/rollback",
+        server_program="mongod",
         probe_seconds=TIMEOUT_SECONDS,
         # A hand-over that is undone: the followers, catching up, one election, and the other again.
         call_seconds=PREPARE_SECONDS + 5 * ELECTION_SECONDS + 4 * TIMEOUT_SECONDS,
@@ -129,6 +131,10 @@ class MongoDBDriver:
     def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As seconds between the last operations."""
         return shortfall(status, primary)
+
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        """One major release at a time, and none back."""
+        return upgrade_problem(present, wanted)
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         """The storage engine's cache."""

@@ -54,6 +54,7 @@ from hamanager_drivers.mysql.status import (
     relate,
     server_status,
 )
+from hamanager_drivers.mysql.upgrade import upgrade_problem
 from hamanager_drivers.mysql.writer import MySQLWriter
 from hamanager_drivers.naming import APPLICATION
 from hamanager_drivers.ranking import rank_by
@@ -73,6 +74,7 @@ class MySQLDriver:
         admin_interface=True,
         acknowledges=True,
         settles_later=True,
+        server_program="mysqld",
         probe_seconds=PROBE_SECONDS,
         call_seconds=max(APPLY_SECONDS + STOP_SECONDS, HAND_OVER_CALL_SECONDS) + CHANGE_SECONDS,
     )
@@ -142,6 +144,10 @@ class MySQLDriver:
         """As a number of transactions."""
         missing = (gtid.parse(primary.position["executed"]) - holds(status)).count
         return f"at least {missing} transactions" if missing else ""
+
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        """Nothing older, and no series left out."""
+        return upgrade_problem(present, wanted)
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         """The buffer pool."""

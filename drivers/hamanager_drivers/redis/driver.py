@@ -36,6 +36,7 @@ from hamanager_drivers.redis.handover import PAUSE_SECONDS, hand_over
 from hamanager_drivers.redis.lag import OffsetHistory
 from hamanager_drivers.redis.status import beyond, covers, relate, server_status
 from hamanager_drivers.redis.term import note_term, told_term
+from hamanager_drivers.redis.upgrade import upgrade_problem
 from hamanager_drivers.redis.writer import RedisWriter
 
 
@@ -50,6 +51,7 @@ class RedisDriver:
         url_names_all=False,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         data_in_memory=True,
+        server_program="redis-server",
         probe_seconds=TIMEOUT_SECONDS,
         call_seconds=PAUSE_SECONDS,
     )
@@ -116,6 +118,10 @@ class RedisDriver:
         """As bytes of the primary's replication stream, where both share a history."""
         missing = beyond(primary, status)
         return f"at least {missing} bytes of the replication stream" if missing else ""
+
+    def upgrade_problem(self, present: str, wanted: str) -> str:
+        """No major version back: the format of its files changes with these."""
+        return upgrade_problem(present, wanted)
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         """`maxmemory`."""

@@ -119,6 +119,10 @@ class StatelessDriver:
         """Nobody leads."""
         return ()
 
+    def upgrade_problem(self, present: str, wanted: str) -> str:  # noqa: ARG002
+        """There are no data."""
+        return ""
+
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:  # noqa: ARG002
         """Not ours to set."""
         return None

@@ -15,12 +15,15 @@ from hamanager.evidence import Evidence, weigh
 from hamanager.loop import KeptRecords
 from hamanager.observe import Observer
 from hamanager.rules import syncing as syncing_rules
+from hamanager.rules import upgrading as upgrading_rules
 from hamanager.runner import ServiceLock
 from hamanager.stores.memory import MemoryStore
+from hamanager.values import upgrading
 from hamanager.values.decision import Action
-from hamanager.values.service import ServiceRecord
+from hamanager.values.image import PinnedImage
+from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 from hamanager.values.snapshot import Observation, ServerStatus
-from hamanager_playbooks import failover, syncing
+from hamanager_playbooks import create, failover, syncing
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.runtime import SimRuntime
@@ -203,3 +206,35 @@ def runs_leave_no_trace(patch: Patch) -> None:
         return change(self, lambda record: what(record).model_copy(update={"runs": record.runs}))
 
     patch.setattr(KeptRecords, "change", mutated)
+
+
+def primary_upgraded_first(patch: Patch) -> None:
+    def mutated(s: situation.Situation) -> str | None:
+        outdated = s.primary_works and s.primary and upgrading.outdated(s.wish, s.primary)
+        ready = outdated and s.primary is not None and not s.primary.upgrading
+        return s.record.primary if ready else None
+
+    patch.setattr(upgrading_rules, "next_to_upgrade", mutated)
+
+
+def several_upgraded_at_once(patch: Patch) -> None:
+    patch.setattr(upgrading_rules, "_others_in_place", lambda s, name: True)
+
+
+def first_copies_by_another_version(patch: Patch) -> None:
+    """A new instance is made from the image that is wanted, whatever its primary runs from."""
+
+    def mutated(wish: Wish, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
+        if instance.joined:
+            return upgrading.to_start(wish, record, instance)
+        return upgrading.wished(wish)
+
+    patch.setattr(create, "to_start", mutated)
+
+
+def image_that_never_worked_is_kept(patch: Patch) -> None:
+    def mutated(wish: Wish, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
+        proven = instance.model_copy(update={"former_image": None})
+        return upgrading.to_start(wish, record, proven)
+
+    patch.setattr(create, "to_start", mutated)

@@ -19,6 +19,7 @@ from tests.simulation import test_failures as failures
 from tests.simulation import test_manager_fails as manager_fails
 from tests.simulation import test_older_store as older_store
 from tests.simulation import test_standby_fails as standby_fails
+from tests.simulation import test_upgrade as upgrades
 from tests.simulation.modes import running
 from tests.simulation.simulation import PASSES_MEANWHILE, SUSPENDED_SECONDS
 from tests.simulation.stories import STORIES, Story, until
@@ -320,6 +321,28 @@ MUTANTS = [
         "no compare-and-swap",
         mutants.no_compare_and_swap,
         lambda: suspended(Action.FAIL_OVER, "lossless, availability"),
+    ),
+    Mutant(
+        "the primary is upgraded first",
+        mutants.primary_upgraded_first,
+        lambda: upgrades.test_standbys_first_and_the_primary_last("asynchronous, availability", 2),
+    ),
+    Mutant(
+        "several are upgraded at once",
+        mutants.several_upgraded_at_once,
+        lambda: upgrades.test_an_image_that_does_not_come_up_stops_it("lossless, availability"),
+    ),
+    Mutant(
+        "a first copy is made by another version",
+        mutants.first_copies_by_another_version,
+        lambda: upgrades.test_a_standby_that_is_added_meanwhile_copies_from_one_of_its_version(
+            "lossless, availability"
+        ),
+    ),
+    Mutant(
+        "an image that never worked is kept",
+        mutants.image_that_never_worked_is_kept,
+        lambda: upgrades.test_one_instance_and_a_bad_image_and_back("lossless, availability"),
     ),
     Mutant("what was received is not applied", mutants.no_drain, received_and_not_applied),
     Mutant(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 from collections import Counter
@@ -139,6 +140,23 @@ def test_scaled_up_and_restarted_no_request_fails(stage: Stage, url: str) -> Non
         stage.command("scale", "www:memory=128M", "--timeout", "60")
     assert visitors.failures == []
     assert len({answer for _, answer in visitors.answers}) >= 2
+
+
+def test_another_image_and_no_request_fails(stage: Stage, url: str) -> None:
+    present = stage.ask("info", "www")["image"]
+    recipe = io.BytesIO(f"FROM {present}\nLABEL upgrade=next\n".encode())
+    image, _ = stage.docker.images.build(fileobj=recipe, tag="hamanager-test-www:2", rm=True)
+    try:
+        with Visitors(url) as visitors:
+            told = stage.command("upgrade", "www", "--image", "hamanager-test-www:2")
+        assert "one instance after the other" in told
+        assert visitors.failures == []
+        after = stage.ask("info", "www")
+        assert after["upgrade"] is None
+        assert {i["image_id"] for i in after["instances"]} == {image.id}
+        stage.command("upgrade", "www", "--image", present)
+    finally:
+        stage.docker.images.remove("hamanager-test-www:2", force=True)
 
 
 def test_what_it_is_not(stage: Stage) -> None:

@@ -22,7 +22,8 @@ from hamanager import paths, waiting
 from hamanager.api import make_app
 from hamanager.cli import app
 from hamanager.client import Client, NoDaemonError
-from hamanager.keeping import load_wish, service_names
+from hamanager.keeping import load_record, load_wish, save_record, service_names
+from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Relation, SyncProgress
 from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
@@ -391,3 +392,40 @@ def test_an_address_for_reading_is_a_setting(run: Run, manager: FakeManager) -> 
     assert run("set", "db", "--no-reads").exit_code == 0
     assert wished() is None
     assert run("create", "data", "--engine", "mongodb", "--reads", "--no-wait").exit_code == 2
+
+
+# --- Another image ----------------------------------------------------------------------------
+
+NINE = PinnedImage(id="sha256:redis:9", name="redis:9", version="9.0.0")
+EIGHT = PinnedImage(id="sha256:redis:test", name="redis:test", version="8.0.1")
+
+
+def test_upgrade_waits_until_it_is_over(run: Run, manager: FakeManager, db: None) -> None:
+    def done() -> None:
+        record, version = load_record(manager.store, "db")
+        changed = record.instances[0].model_copy(update={"image": NINE})
+        save_record(manager.store, "db", record.with_instance(changed), version)
+
+    manager.steps = [lambda: None, lambda: None, done]
+    result = run("upgrade", "db", "--image", "redis:9")
+    assert result.exit_code == 0, result.output
+    assert "db: upgraded to redis:9 (8.0.1); there is one instance" in result.output
+    assert manager.steps == []
+    assert (
+        "it runs from redis:9 (8.0.1) already" in run("upgrade", "db", "--image", "redis:9").output
+    )
+
+
+def test_upgrade_tells_where_it_has_stopped(run: Run, manager: FakeManager, db: None) -> None:
+    def fails() -> None:
+        record, version = load_record(manager.store, "db")
+        failing = {"image": NINE, "former_image": EIGHT, "starts": 4}
+        changed = record.instances[0].model_copy(update=failing)
+        save_record(manager.store, "db", record.with_instance(changed), version)
+
+    manager.steps = [lambda: None, fails]
+    result = run("upgrade", "db", "--image", "redis:9")
+    assert result.exit_code == 1
+    assert "the upgrade has stopped: db.0 does not come up" in result.stderr
+    assert run("upgrade", "nosuch", "--no-wait").exit_code == 1
+    assert "Traceback" not in result.output

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hamanager.values.decision import Action, Decision
+from hamanager.values.image import PinnedImage
 from hamanager.values.service import InstanceRecord
 from hamanager.values.snapshot import Contact, Observation, Process, Role, ServerStatus
 from tests.unit.test_decide import NOW, PROMOTED, instance, table
@@ -84,3 +85,67 @@ def test_what_failed_comes_back() -> None:
         decided(GONE, WELL, record={**failing, "joined": True}).action is not Action.START_INSTANCE
     )
     assert decided(WELL, record={"starts": 2}).action is Action.MARK_READY
+
+
+# --- Another image ------------------------------------------------------------------------------
+
+OLD = PinnedImage(id="sha256:1", name="www:1")
+NEW = PinnedImage(id="sha256:2", name="www:2")
+WANTED = {"pinned": NEW, "image": "www:2", "made_from": OLD}
+
+
+def upgrading(*records: InstanceRecord, seen: dict[int, Observation] | None = None) -> Decision:
+    looks = [(seen or {}).get(n, WELL) for n in range(len(records))]
+    return with_records(*looks, records=records, instances=len(records), **WANTED)
+
+
+def from_old(number: int, **changes: Any) -> InstanceRecord:
+    return instance(f"db.{number}", image=OLD, **changes)
+
+
+def from_new(number: int, **changes: Any) -> InstanceRecord:
+    return instance(f"db.{number}", image=NEW, **changes)
+
+
+def test_another_image_one_after_the_other() -> None:
+    decision = upgrading(from_old(0), from_old(1))
+    assert (decision.action, decision.instance) == (Action.DRAIN, "db.0")
+    assert decision.reason == "it is to run from www:2"
+    idle = replace(WELL, connections=0)
+    drained = upgrading(from_old(0), from_old(1, draining_since=NOW - 1), seen={1: idle})
+    assert (drained.action, drained.instance) == (Action.UPGRADE, "db.1")
+    assert upgrading(from_new(0), from_new(1)).action is Action.NOTHING
+    alone = upgrading(from_old(0))
+    assert "there is no other, so requests wait until it is back" in alone.reason
+
+
+@pytest.mark.parametrize(
+    ("other", "seen"),
+    [
+        pytest.param(from_new(1), HUNG, id="it does not pass its check"),
+        pytest.param(from_new(1, joined=False), HUNG, id="it is starting"),
+        pytest.param(from_new(1, former_image=OLD), WELL, id="it has not been seen at work"),
+        pytest.param(from_new(1, draining_since=NOW - 1), WELL, id="it gets no requests"),
+    ],
+)
+def test_not_while_another_is_missing(other: InstanceRecord, seen: Observation) -> None:
+    decision = upgrading(from_old(0), other, seen={1: replace(seen, silent_seconds=1.0)})
+    assert decision.action not in (Action.DRAIN, Action.UPGRADE)
+
+
+def test_one_that_was_not_asked_to_stop_is_asked_again() -> None:
+    """The manager died before it did; until then it is not given requests again."""
+    begun = {"upgrading": True, "joined": False}
+    decision = upgrading(from_old(0, draining_since=NOW - 5, **begun), from_old(1))
+    assert (decision.action, decision.reason) == (Action.WAIT, "db.0 stops")
+    decision = upgrading(from_old(0, draining_since=NOW - 36, **begun), from_old(1))
+    assert (decision.action, decision.instance) == (Action.UPGRADE, "db.0")
+    gone = upgrading(from_old(0, draining_since=NOW - 5, **begun), from_old(1), seen={0: GONE})
+    assert (gone.action, gone.instance) == (Action.START_INSTANCE, "db.0")
+
+
+def test_an_image_that_does_not_come_up_stops_it() -> None:
+    failing = from_new(0, former_image=OLD, joined=False, starts=4, started_at=NOW - 1)
+    decision = upgrading(failing, from_old(1), seen={0: GONE})
+    assert decision.rule == "upgrade-stopped"
+    assert "`hamanager upgrade db --image www:1` goes back" in decision.reason

@@ -51,6 +51,7 @@ RULES: list[Rule] = [
     Rule("unfinished-promotion", primary.unfinished_promotion, urgent=True),
     Rule("elected", primary.elected, urgent=True),
     Rule("unfinished-switchover", primary.unfinished_switchover, urgent=True),
+    Rule("upgrade-undone", upgrading.upgrade_undone),
     Rule("planned-restart", primary.planned_restart, urgent=True),
     Rule("forced-failover", primary.forced_failover, urgent=True),
     Rule("refuse-switchover", wishes.refuse_switchover),

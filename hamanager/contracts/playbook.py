@@ -124,7 +124,7 @@ class PlaybookContext:
         image = runs_from(self.wish, instance)
         return Container(
             image=image.id,
-            image_sources=sources(self.wish, image),
+            image_sources=sources(image),
             host=instance.host,
             port=instance.port,
             spec=self.driver.launch_spec(self.service, Target.of(instance)),

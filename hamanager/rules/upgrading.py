@@ -42,6 +42,18 @@ def upgrade(s: Situation) -> Decision | None:
     return None
 
 
+def upgrade_undone(s: Situation) -> Decision | None:
+    """The primary hangs since it was given an image from which nobody has seen it work, and another
+    one is wanted instead."""
+    primary, seen = s.primary, s.primary_seen
+    if s.primary_works or primary is None or seen is None or seen.gone:
+        return None
+    begun = primary.upgrading and not s.restart_is_stuck(primary)
+    if primary.former_image is None or not outdated(s.wish, primary) or begun:
+        return None
+    return do(Action.UPGRADE, primary.name, f"it is to run from {wished(s.wish).words} instead")
+
+
 def upgrade_stopped(s: Situation) -> Decision | None:
     """An instance does not come up from the image that it was given: no other is given it."""
     text = stopped(s)
@@ -106,9 +118,8 @@ def stopped(s: Situation) -> str:
 
 def _others_in_place(s: Situation, name: str) -> bool:
     others = [pair for pair in s.all if pair[0].name != name]
-    if len(s.all) < s.wish.instances or not all(in_place(s, *pair) for pair in others):
-        return False
-    return not s.capabilities.elects_itself or 2 * len(others) > len(s.all)
+    # Where members elect, all but one of three or five are a majority.
+    return len(s.all) >= s.wish.instances and all(in_place(s, *pair) for pair in others)
 
 
 def _only_the_primary_is_left(s: Situation) -> bool:

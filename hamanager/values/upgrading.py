@@ -8,15 +8,13 @@ from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
 
 def wished(wish: Wish) -> PinnedImage:
     """What every instance is to run from."""
-    return wish.pinned or PinnedImage(id=wish.image)
+    pinned = wish.pinned or PinnedImage(id=wish.image)
+    return pinned if pinned.name else pinned.model_copy(update={"name": wish.image})
 
 
 def upgraded(wish: Wish, image: PinnedImage) -> Wish:
     """The wish for another image."""
-    made_from = wish.made_from
-    if made_from is None:
-        before = wished(wish)
-        made_from = before.model_copy(update={"name": before.name or wish.image})
+    made_from = wish.made_from or wished(wish)
     changed = {"image": image.name, "pinned": image, "made_from": made_from}
     return wish.model_copy(update=changed)
 
@@ -41,11 +39,9 @@ def may_not_follow(wish: Wish, record: ServiceRecord, instance: InstanceRecord) 
     return outdated(wish, instance) and runs_from(wish, instance).id != theirs.id
 
 
-def sources(wish: Wish, image: PinnedImage) -> tuple[str, ...]:
+def sources(image: PinnedImage) -> tuple[str, ...]:
     """Names under which that very image may be had again, the best one first."""
-    wanted = wish.pinned is not None and wish.pinned.id == image.id
-    name = image.name or (wish.image if wanted else "")
-    return tuple(source for source in (image.digest, name) if source)
+    return tuple(source for source in (image.digest, image.name) if source and source != image.id)
 
 
 def is_upgrading(wish: Wish, record: ServiceRecord) -> bool:

@@ -41,6 +41,10 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
     def stop() -> str | None:
         if ends_by_itself[0]:
             return "it shuts itself down"
+        seen = ctx.snapshot.of(ctx.name)
+        if ctx.instance().former_image is not None and seen is not None and not seen.alive:
+            ctx.runtime.kill(ctx.place())
+            return "killed, as it never answered from the image that it was given"
         ctx.runtime.request_stop(ctx.place())
         return None
 

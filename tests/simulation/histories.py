@@ -32,7 +32,10 @@ OFTEN = dict.fromkeys(
     ("kill", "hang", "break", "cut off", "cut link", "runtime down", "restart", "write"), 4.0
 )
 """What most of the others only vary."""
-SELDOM = dict.fromkeys(("repair", "wake", "reach again", "mend link", "memory", "receive"), 0.3)
+SELDOM = dict.fromkeys(
+    ("repair", "wake", "reach again", "mend link", "mend image", "bad image", "memory", "receive"),
+    0.3,
+)
 """The ends of faults come by themselves."""
 WEIGHTS = {**OFTEN, **SELDOM}
 

@@ -8,6 +8,7 @@ import pytest
 from hamanager.values.decision import Action
 from tests.simulation.modes import in_all_modes, promoted, running
 from tests.simulation.simulation import Simulation
+from tests.simulation.stories import until
 
 BUSY = 255
 LATEST_EFFECT = 400
@@ -73,6 +74,21 @@ def test_one_instance_and_a_bad_image_and_back(mode: str) -> None:
     simulation.live(90)
     assert simulation.healthy()
     assert simulation.writes()
+
+
+@in_all_modes
+def test_one_instance_that_hangs_in_a_new_image_and_back(mode: str) -> None:
+    simulation = running(mode, 1)
+    simulation.event("upgrade", 2)
+    until(simulation, Action.START_INSTANCE)
+    simulation.event("pass")
+    simulation.event("hang", "db.0")
+    simulation.live(80)
+    simulation.world.volumes["db.0-g1"].version = 1  # it has not come so far
+    simulation.event("upgrade", 1)
+    simulation.live(90)
+    assert images(simulation) == {"db.0": "image:1"}
+    assert simulation.healthy()
 
 
 @in_all_modes

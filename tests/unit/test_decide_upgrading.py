@@ -133,9 +133,10 @@ def test_not_before_those_that_are_wanted_are_there() -> None:
     assert does(decision) == (Action.ADD_INSTANCE, "db.2")
 
 
-def test_not_when_a_majority_would_be_missing() -> None:
-    decision = decided([old("db.0"), old("db.1")], capabilities=ELECTING)
-    assert decision.action is Action.NOTHING
+@pytest.mark.parametrize("engine", [PROMOTED, ELECTING])
+def test_not_before_those_that_a_majority_needs_are_there(engine: Any) -> None:
+    two = [old("db.0"), old("db.1")]
+    assert decided(two, capabilities=engine, wish={"instances": 3}).action is Action.ADD_INSTANCE
 
 
 def test_one_that_is_down_is_the_first() -> None:
@@ -163,6 +164,19 @@ def test_one_instance_alone_is_restarted() -> None:
     assert decided([stopping]).action is Action.NOTHING
     stopped = decided([stopping], {"db.0": GONE})
     assert does(stopped) == (Action.START_INSTANCE, "db.0")
+
+
+def test_a_primary_that_hangs_in_an_image_is_let_out_of_it() -> None:
+    hanging = new("db.0", former_image=OLD, restarting_since=NOW - 20, restart_started=True)
+    back = {"pinned": OLD, "image": "db:1"}
+    seen = {"db.0": LONG_SILENT}
+    decision = decided([hanging], seen, wish=back)
+    assert does(decision) == (Action.UPGRADE, "db.0")
+    assert decided([hanging], seen).action is Action.WAIT
+    begun = new("db.0", former_image=OLD, restarting_since=NOW - 1, upgrading=True)
+    assert decided([begun], seen, wish=back).action is Action.WAIT
+    proven = new("db.0")
+    assert decided([proven], seen, wish=back).action is not Action.UPGRADE
 
 
 def test_one_too_old_to_follow_is_upgraded_whoever_is_missing_and_not_attached() -> None:
@@ -243,10 +257,10 @@ def test_what_is_noted_at_a_start() -> None:
 def test_an_instance_of_an_older_record_runs_from_what_the_service_was_made_from() -> None:
     before = Wish(name="db", engine="e", instances=1, created_at=0, image="db:1")
     assert runs_from(before, instance("db.0")).id == "db:1"
-    assert sources(before, PinnedImage(id="db:1")) == ()
+    assert sources(runs_from(before, instance("db.0"))) == ()
     wish = upgraded(before, NEW)
     assert (wish.image, wish.pinned) == ("db:2", NEW)
     assert runs_from(wish, instance("db.0")).id == "db:1"
     again = upgraded(wish, PinnedImage(id="sha256:3", name="db:3"))
     assert runs_from(again, instance("db.0")).id == "db:1"
-    assert sources(wish, NEW) == ("db@sha256:2", "db:2")
+    assert sources(NEW) == ("db@sha256:2", "db:2")

@@ -297,7 +297,7 @@ def test_the_stable_json() -> None:
             "problem": "",
         },
         "replication_broken_since": None,
-        "image": "1",
+        "image": "redis:test",
         "image_id": "sha256:1",
         "draining": False,
         "connections": None,

@@ -135,6 +135,25 @@ def test_it_is_not_followed_from_the_former_image_whoever_starts_it(mode: str) -
     assert set(images(simulation).values()) == {"image:2"}
 
 
+@in_all_modes
+def test_somebody_starts_the_former_container_in_the_very_moment(mode: str) -> None:
+    """The record must not say that it runs from the new image."""
+    for effect in range(4):
+        simulation = running(mode)
+        simulation.event("upgrade", 2)
+        until(simulation, Action.UPGRADE)
+        simulation.event("pass")
+        until(simulation, Action.START_INSTANCE)
+        simulation.interject(effect, "start by somebody else", simulation.decision.instance)
+        simulation.event("pass")
+        over = bool(simulation.interjected)
+        simulation.settle()
+        assert set(images(simulation).values()) == {"image:2"}
+        if over:
+            return
+    raise AssertionError("it never comes to an end")
+
+
 @pytest.mark.parametrize("victim", ["db.0", "db.1", "db.2"])
 @in_all_modes
 def test_kill_in_the_middle(mode: str, victim: str) -> None:

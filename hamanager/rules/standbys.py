@@ -9,6 +9,7 @@ from hamanager.situation import Situation, follows, has_role, restarted
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import KEPT_LIMIT, InstanceRecord
 from hamanager.values.snapshot import Observation, Relation, Role
+from hamanager.values.upgrading import runs_from
 
 STARTS_BEFORE_REBUILD = 5
 """A standby that does not come up after so many starts is rebuilt from nothing."""
@@ -88,6 +89,9 @@ def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> De
     reason = _why_rebuilt(s, instance, seen)
     if is_too_old(s, instance) and not reason:
         return None  # the rule `upgrade` comes first
+    if seen.relation is Relation.EMPTY and _copies_from_another_image(s, instance):
+        what = "a first copy is made by what its primary runs from, and it runs from another image"
+        return do(Action.REBUILD, name, what)
     if seen.relation is Relation.EMPTY:
         return do(Action.SEED, name, "it has no data yet")
     if seen.relation is Relation.DETACHED:
@@ -96,6 +100,13 @@ def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> De
         what = "its data came from a primary and is replaced by a new copy"
         return do(Action.ATTACH, name, what)
     return do(Action.REBUILD, name, reason) if reason and _has_room(s) else None
+
+
+def _copies_from_another_image(s: Situation, instance: InstanceRecord) -> bool:
+    """Engines that do not elect copy between servers of one version only."""
+    if s.capabilities.elects_itself or s.primary is None:
+        return False
+    return runs_from(s.wish, instance).id != runs_from(s.wish, s.primary).id
 
 
 def no_room(s: Situation) -> Decision | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hamanager.contracts.playbook import PlaybookContext, Step
 from hamanager.contracts.runtime import Place
 from hamanager.values.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
+from hamanager.values.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
 
 
@@ -61,8 +62,10 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     volume = ctx.runtime.volume_name(old_place)
     seen = ctx.snapshot.of(ctx.name)
     excess = seen.excess if seen else ""
-    # A copy that was never completed holds nothing of its own, unless somebody wrote to it.
-    keep = instance.joined or instance.has_led or bool(excess)
+    # A copy that was never completed holds nothing of its own, unless somebody wrote to it; nor
+    # does one whose data are gone.
+    empty = seen is not None and seen.relation is Relation.EMPTY
+    keep = bool(excess) or (not empty and (instance.joined or instance.has_led))
     in_the_way = _in_the_way(ctx) if keep else None
 
     def take_down() -> str:

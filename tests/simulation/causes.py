@@ -15,7 +15,7 @@ from hamanager.values.decision import Action, Decision
 from hamanager.values.service import ServiceRecord, Wish
 from hamanager.values.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
-from tests.simulation.world import SimServer, World, version_of
+from tests.simulation.world import SimServer, World
 
 LONGEST_GAP_SECONDS = 5.0
 """As the observer's, and not the observer's own: a mutant changes that one."""
@@ -35,8 +35,6 @@ class Truth:
     """Servers from which one that answers replicates."""
     following: tuple[str, ...]
     """Servers that replicate from one that leads."""
-    images: Mapping[str, str]
-    """What each was made from."""
     silent_seconds: Mapping[str, float]
     """For how long each has not answered (at least; of those that ever did)."""
 
@@ -82,7 +80,6 @@ class Looks:
             answering=tuple(heard),
             followed=tuple(name for name, s in servers.items() if s.address in sources),
             following=tuple(name for name, s in heard.items() if self._follows_a_primary(s)),
-            images={name: server.image for name, server in servers.items()},
             silent_seconds={name: now - at for name, at in self._answered.items()},
         )
 
@@ -148,9 +145,8 @@ def _may_not_be_upgraded(name: str, truth: Truth, record: ServiceRecord, elects:
     others = [i.name for i in record.instances if i.name not in (name, primary)]
     if name == primary:
         return f"{others} could take its place" if others else ""
-    newer = version_of(truth.images.get(primary, "")) > version_of(truth.images.get(name, ""))
-    if newer and not elects:
-        return ""  # it cannot follow before that
+    if name not in truth.following and not elects:
+        return ""  # nobody misses it, and it may be too old to follow
     missing = [other for other in others if other not in truth.following]
     return f"{missing} are missing already" if missing else ""
 

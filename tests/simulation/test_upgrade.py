@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from hamanager.values.decision import Action
-from tests.simulation.modes import in_all_modes, promoted, running
+from tests.simulation.modes import in_all_modes, lossless, promoted, running
 from tests.simulation.simulation import Simulation
 from tests.simulation.stories import until
 
@@ -133,6 +133,18 @@ def test_it_is_not_followed_from_the_former_image_whoever_starts_it(mode: str) -
     simulation.event("start by somebody else", "db.0")
     simulation.settle()
     assert set(images(simulation).values()) == {"image:2"}
+
+
+@lossless
+def test_an_upgraded_standby_loses_its_data(mode: str) -> None:
+    """It is copied anew from a primary that is not upgraded yet, by what that one runs from."""
+    simulation = running(mode, 3)
+    simulation.event("upgrade", 2)
+    until(simulation, Action.JOIN_SYNC_SET)
+    simulation.event("lose a copy", "db.2")
+    simulation.settle()
+    assert set(images(simulation).values()) == {"image:2"}
+    assert simulation.record.kept == ()
 
 
 @in_all_modes

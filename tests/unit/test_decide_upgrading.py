@@ -190,6 +190,14 @@ def test_one_too_old_to_follow_is_upgraded_whoever_is_missing_and_not_attached()
     assert does(electing) == (Action.ATTACH, "db.1")
 
 
+def test_an_empty_one_is_made_anew_from_what_its_primary_runs_from() -> None:
+    empty = {"db.1": up(relation=Relation.EMPTY, synchronized=False)}
+    assert does(decided([old("db.0"), new("db.1")], empty)) == (Action.REBUILD, "db.1")
+    assert does(decided([old("db.0"), old("db.1")], empty)) == (Action.SEED, "db.1")
+    electing = decided([old("db.0"), new("db.1")], empty, capabilities=ELECTING)
+    assert does(electing) == (Action.SEED, "db.1")
+
+
 def test_what_does_not_come_up_stops_it_and_is_not_rebuilt() -> None:
     failing = new("db.2", former_image=OLD, starts=7, started_at=NOW - 1)
     gone = replace(GONE, detail="its process has ended")

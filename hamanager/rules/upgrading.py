@@ -10,13 +10,13 @@ from hamanager.rules.common import do
 from hamanager.situation import Situation, follows
 from hamanager.values.decision import Action, Decision
 from hamanager.values.service import InstanceRecord, index_of
-from hamanager.values.snapshot import Observation
+from hamanager.values.snapshot import Observation, Relation
 from hamanager.values.upgrading import may_not_follow, outdated, runs_from, wished
 
 STARTS_BEFORE_STOPPED = 3
-STOPPED_SECONDS = 60.0
+STOPPED_SECONDS = 600.0
 """One that has not come up from a new image after so many starts, or so long after its start, is
-what the upgrade has stopped at."""
+what the upgrade has stopped at. (A new version may have to go through all data first.)"""
 
 
 def upgrade(s: Situation) -> Decision | None:
@@ -101,6 +101,8 @@ def stopped(s: Situation) -> str:
     for instance, seen in s.all:
         before, started_at = instance.former_image, instance.started_at
         if before is None or outdated(s.wish, instance) or follows(seen):
+            continue
+        if seen.relation is Relation.SEEDING:
             continue
         waited = 0.0 if started_at is None else s.snapshot.at - started_at
         if instance.starts < STARTS_BEFORE_STOPPED and waited < STOPPED_SECONDS:

@@ -105,7 +105,8 @@ def stopped(s: Situation) -> str:
         if seen.relation is Relation.SEEDING:
             continue
         waited = 0.0 if started_at is None else s.snapshot.at - started_at
-        if instance.starts < STARTS_BEFORE_STOPPED and waited < STOPPED_SECONDS:
+        fails = instance.starts >= STARTS_BEFORE_STOPPED and not seen.alive
+        if not fails and waited < STOPPED_SECONDS:
             continue
         others = [i.name for i, _ in s.all if outdated(s.wish, i)]
         left = f", and no other was touched: {' and '.join(others)}" if others else ""

@@ -24,7 +24,7 @@ from hamanager.cli import app
 from hamanager.client import Client, NoDaemonError
 from hamanager.keeping import load_record, load_wish, save_record, service_names
 from hamanager.values.image import PinnedImage
-from hamanager.values.snapshot import Relation, SyncProgress
+from hamanager.values.snapshot import Contact, Observation, Process, Relation, SyncProgress
 from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
 
@@ -422,6 +422,7 @@ def test_upgrade_tells_where_it_has_stopped(run: Run, manager: FakeManager, db: 
         failing = {"image": NINE, "former_image": EIGHT, "starts": 4}
         changed = record.instances[0].model_copy(update=failing)
         save_record(manager.store, "db", record.with_instance(changed), version)
+        manager.seen = {"db.0": Observation(Process.EXITED, Contact.REFUSED)}
 
     manager.steps = [lambda: None, fails]
     result = run("upgrade", "db", "--image", "redis:9")

@@ -208,8 +208,9 @@ def test_what_does_not_come_up_stops_it_and_is_not_rebuilt() -> None:
         " `hamanager logs db.2`), and no other was touched: db.0 and db.1;"
         " `hamanager upgrade db --image db:1` goes back"
     )
+    hung = new("db.2", former_image=OLD, starts=1, started_at=NOW - 601)
     for seconds, stopped in ((60, False), (601, True)):
-        hung = new("db.2", former_image=OLD, starts=1, started_at=NOW - seconds)
+        hung = hung.model_copy(update={"started_at": NOW - seconds})
         silent = Observation(Process.RUNNING, Contact.SILENT, silent_seconds=seconds)
         decision = decided([old("db.0"), old("db.1"), hung], {"db.2": silent})
         assert (decision.rule == "upgrade-stopped") is stopped

@@ -13,6 +13,7 @@ from hamanager.output_info import info_text
 from hamanager.stores.memory import MemoryStore
 from hamanager.values.image import PinnedImage
 from hamanager.values.service import ServiceRecord, Wish
+from hamanager.values.snapshot import Contact, Observation, Process
 from hamanager.views import ServiceView
 from hamanager.waiting import upgraded
 from hamanager_drivers.mongodb.driver import MongoDBDriver
@@ -189,7 +190,7 @@ def test_numbers() -> None:
 # --- What people are shown ----------------------------------------------------------------------
 
 
-def view_of(*changes: dict[str, object]) -> ServiceView:
+def view_of(*changes: dict[str, object], gone: bool = False) -> ServiceView:
     manager = FakeManager()
     manager.commands.create("db", "redis", 2)
     manager.fulfil("db")
@@ -199,6 +200,9 @@ def view_of(*changes: dict[str, object]) -> ServiceView:
         changed = record.instances[number].model_copy(update=change)
         record = record.with_instance(changed)
     save_record(manager.store, "db", record, version)
+    if gone:
+        ended = Observation(Process.EXITED, Contact.REFUSED)
+        manager.seen = dict.fromkeys(manager.seen, ended)
     return manager.view("db")
 
 
@@ -237,7 +241,7 @@ def test_info_when_it_has_stopped() -> None:
     assert view.upgrade is not None
     assert view.upgrade.problem == ""
     failing = {"image": NINE, "former_image": EIGHT, "starts": 4}
-    manager_view = view_of({"image": NINE, "former_image": EIGHT, "starts": 4}, failing)
+    manager_view = view_of({"image": NINE, "former_image": EIGHT, "starts": 4}, failing, gone=True)
     assert manager_view.upgrade is not None
     assert "db.0 does not come up from redis:9 (9.0.0)" in manager_view.upgrade.problem
     assert "`hamanager upgrade db --image redis:test` goes back" in manager_view.upgrade.problem

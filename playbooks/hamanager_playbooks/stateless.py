@@ -71,9 +71,18 @@ def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
         since = ctx.clock.now()  # when it is asked to stop again
         _note(ctx, upgrading=True, draining_since=since, joined=False, starts=0)
 
+    asked_before = ctx.instance().upgrading
+
+    def stop() -> str | None:
+        if not asked_before:
+            ctx.runtime.request_stop(ctx.place())
+            return None
+        ctx.runtime.kill(ctx.place())
+        return "killed, as it did not stop when it was asked"
+
     return [
         Step(f"record the upgrade of {ctx.name}", plan),
-        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.place())),
+        Step(f"ask {ctx.name} to stop", stop),
     ]
 
 

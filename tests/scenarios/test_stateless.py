@@ -142,6 +142,7 @@ def test_scaled_up_and_restarted_no_request_fails(stage: Stage, url: str) -> Non
     assert len({answer for _, answer in visitors.answers}) >= 2
 
 
+@pytest.mark.long
 def test_another_image_and_no_request_fails(stage: Stage, url: str) -> None:
     present = stage.ask("info", "www")["image"]
     recipe = io.BytesIO(f"FROM {present}\nLABEL upgrade=next\n".encode())

@@ -50,8 +50,9 @@ class Client:
 
     @classmethod
     def connect(cls, home: Path | None = None) -> Client:
-        """A client of the daemon with that state directory (the default one's when None)."""
-        url = os.environ.get("HAMANAGER_URL")
+        """A client of the daemon with that state directory; when None, of `HAMANAGER_URL`, or of
+        the default state directory."""
+        url = os.environ.get("HAMANAGER_URL") if home is None else None
         if url:
             return cls(httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False), url)
         socket = str(paths.socket_path(home or paths.home()))

@@ -172,6 +172,8 @@ class ServiceLoop:
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
             self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
         if idle:
+            if decision.rule != BACKING_OFF:
+                self._retries.rested()
             self._note_waiting(decision)
             return self.last
         self._unfinished_since = None

@@ -1,4 +1,5 @@
-"""When a decision whose playbook failed may be tried again: after pauses that grow."""
+"""When a decision whose playbook failed may be tried again: after pauses that grow. One that is
+carried out again and again, and is due again each time, has failed as well."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 LONGEST_URGENT_PAUSE_SECONDS = 0.5
 """Where nobody can write meanwhile, or a failure would lose what is written."""
+REPETITIONS = 5
+"""So often in a row a decision may be carried out. A rule that does not see what its playbook has
+done would keep all later ones from their turn."""
 FORGOTTEN_SECONDS = 15.0
 """One that was not tried for so long although it could have been is not wanted any more."""
 
@@ -35,6 +39,8 @@ class Retries:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failed: dict[_Key, _Failed] = {}
+        self._last_done: _Key | None = None
+        self._repetitions = 0
 
     def backing_off(self) -> tuple[BackingOff, ...]:
         """What is not to be tried now."""
@@ -49,8 +55,19 @@ class Retries:
         same = [f for key, f in self._failed.items() if key[1:] == _key(decision)[1:]]
         return max(same, key=lambda failed: failed.at).told.error if same else ""
 
+    def rested(self) -> None:
+        """There was nothing to do."""
+        self._last_done = None
+
     def succeeded(self, decision: Decision) -> None:
-        """The next failure is the first one again."""
+        """The next failure is the first one again, unless it did so too often in a row."""
+        again = _key(decision) == self._last_done
+        self._last_done = _key(decision)
+        self._repetitions = self._repetitions + 1 if again else 1
+        if self._repetitions > REPETITIONS:
+            times = self._repetitions
+            self.failed(decision, f"it was done {times} times in a row, and is due again")
+            return
         for key in [key for key in self._failed if key[1:] == _key(decision)[1:]]:
             del self._failed[key]
 

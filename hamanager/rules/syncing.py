@@ -96,8 +96,9 @@ def adjust(s: Situation) -> Decision | None:
         if s.record.sync_set:
             reason = f"{instance.name} acknowledges writes and is no member of the sync set"
             return do(Action.REQUIRE, s.record.primary, reason)
-        if not follows(seen):
-            # One that acknowledges has to put every event on its disk first.
+        if not follows(seen) and seen.status.link_up:
+            # One that acknowledges has to put every event on its disk first. One without a link
+            # has nothing to catch up with yet: it is told when it has one.
             reason = f"{instance.name} acknowledges writes, which keeps it from catching up"
             return do(Action.REQUIRE, s.record.primary, reason)
     return None

@@ -31,6 +31,16 @@ def test_killed_at_full_speed(stage: Stage, engine: str) -> None:
         run.wait_for_write(not_on=old, seconds=10)
 
 
+@MYSQL
+def test_killed_with_two_in_the_sync_set(stage: Stage, engine: str) -> None:
+    """Nobody shows the other member the new primary but the manager."""
+    with Scenario(stage, engine, "primary of three killed, sync set of two", instances=3) as run:
+        wait_for("both to be members", 30, lambda: len(stage.record("db").sync_set) == 2)
+        old = run.primary
+        run.fault(lambda: run.faults.kill(old))
+        run.wait_for_write(not_on=old)
+
+
 def hang(stage: Stage, engine: str) -> None:
     with Scenario(stage, engine, "primary hangs 10 s, then wakes") as run:
         old = run.primary

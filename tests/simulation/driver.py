@@ -121,7 +121,8 @@ class SimDriver:
             lag_seconds=0.0 if linked else None,
             synchronized=linked and volume.seeded and self._has_all(server),
             awaits=None if self.world.elects else server.awaits,
-            acknowledges=server.link_acknowledges and (linked or self._seems_linked(server)),
+            # Also while its receiver looks for the source in vain.
+            acknowledges=server.link_acknowledges and server.source is not None,
             acknowledges_from_disk=server.syncs,
             stuck_clients=len(server.waiting) if len(server.waiting) >= CONNECTIONS else 0,
             turns_clients_away=server.offline,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
+from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
 from hamanager.errors import ServerError
 from hamanager.retries import LONGEST_PAUSE_SECONDS, LONGEST_URGENT_PAUSE_SECONDS
+from hamanager.values.decision import Action
 from hamanager.values.snapshot import Role
+from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.manager import Manager
 from tests.simulation.modes import (
@@ -54,6 +57,27 @@ def often(simulation: Simulation, seconds: float) -> None:
     for _ in range(round(seconds * 10)):
         simulation.world.clock.seconds += 0.1
         simulation.event("pass", 0)
+
+
+@promoted
+def test_a_playbook_that_does_nothing_starves_nobody(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rule goes on to ask for it."""
+    attach = PLAYBOOKS[Action.ATTACH]
+
+    def mutated(ctx: PlaybookContext) -> Sequence[Step]:
+        return [Step("nothing", nothing)] if ctx.name == "db.1" else attach(ctx)
+
+    simulation = running(mode, 3)
+    monkeypatch.setitem(cast(dict[Action, Playbook], PLAYBOOKS), Action.ATTACH, mutated)
+    simulation.events(("kill", "db.1"), ("kill", "db.2"), ("scale", 4))
+    often(simulation, 30)
+    assert simulation.told().count("attach db.1") < 100
+    for name in ("db.2", "db.3"):
+        instance = simulation.record.instance(name)
+        assert instance is not None, f"{name} was never added"
+        assert instance.synchronized
 
 
 @promoted

@@ -30,6 +30,16 @@ def test_primary_killed(mode: str) -> None:
     assert (failover.from_instance, failover.forced) == ("db.0", False)
 
 
+@promoted
+def test_the_other_standby_follows_the_new_primary(mode: str) -> None:
+    """It goes on to look for the dead one, as a member of the sync set that it was there."""
+    simulation = running(mode, 3)
+    simulation.event("kill", "db.0")
+    simulation.live(12)
+    assert simulation.record.primary == "db.1"
+    assert simulation.server("db.2").source == simulation.server("db.1").address
+
+
 @in_all_modes
 def test_primary_hangs_for_a_moment(mode: str) -> None:
     """For less than `down_after`: nothing is done."""

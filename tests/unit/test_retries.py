@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hamanager.retries import FORGOTTEN_SECONDS, Retries
+from hamanager.retries import FORGOTTEN_SECONDS, REPETITIONS, Retries
 from hamanager.values.decision import Action, Decision
 from tests.simulation.power import SimClock
 
@@ -71,4 +71,24 @@ def test_the_last_error_is_told_whichever_rule_decides_the_same() -> None:
     assert retries.last_error(replace(LEAD, instance="db.2")) == ""
     retries.succeeded(unfinished)
     assert retries.last_error(LEAD) == ""
+    assert retries.backing_off() == ()
+
+
+def test_what_is_done_again_and_again_has_failed() -> None:
+    retries = Retries(SimClock())
+    for _ in range(REPETITIONS):
+        retries.succeeded(ATTACH)
+    assert retries.backing_off() == ()
+    retries.succeeded(ATTACH)
+    [told] = retries.backing_off()
+    assert told.error == f"it was done {REPETITIONS + 1} times in a row, and is due again"
+
+
+def test_what_is_done_now_and_then_has_not() -> None:
+    retries = Retries(SimClock())
+    for _ in range(REPETITIONS):
+        retries.succeeded(ATTACH)
+        retries.succeeded(LEAD)
+        retries.succeeded(ATTACH)
+        retries.rested()
     assert retries.backing_off() == ()

@@ -10,6 +10,7 @@ then be ahead of the member: so the primary is made to write no-op entries meanw
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,14 @@ from hamanager_drivers.mongodb.connections import AnsweredError, Connections
 
 PREPARE_SECONDS = 4.0
 """No attempt begins later."""
-NOTES_SECONDS = 0.15
-"""So long the primary writes no-op entries."""
+NOTES_SECONDS = 0.5
+"""So long at the most the primary writes no-op entries."""
 NOTES_AT_ONCE = 4
 """One after the other leaves gaps in which nobody is ahead."""
-SETTLED_SECONDS = 0.2
+SETTLED_SECONDS = 0.1
+"""It names its new source before it has asked that for anything, and gives it up again if it finds
+it not ahead."""
+POLL_SECONDS = 0.01
 RETRY_SECONDS = 1.2
 """A member that was refused has no source for a second."""
 
@@ -47,11 +51,13 @@ class Chain:
         primary: Target,
         others: Sequence[Target],
         voters: int,
+        within_seconds: float = PREPARE_SECONDS,
     ) -> None:
-        """Let as many others follow the heir as make a majority together with it. What cannot be
-        had costs a second later on, nothing else."""
+        """Let as many others follow the heir as make a majority together with it; one that does not
+        is asked again within that time. What cannot be had costs a second later on, nothing else.
+        """
         wanted = voters // 2
-        deadline = time.monotonic() + PREPARE_SECONDS
+        deadline = time.monotonic() + within_seconds
         with contextlib.suppress(ServerError):
             # It may follow one that is to follow it.
             self.follow(service, heir, primary, primary, deadline)
@@ -74,27 +80,42 @@ class Chain:
             # Asked to follow whom it follows, it would pause for a second.
             if self.source(service, member) == heir.address:
                 return True
-            self._move(service, member, heir, primary)
-            settled = time.monotonic() + SETTLED_SECONDS
-            while time.monotonic() < settled:
-                if self.source(service, member) == heir.address:
-                    return True
-                time.sleep(0.02)
+            if self._move(service, member, heir, primary):
+                return True
             if time.monotonic() + RETRY_SECONDS > deadline:
                 return False
             time.sleep(RETRY_SECONDS)
 
-    def _move(self, service: ServiceContext, member: Target, heir: Target, primary: Target) -> None:
+    def _move(self, service: ServiceContext, member: Target, heir: Target, primary: Target) -> bool:
         deadline = time.monotonic() + NOTES_SECONDS
+        ended = threading.Event()
 
         def write_notes() -> None:
             note = {"appendOplogNote": 1, "data": {"msg": "a planned change of primary"}}
             with contextlib.suppress(ServerError):
-                while time.monotonic() < deadline:
+                while time.monotonic() < deadline and not ended.is_set():
                     self._connections.command(service, primary, note)
 
         with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
             for _ in range(NOTES_AT_ONCE):
                 pool.submit(write_notes)
-            with contextlib.suppress(AnsweredError):
-                self._connections.command(service, member, {"replSetSyncFrom": heir.address})
+            try:
+                with contextlib.suppress(AnsweredError):
+                    self._connections.command(service, member, {"replSetSyncFrom": heir.address})
+                return self._settles(service, member, heir, deadline)
+            finally:
+                ended.set()
+
+    def _settles(
+        self, service: ServiceContext, member: Target, heir: Target, deadline: float
+    ) -> bool:
+        since: float | None = None
+        while since is not None or time.monotonic() < deadline:
+            if self.source(service, member) != heir.address:
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() > since + SETTLED_SECONDS:
+                return True
+            time.sleep(POLL_SECONDS)
+        return False

@@ -13,6 +13,9 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
+
+from docker.models.containers import Container
 
 from hamanager.stage import Stage, wait_for
 from tests.support.clients import PlainWriter
@@ -80,11 +83,11 @@ def told(seconds: list[float]) -> str:
 def one_round(stage: Stage, writer: PlainWriter, fault: str) -> Round:
     """Do it to the primary and wait until all is well."""
     began = time.monotonic()
-    term = stage.record("db").term
+    record = stage.record("db")
+    term, primary = record.term, stage.container(record.primary or "")
     if fault == "switchover":
         stage.command("switchover", "db")
     else:
-        primary = stage.container(stage.record("db").primary or "")
         match fault:
             case "kill":
                 primary.kill()
@@ -98,10 +101,19 @@ def one_round(stage: Stage, writer: PlainWriter, fault: str) -> Round:
         HEARD_SECONDS,
         lambda: bool(writer.accepted) and writer.accepted[-1].at > moment,
     )
+    if fault == "terminate":
+        # Its place is taken before it ends, and until then all are in step.
+        wait_for("its end", HEARD_SECONDS, partial(_has_ended, stage, primary))
     in_step_seconds = stage.wait_until_in_step("db", term, SETTLED_SECONDS) - began
     view = stage.wait_for_state("db", "running", SETTLED_SECONDS)
     assert len(view["instances"]) == view["desired"]["instances"]
     return Round(writer.gap_seconds(began), in_step_seconds)
+
+
+def _has_ended(stage: Stage, before: Container) -> bool:
+    """Whether that process of it has; perhaps it was started again."""
+    now = stage.docker.api.inspect_container(before.id or "")["State"]
+    return not now["Running"] or now["StartedAt"] != before.attrs["State"]["StartedAt"]
 
 
 if __name__ == "__main__":

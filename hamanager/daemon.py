@@ -17,7 +17,7 @@ from hamanager.commands import Commands
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.runtime import LogLine, Place, Runtime
+from hamanager.contracts.runtime import ASKED_TO_END, LogLine, Place, Runtime
 from hamanager.contracts.store import Store
 from hamanager.environment import ConnectionView, EnvironmentFile
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
@@ -192,7 +192,10 @@ class Daemon:
         for event in self._runtime.events(self._stopping.is_set):
             log.debug("runtime: %s %s", event.instance, event.what)
             worker = self._present_workers().get(event.service)
-            if worker is not None:
+            if worker is not None and event.what == ASKED_TO_END:
+                log.info("%s: somebody asked %s to end", event.service, event.instance)
+                worker.loop.observer.note_asked_to_end(event.instance)
+            elif worker is not None:
                 worker.loop.observer.note_event(event.instance)
             self.wake(event.service)
 

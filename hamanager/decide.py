@@ -53,6 +53,7 @@ RULES: list[Rule] = [
     Rule("unfinished-switchover", primary.unfinished_switchover, urgent=True),
     Rule("upgrade-undone", upgrading.upgrade_undone),
     Rule("planned-restart", primary.planned_restart, urgent=True),
+    Rule("primary-is-ending", primary.primary_is_ending, yields=True, urgent=True),
     Rule("forced-failover", primary.forced_failover, urgent=True),
     Rule("refuse-switchover", wishes.refuse_switchover),
     Rule("majority-lost", primary.majority_lost, urgent=True),

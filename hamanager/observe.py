@@ -38,6 +38,8 @@ word on one that has given a sign of life already."""
 LONGEST_GAP_SECONDS = 5.0
 """After a longer pause between two looks (a suspended machine, a stopped manager) silence is
 counted anew: what was not looked at was not silent."""
+ASKED_FOR_SECONDS = 5.0
+"""A process that somebody asked to end and that runs after so long is another one."""
 PROBE, PROCESS = "probe", "process"
 
 
@@ -67,6 +69,8 @@ class Observer:
         self._news = News()
         self._ended: set[str] = set()
         """Instances whose process may have ended since the runtime was asked."""
+        self._asked_to_end: dict[str, float] = {}
+        """When that was heard of."""
         self._samples = Samples(driver, runtime, clock, threads, self._report)
         self._runtime_silent: set[str] = set()
         """Instances that the runtime had no word on in the last look."""
@@ -93,6 +97,10 @@ class Observer:
         server's answer, for which it may wait in vain, asks the runtime once more."""
         self._ended.add(instance)
         self._news.tell()
+
+    def note_asked_to_end(self, instance: str) -> None:
+        """From any thread: somebody other than the manager has just asked its process to end."""
+        self._asked_to_end[instance] = self._clock.monotonic()
 
     def ask_primary(self) -> bool:
         """Between two looks, from any thread: whether the primary gave a sign of life. If not, its
@@ -278,10 +286,18 @@ class Observer:
             status=self._rates.with_rate(name, look.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
             detail=look.detail,
+            asked_to_end_seconds=self._asked_to_end_seconds(name, look, now),
             memory_used_bytes=used,
             cache_bytes=cache,
             warnings=self._samples.warnings(place),
         )
+
+    def _asked_to_end_seconds(self, name: str, look: _Look, now: float) -> float | None:
+        since = self._asked_to_end.get(name)
+        if since is None or _gone(look) or now - since > ASKED_FOR_SECONDS:
+            self._asked_to_end.pop(name, None)  # whatever runs next was not asked
+            return None
+        return now - since
 
     def _relate(
         self, record: ServiceRecord, seen: Mapping[str, Observation]

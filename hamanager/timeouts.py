@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from hamanager import client, observe, retries, runner, situation
 from hamanager.checks import SHORTEST_DOWN_AFTER_SECONDS
-from hamanager.contracts.driver import Driver, LaunchSpec
+from hamanager.contracts.driver import HELD_SECONDS, Driver, LaunchSpec
 from hamanager.daemon import TICK_SECONDS
 from hamanager.endpoints import haproxy_board, haproxy_control
+from hamanager.rules.primary import HURRY_SECONDS
 from hamanager.runtimes import docker, docker_engine
 from hamanager.stores import sqlite
 from hamanager.values.order import LONGEST_PATIENCE_SECONDS, ORDER_SECONDS
@@ -44,6 +45,8 @@ class Timeouts:
     urgent_pause: float = retries.LONGEST_URGENT_PAUSE_SECONDS
     patience: float = LONGEST_PATIENCE_SECONDS
     order: float = ORDER_SECONDS
+    hurry: float = HURRY_SECONDS
+    held: float = HELD_SECONDS
     stop: float = LaunchSpec.stop_seconds
     stop_again: float = situation.STOP_AGAIN_SECONDS
     restart_bound: float = situation.RESTART_BOUND_SECONDS
@@ -96,6 +99,8 @@ def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
     yield t.endpoint_answer, "the proxy's answer", t.look, "a look", "as a fail-over waits for it"
     why = "as it would be refused while it is carried out"
     yield t.patience, "the longest patience", t.order, "the time for an order", why
+    why = "as it would have ended in the middle of its planned change"
+    yield t.hurry, "the time in which a planned change begins", t.held, "what a stop is held", why
     why = "as it would be asked again while it does"
     yield t.stop, "the time to stop", t.stop_again, "the time until it is asked again", why
     why = "as a restart that goes well would be a failure"

@@ -62,6 +62,9 @@ class LaunchSpec:
     stop_signal: str = "SIGTERM"
     """What the process gets when anybody stops its container, or the machine goes down. SIGKILL
     where a clean shutdown would tell clients that a write succeeded which only waits."""
+    holds_stop: bool = False
+    """The script holds SIGTERM back for `HELD_SECONDS`, and passes SIGINT on at once: so there is
+    time for a planned change when somebody else stops its container."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Shell:
     """Shell lines before it or any other command: they make the credentials, which lie in one of
     `LaunchSpec.files`, known to the engine's programs. Without secrets."""
 
+
+HELD_SECONDS = 1.0
+"""How long a guard holds back who asks its server to end."""
 
 DATA_DIRECTORY = "/hamanager/data"
 """Mount point of the instance's data volume inside its container; survives everything."""
@@ -146,6 +152,8 @@ class HandOver:
     """How long long transactions may take to end by themselves before writes are stopped."""
     kill: bool
     """Whether those that are left are ended; otherwise nothing is changed and it raises."""
+    hurried: bool = False
+    """The primary is about to end: what would merely make it shorter is tried once."""
 
 
 class Driver(Protocol):

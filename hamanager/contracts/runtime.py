@@ -67,6 +67,10 @@ class LogLine(BaseModel):
     text: str
 
 
+ASKED_TO_END = "asked to end"
+"""Not by the manager; and its guard holds that back for a moment (`LaunchSpec.holds_stop`)."""
+
+
 @dataclass(frozen=True)
 class RuntimeEvent:
     """Something that happened to an instance's process."""
@@ -74,7 +78,7 @@ class RuntimeEvent:
     service: str
     instance: str
     what: str
-    """`started`, `exited`, `removed`, `stalled` ..."""
+    """`started`, `exited`, `removed`, `stalled`, ... or `ASKED_TO_END`."""
 
 
 class Runtime(Protocol):
@@ -103,7 +107,8 @@ class Runtime(Protocol):
         ...
 
     def request_stop(self, place: Place) -> None:
-        """Ask the process to end cleanly and return at once; does nothing when it has ended."""
+        """Ask the process to end cleanly and return at once; does nothing when it has ended. No
+        guard holds that back, and no event calls it `ASKED_TO_END`."""
         ...
 
     def kill(self, place: Place) -> None:

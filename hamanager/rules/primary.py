@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from hamanager.evidence import Verdict
 from hamanager.rules.common import do, start_one_that_ended
-from hamanager.situation import Situation, has_role
+from hamanager.situation import Situation, follows, has_role
 from hamanager.values.decision import Action, Decision
 from hamanager.values.order import OrderKind
 from hamanager.values.snapshot import Role
 
 STARTS_BEFORE_OTHERS = 3
 """An instance whose promotion was begun gets so many starts before others are considered."""
+HURRY_SECONDS = 0.7
+"""Somebody else asked the primary to end, which is held back for a second: a planned change that
+began later would be overtaken."""
+CLOSE_SECONDS = 1.0
+"""Standbys that are no further behind are all alike for that: the heir catches up."""
 
 
 def second_primary(s: Situation) -> Decision | None:
@@ -89,6 +94,28 @@ def planned_restart(s: Situation) -> Decision | None:
             return None  # it came back with less than it had: no planned restart any more
         return do(Action.RESUME, primary.name, "its planned restart is through")
     return do(Action.WAIT, primary.name, f"{primary.name} is being restarted as planned")
+
+
+def primary_is_ending(s: Situation) -> Decision | None:
+    """Somebody else asked the primary's process to end, which its guard holds back for a moment:
+    the best standby takes over as planned meanwhile. If it does not succeed a fail-over follows."""
+    primary, seen = s.primary, s.primary_seen
+    if primary is None or seen is None or not s.primary_works or s.restart_runs(primary):
+        return None
+    asked = seen.asked_to_end_seconds
+    if asked is None or asked > HURRY_SECONDS:
+        return None
+    heirs = [
+        (seen.lag_seconds is None or seen.lag_seconds > CLOSE_SECONDS, instance.name)
+        for instance, seen in s.due(s.standbys)
+        if instance.name in s.snapshot.candidates
+        and follows(seen)
+        and seen.asked_to_end_seconds is None
+    ]
+    if not heirs:
+        return None
+    # Not simply the first candidate: under load another one is ahead in every look.
+    return do(Action.SWITCHOVER, min(heirs)[1], f"somebody else asked {primary.name} to end")
 
 
 def forced_failover(s: Situation) -> Decision | None:

@@ -27,7 +27,15 @@ from hamanager.runtimes.docker_events import follow
 from hamanager.runtimes.docker_handles import ProcessHandles
 from hamanager.runtimes.docker_images import MissingImages, pin
 from hamanager.runtimes.docker_memory import memory_of_process, memory_of_stats
-from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, MANAGER, Names, launch_hash
+from hamanager.runtimes.docker_names import (
+    ADDRESS,
+    ADMIN_PORT,
+    HOLDS_STOP,
+    LAUNCH,
+    MANAGER,
+    Names,
+    launch_hash,
+)
 from hamanager.runtimes.docker_version import ImageVersions
 from hamanager.values.image import PinnedImage
 from hamanager.values.snapshot import Process
@@ -159,11 +167,14 @@ class DockerRuntime:
         return self._handles.duplicate(self._names.container(place))
 
     def request_stop(self, place: Place) -> None:
-        """SIGTERM; a paused container is resumed, as the signal waits until then."""
+        """SIGTERM, or what its guard does not hold back; a paused container is resumed, as the
+        signal waits until then."""
         with self._engine.asked_to(f"stop {place.instance}") as client:
-            if self._is_gone(place) or containers.inspect(client, self._names, place) is None:
+            found = None if self._is_gone(place) else containers.inspect(client, self._names, place)
+            if found is None:
                 return
-            self._signal(client, self._names.container(place), "SIGTERM")
+            held = HOLDS_STOP in found["Config"]["Labels"]
+            self._signal(client, self._names.container(place), "SIGINT" if held else "SIGTERM")
 
     def kill(self, place: Place) -> None:
         """SIGKILL, straight through the kernel where possible, which works while the engine

@@ -21,7 +21,14 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.runtimes.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker_address import bind_address
 from hamanager.runtimes.docker_engine import says
-from hamanager.runtimes.docker_names import ADDRESS, ADMIN_PORT, LAUNCH, Names, launch_hash
+from hamanager.runtimes.docker_names import (
+    ADDRESS,
+    ADMIN_PORT,
+    HOLDS_STOP,
+    LAUNCH,
+    Names,
+    launch_hash,
+)
 
 DISCARD_SECONDS = 10
 """How long something may be in use by what is being removed at the same time."""
@@ -84,6 +91,7 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
             **names.labels(place),
             ADDRESS: f"{container.host}:{container.port}",
             **({ADMIN_PORT: str(container.admin_port)} if container.admin_port else {}),
+            **({HOLDS_STOP: "yes"} if spec.holds_stop else {}),
             LAUNCH: launch_hash(place, container),
         },
     )

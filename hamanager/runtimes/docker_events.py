@@ -6,14 +6,15 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from signal import SIGTERM
 from typing import Any
 
 from docker import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from hamanager.contracts.runtime import RuntimeEvent
-from hamanager.runtimes.docker_names import INSTANCE, SERVICE
+from hamanager.contracts.runtime import ASKED_TO_END, RuntimeEvent
+from hamanager.runtimes.docker_names import HOLDS_STOP, INSTANCE, SERVICE
 
 WORDS: Mapping[str, str] = {
     "start": "started",
@@ -23,6 +24,8 @@ WORDS: Mapping[str, str] = {
     "unpause": "unpaused",
     "oom": "oom",
 }
+SIGNALLED = "kill"
+"""Any signal that the engine sent to a container's process 1, a stop's too."""
 STOPPED_CHECK_SECONDS = 0.25
 QUIET_SECONDS = 15.0
 """After so long without an event the stream is opened anew: a dead connection looks the same."""
@@ -77,7 +80,7 @@ def _pump(
 def _lines(client: DockerClient, filters: Mapping[str, Any]) -> Iterator[bytes]:
     """One JSON document each. Not `client.events()`, whose reads have no time-out."""
     api = client.api
-    wanted = {"type": ["container"], "event": sorted(WORDS), **filters}
+    wanted = {"type": ["container"], "event": [*WORDS, SIGNALLED], **filters}
     with api.get(
         f"{api.base_url}/v{api.api_version}/events",
         params={"filters": json.dumps(wanted)},
@@ -89,8 +92,10 @@ def _lines(client: DockerClient, filters: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _event(document: Mapping[str, Any]) -> RuntimeEvent | None:
-    word = WORDS.get(document.get("Action", ""))
-    labels = document.get("Actor", {}).get("Attributes", {})
+    action, labels = document.get("Action", ""), document.get("Actor", {}).get("Attributes", {})
+    word = WORDS.get(action)
+    if action == SIGNALLED and labels.get("signal") == str(int(SIGTERM)) and HOLDS_STOP in labels:
+        word = ASKED_TO_END  # the manager itself sends another signal
     if word is None or SERVICE not in labels or INSTANCE not in labels:
         return None
     return RuntimeEvent(labels[SERVICE], labels[INSTANCE], word)

@@ -17,6 +17,8 @@ GENERATION = "hamanager.generation"
 ADDRESS = "hamanager.address"
 ADMIN_PORT = "hamanager.admin-port"
 LAUNCH = "hamanager.launch"
+HOLDS_STOP = "hamanager.holds-stop"
+"""Its process 1 holds SIGTERM back (`LaunchSpec.holds_stop`)."""
 HELPER = "hamanager.helper"
 
 LAYOUT = "1"

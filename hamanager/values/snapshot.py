@@ -127,6 +127,9 @@ class Observation:
     """For how long it has given no sign of life, as counted by an awake manager."""
     detail: str = ""
     """The error's sentence when it did not answer."""
+    asked_to_end_seconds: float | None = None
+    """How long ago somebody other than the manager asked its process to end, which its guard holds
+    back for a moment; None when nobody did."""
     excess: str = ""
     """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
     lag_seconds: float | None = None

@@ -21,6 +21,9 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
     old = before.primary
     assert old is not None
     order = pending(ctx.wish.order, before.order_result, OrderKind.SWITCHOVER)
+    seen = ctx.snapshot.of(old)
+    hurried = seen is not None and seen.asked_to_end_seconds is not None
+    patience = 0.0 if hurried else PATIENCE_SECONDS
     began = ctx.clock.monotonic()
     notes: list[str] = []
 
@@ -47,8 +50,9 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             before_undo=lambda: confirm(ctx),
             awaits=ctx.awaits(members=0),
             term=ctx.records.read().term + 1,
-            patience_seconds=order.patience_seconds if order else PATIENCE_SECONDS,
+            patience_seconds=order.patience_seconds if order else patience,
             kill=order.kill if order else True,
+            hurried=hurried,
         )
         try:
             note = ctx.driver.hand_over(ctx.service, ctx.target(), ctx.target(old), terms)

@@ -41,6 +41,32 @@ def test_killed_with_two_in_the_sync_set(stage: Stage, engine: str) -> None:
         run.wait_for_write(not_on=old)
 
 
+def stopped(stage: Stage, engine: str) -> None:
+    held = engine in ("redis", "mongodb")
+    lossless = True if held else None
+    with Scenario(stage, engine, "primary stopped by others", lossless=lossless) as run:
+        old = run.primary
+        run.fault(lambda: run.faults.stop(old))
+        run.wait_for_write(not_on=old)
+        run.wait_whole()
+        if held:
+            assert run.history_says(f"somebody else asked {old} to end")
+            assert run.info()["last_failover"] is None, "it was a fail-over"
+
+
+@pytest.mark.parametrize("engine", ["redis", "mongodb"])
+def test_stopped_by_somebody_else(stage: Stage, engine: str) -> None:
+    """`docker stop` under load: its place is taken before it ends."""
+    stopped(stage, engine)
+
+
+@MYSQL
+@long
+def test_stopped_by_somebody_else_too(stage: Stage, engine: str) -> None:
+    """As good as killed."""
+    stopped(stage, engine)
+
+
 def hang(stage: Stage, engine: str) -> None:
     with Scenario(stage, engine, "primary hangs 10 s, then wakes") as run:
         old = run.primary

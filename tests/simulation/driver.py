@@ -54,7 +54,8 @@ class SimDriver:
 
     def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
         lossless = self.world.engine is Engine.ACKNOWLEDGING
-        return LaunchSpec("", 1, stop_signal="SIGKILL" if lossless else "SIGTERM")
+        signal = "SIGKILL" if lossless else "SIGTERM"
+        return LaunchSpec("", 1, stop_signal=signal, holds_stop=not lossless)
 
     def connection(
         self,

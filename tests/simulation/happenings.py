@@ -45,6 +45,8 @@ def happenings(instances: int = 3) -> tuple[Kind, ...]:
         Kind("kill", names, end="start by somebody else"),
         Kind("start by somebody else", names),
         Kind("terminate", names, end="start by somebody else"),
+        Kind("terminate unseen", names, end="start by somebody else"),
+        Kind("end what is held", names),
         Kind("lose power", names, end="start by somebody else"),
         Kind("stall link", names, end="mend link"),
         Kind("break", names, end="repair"),

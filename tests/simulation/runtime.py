@@ -41,6 +41,7 @@ class SimRuntime:
             address = f"{container.host}:{container.port}"
             server = self.world.servers[key] = SimServer(place, address, volume, running=False)
             server.stop_signal = container.spec.stop_signal
+            server.holds_stop = container.spec.holds_stop
         if not server.running:
             server.image = container.image
             self.world.start_process(server)
@@ -57,7 +58,7 @@ class SimRuntime:
         self._effect("request_stop")
         server = self.world.servers.get((place.service, place.instance))
         if server is not None:
-            self.world.terminate(server)
+            self.world.stop(server)
 
     def kill(self, place: Place) -> None:
         self._effect("kill")

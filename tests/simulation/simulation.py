@@ -88,6 +88,7 @@ class Simulation:
     def event(self, kind: str, argument: object = 0) -> None:
         """One thing happens, and the invariants are checked."""
         self._carry_out(kind, argument)
+        self.world.end_overdue()
         self.world.rejoin()
         self.check(f"{kind} {argument}")
 
@@ -167,6 +168,12 @@ class Simulation:
                 self.world.stop_process(server)
             case "terminate":
                 self.world.terminate(server)
+                for manager in self.managers if server.ends_at is not None else ():
+                    manager.loop.observer.note_asked_to_end(server.place.instance)
+            case "terminate unseen":
+                self.world.terminate(server)
+            case "end what is held" if server.ends_at is not None:
+                self.world.stop(server)
             case "lose power":
                 self.world.lose_power(server)
             case "break":
@@ -277,6 +284,7 @@ class Simulation:
     def _before_effect(self) -> None:
         number = self.effects
         self.effects += 1
+        self.world.end_overdue()
         self.check(f"effect {number}")
         for due in [happening for happening in self.interjected if happening[0] == number]:
             self.interjected.remove(due)

@@ -284,6 +284,12 @@ STORIES = [
     Story(Action.DEMOTE, "an old primary wakes up", an_old_primary_wakes_up, LOSSLESS),
     Story(Action.FORCE, "the majority is lost", the_majority_is_lost, ["electing"]),
     Story(Action.SWITCHOVER, "a person asks", after(("switchover", "db.1"), instances=3)),
+    Story(
+        Action.SWITCHOVER,
+        "somebody stops the primary",
+        after(("terminate", "db.0"), instances=3),
+        [*ASYNCHRONOUS, "electing"],
+    ),
     Story(Action.ABANDON_SWITCHOVER, "its target died", its_target_dies_during_a_switchover),
     Story(Action.REFUSE, "it leads already", after(("switchover", "db.0"))),
     Story(Action.DISCARD, "a person asks", data_were_set_aside),

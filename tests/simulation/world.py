@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hamanager.contracts.driver import HELD_SECONDS
 from hamanager.contracts.runtime import Container, Place
 from hamanager.values.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
@@ -115,6 +116,10 @@ class SimServer:
     """It lets no client in."""
     stop_signal: str = "SIGTERM"
     """What it gets when anybody stops its container."""
+    holds_stop: bool = False
+    """Its guard holds that back for a moment."""
+    ends_at: float | None = None
+    """When the signal that is held back reaches it."""
 
     @property
     def awake(self) -> bool:
@@ -379,6 +384,7 @@ class World:
     def stop_process(self, server: SimServer) -> None:
         server.running = server.hung = False
         server.role, server.source, server.stalled_at = Role.STANDBY, None, None
+        server.ends_at = None
         server.awaits, server.acknowledges, server.syncs = 0, False, False
         server.offline = False
         server.waiting.clear()
@@ -394,6 +400,19 @@ class World:
 
     def terminate(self, server: SimServer) -> None:
         """Somebody stops its container."""
+        if server.holds_stop and server.running:
+            server.ends_at = server.ends_at or self.clock.monotonic() + HELD_SECONDS
+        else:
+            self.stop(server)
+
+    def end_overdue(self) -> None:
+        """Nobody's signal is held back for longer than that."""
+        for server in self.servers.values():
+            if server.ends_at is not None and server.ends_at <= self.clock.monotonic():
+                self.stop(server)
+
+    def stop(self, server: SimServer) -> None:
+        """The signal reaches it."""
         if server.stop_signal == "SIGTERM":
             self.shut_down(server)
         elif server.running:

@@ -351,6 +351,49 @@ def test_what_a_later_wait_is_about_is_told_first() -> None:
     assert decision.reason.startswith(told)
 
 
+ENDING = up(Role.PRIMARY, asked_to_end_seconds=0.1)
+
+
+def test_a_primary_that_somebody_stops_is_replaced_before_it_ends() -> None:
+    seen = {"db.0": ENDING, "db.1": up(), "db.2": up()}
+    for candidates in (("db.1", "db.2"), ("db.2", "db.1")):
+        decision = table(seen, candidates)
+        assert (decision.rule, decision.action) == ("primary-is-ending", Action.SWITCHOVER)
+        assert decision.instance == "db.1", "the heir changes from look to look"
+        assert decision.reason == "somebody else asked db.0 to end"
+    late = {**seen, "db.1": replace(up(), lag_seconds=5.0), "db.2": replace(up(), lag_seconds=0.1)}
+    assert table(late, ("db.1", "db.2")).instance == "db.2"
+    pauses = (failed("primary-is-ending", Action.SWITCHOVER, "db.1"),)
+    assert table(seen, ("db.1", "db.2"), backing_off=pauses).instance == "db.2"
+
+
+@pytest.mark.parametrize(
+    ("primary", "standby", "candidates"),
+    [
+        pytest.param(replace(ENDING, asked_to_end_seconds=0.9), up(), ("db.1",), id="too late"),
+        pytest.param(ENDING, up(), (), id="nobody could take over"),
+        pytest.param(ENDING, LINK_DOWN, ("db.1",), id="its link is down"),
+        pytest.param(ENDING, up(asked_to_end_seconds=0.1), ("db.1",), id="it ends, too"),
+        pytest.param(up(asked_to_end_seconds=0.1), up(), ("db.1",), id="it does not lead"),
+        pytest.param(GONE, up(), ("db.1",), id="it has ended"),
+    ],
+)
+def test_without_an_heir_or_time_it_is_not(
+    primary: Observation, standby: Observation, candidates: tuple[str, ...]
+) -> None:
+    standby = replace(standby, relation=Relation.DETACHED) if standby is LINK_DOWN else standby
+    decision = table({"db.0": primary, "db.1": standby}, candidates)
+    assert decision.action is not Action.SWITCHOVER
+
+
+def test_a_planned_restart_is_not_somebody_elses_stop() -> None:
+    instances = (instance("db.0", restarting_since=NOW - 1), instance("db.1"))
+    decision = table({"db.0": ENDING, "db.1": up()}, ("db.1",), instances=instances)
+    assert decision.rule != "primary-is-ending"
+    paused = table({"db.0": ENDING, "db.1": up()}, ("db.1",), wish={"paused": True})
+    assert paused.rule == "paused"
+
+
 def test_who_leads_holds_everything_up() -> None:
     seen = {"db.0": GONE, "db.1": LINK_DOWN, "db.2": GONE}
     pauses = (failed("primary-dead", Action.FAIL_OVER, "db.1"),)
@@ -363,13 +406,15 @@ def test_who_leads_holds_everything_up() -> None:
 
 
 def test_which_rules_are_never_passed_over() -> None:
-    """Before all that yield; and the end of an instance, which `start` would undo."""
+    """Before nearly all that yield; and the end of an instance, which `start` would undo."""
     firm = [rule.name for rule in RULES if not rule.yields]
     at = [rule.name for rule in RULES].index("sync-adjust")
-    assert firm[:at] == [rule.name for rule in RULES[:at]]
+    before = [rule.name for rule in RULES[:at]]
+    before.remove("primary-is-ending")  # a planned change that fails must not delay the fail-over
+    assert firm[: at - 1] == before
     later = ["surplus", "primary-not-ready", "restart-done", "switchover", "no-room"]
     later += ["upgrade-stopped", "well"]
-    assert firm[at:] == later
+    assert firm[at - 1 :] == later
     stateless = [rule.name for rule in STATELESS_RULES if not rule.yields]
     first = ["destroy", "paused", "blind", "first-address", "surplus"]
     assert stateless == [*first, "upgrade-stopped", "well"]

@@ -141,6 +141,30 @@ def test_a_tripwire_starts_the_count() -> None:
     assert (seen.process, seen.silent_seconds) == (Process.EXITED, 0.25)
 
 
+def test_one_that_was_asked_to_end_is_told_until_it_has() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    observer = Observer(driver, runtime, world.clock, INLINE)
+
+    def asked() -> float | None:
+        return observer.look(SERVICE, kept).observations["db.0"].asked_to_end_seconds
+
+    assert asked() is None
+    observer.note_asked_to_end("db.0")
+    world.clock.sleep(0.25)
+    assert asked() == 0.25
+    assert observer.look(SERVICE, kept).observations["db.1"].asked_to_end_seconds is None
+    server = world.named("db.0")
+    assert server is not None
+    world.stop_process(server)
+    assert asked() is None
+    world.start_process(server)
+    assert asked() is None, "it is another process"
+    observer.note_asked_to_end("db.0")
+    world.clock.sleep(6)
+    assert asked() is None
+
+
 class SlowDriver(SimDriver):
     """One server does not answer until the test lets it."""
 

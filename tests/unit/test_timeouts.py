@@ -30,11 +30,13 @@ TOO_LONG = {
     "down_after": "`down_after`, a look and a tick",
     "urgent_pause": "the longest urgent pause",
     "patience": "the longest patience",
+    "hurry": "the time in which a planned change begins",
+    "held": "",
     "stop": "the time to stop",
     "stop_again": "the time until it is asked again",
 }
 """What is told of each when it is made a day."""
-TOO_SHORT = ("lease", "clients_wait", "longest_gap", "order", "restart_bound", "answer")
+TOO_SHORT = ("lease", "clients_wait", "longest_gap", "order", "held", "restart_bound", "answer")
 
 
 def changed(name: str, seconds: float) -> Timeouts:

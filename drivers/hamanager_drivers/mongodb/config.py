@@ -7,6 +7,7 @@ from typing import Any
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.guard import guarded
 from hamanager_drivers.naming import APPLICATION, database_of
 
 PORT = 27017
@@ -45,10 +46,10 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:  # noqa:
     # It takes four fifths of the soft limit of open files for clients, and leaves that as it finds
     # it: with 1,024, as containers often have it, 819.
     return LaunchSpec(
-        script='ulimit -n "$(ulimit -Hn)" && '
-        f"mkdir -p {DATA_DIRECTORY}/mongodb"
-        f" && exec mongod --config {FILES_DIRECTORY}/mongod.conf",
+        script=f'ulimit -n "$(ulimit -Hn)" && mkdir -p {DATA_DIRECTORY}/mongodb || exit\n'
+        + guarded(f"mongod --config {FILES_DIRECTORY}/mongod.conf"),
         port=PORT,
+        holds_stop=True,
         files={
             "mongod.conf": FileContent(_configuration(service)),
             "keyfile": FileContent(service.secrets["key"], mode=0o400),

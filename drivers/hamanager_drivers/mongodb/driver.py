@@ -299,7 +299,8 @@ class MongoDBDriver:
             )
         voters = membership.voters(self._config(service, primary))
         others = membership.targets(h for h in voters if h not in (target.address, primary.address))
-        self._chain.prepare(service, target, primary, others, len(voters))
+        within = 0.0 if terms.hurried else PREPARE_SECONDS
+        self._chain.prepare(service, target, primary, others, len(voters), within)
         self._election.wait_until_it_has_all(service, target, primary)
         terms.before_stop()
         terms.before_promotion()

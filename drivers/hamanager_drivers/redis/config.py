@@ -6,6 +6,7 @@ import hashlib
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.values.service import ServiceContext, Target
+from hamanager_drivers.guard import guarded
 
 PORT = 6379
 MANAGER = "hamanager"
@@ -31,8 +32,9 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
     """One configuration file; nothing in it is ever rewritten by the server, so that it starts
     as a standby of nobody whoever starts it."""
     return LaunchSpec(
-        script=f"exec redis-server {FILES_DIRECTORY}/redis.conf",
+        script=guarded(f"redis-server {FILES_DIRECTORY}/redis.conf"),
         port=PORT,
+        holds_stop=True,
         files={
             "redis.conf": FileContent(_configuration(service, target)),
             CLIENT_PASSWORD: FileContent(service.secrets["password"]),

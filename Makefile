@@ -62,7 +62,7 @@ sysbenchprogram:
 	@exec scripts/setup-sysbench.sh
 
 images: docker ## Have the databases' images: present, pulled or built
-	@exec $(BIN)/python -m hamanager.images $(ENGINE)
+	@exec $(BIN)/python -m hamanager.runtimes.docker.images $(ENGINE)
 
 docker: venv ## Have a Docker engine that answers; installs and starts one as root
 	@exec scripts/setup-docker.sh

@@ -17,7 +17,7 @@ from functools import partial
 
 from docker.models.containers import Container
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.support.clients import PlainWriter
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}

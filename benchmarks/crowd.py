@@ -30,7 +30,7 @@ from typing import Any
 from benchmarks.address import SETTLED_SECONDS, SIZES, UNDER_WAY_SECONDS, one_round
 from benchmarks.crowd_clients import Crowd
 from benchmarks.crowd_wires import MySQLWire
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 from tests.support.clients import PlainWriter
 
 GOAL_SECONDS = 1.0

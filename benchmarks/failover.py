@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 from hamanager_drivers.registry import load_drivers
 
 RECOVERY_SECONDS = 180

@@ -23,6 +23,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from hamanager.chaos.faults import Faults
+from hamanager.chaos.sandbox import wait_for
+from hamanager.chaos.workload import CLIENT_TIMEOUT_SECONDS
 from hamanager.contracts.driver import (
     DATA_DIRECTORY,
     FILES_DIRECTORY,
@@ -32,13 +35,10 @@ from hamanager.contracts.driver import (
 )
 from hamanager.contracts.runtime import Container, Place
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.faults import Faults
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_names import Names
-from hamanager.stage import wait_for
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Role
-from hamanager.workload import CLIENT_TIMEOUT_SECONDS
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Role
+from hamanager.runtimes.docker.names import Names
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from hamanager_drivers.redis.config import MANAGER, NOWHERE
 
 SERVICE = "db"

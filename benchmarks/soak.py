@@ -23,15 +23,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from benchmarks.sentinel import SentinelPair
-from hamanager.client import Client
+from hamanager.api.client import Client
+from hamanager.api.views import ServiceState
+from hamanager.chaos.faults import Faults
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.contracts.driver import Writer
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.faults import Faults
-from hamanager.stage import Stage, wait_for
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Role
-from hamanager.views import ServiceState
-from hamanager.workload import Acknowledged, LoadWriter
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Role
 from hamanager_drivers.registry import load_drivers
 
 SERVICE = "db"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hamanager.stage import Stage, wait_for
-from hamanager.values.service import Target
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.model.service import Target
 from hamanager_drivers.mysql.connections import Session, connect
 from hamanager_drivers.naming import APPLICATION
 

@@ -1,5 +1,5 @@
 """`python -m hamanager`."""
 
-from hamanager.cli import main
+from hamanager.cli.main import main
 
 main()

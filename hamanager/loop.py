@@ -10,20 +10,31 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from hamanager.act.backoff import Retries
+from hamanager.act.context import Playbook, PlaybookContext
+from hamanager.act.runner import Runner
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.playbook import Playbook, PlaybookContext
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
-from hamanager.decide import BACKING_OFF, decide
+from hamanager.decide.pace import unfinished
+from hamanager.decide.routing import leader
+from hamanager.decide.situation import Situation
+from hamanager.decide.table import BACKING_OFF, decide
 from hamanager.errors import (
     EndpointFailedError,
     HamanagerError,
     NotFoundError,
     UnmanageableError,
 )
-from hamanager.keeping import (
+from hamanager.model.decision import Action, BackingOff, Decision
+from hamanager.model.history import HistoryEntry
+from hamanager.model.service import ServiceContext, ServiceRecord
+from hamanager.model.snapshot import Snapshot
+from hamanager.observe.observer import Observer
+from hamanager.observe.questions import Threads
+from hamanager.stores.repository import (
     forget_service,
     load_context,
     load_record,
@@ -31,17 +42,6 @@ from hamanager.keeping import (
     save_record,
     service_names,
 )
-from hamanager.observe import Observer
-from hamanager.pace import unfinished
-from hamanager.questions import Threads
-from hamanager.retries import Retries
-from hamanager.routing import leader
-from hamanager.runner import Runner
-from hamanager.situation import Situation
-from hamanager.values.decision import Action, BackingOff, Decision
-from hamanager.values.history import HistoryEntry
-from hamanager.values.service import ServiceContext, ServiceRecord
-from hamanager.values.snapshot import Snapshot
 
 IDLE = (Action.NOTHING, Action.WAIT)
 CLOSE_LOOK_SECONDS = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hamanager.values.snapshot import ServerStatus
+from hamanager.model.snapshot import ServerStatus
 
 
 def rank_by(

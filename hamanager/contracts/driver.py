@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hamanager.values.capabilities import Capabilities as Capabilities
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager.model.capabilities import Capabilities as Capabilities
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, ServerStatus
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from hamanager.contracts.driver import LaunchSpec
-from hamanager.values.image import PinnedImage
-from hamanager.values.snapshot import Process
+from hamanager.model.image import PinnedImage
+from hamanager.model.snapshot import Process
 
 
 @dataclass(frozen=True)

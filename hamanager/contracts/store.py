@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hamanager.values.history import HistoryEntry
+from hamanager.model.history import HistoryEntry
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from hamanager.contracts.store import Keep, Versioned
 from hamanager.errors import StaleVersionError, StoreError
-from hamanager.values.history import HistoryEntry
+from hamanager.model.history import HistoryEntry
 
 BUSY_SECONDS = 5.0
 """How long to wait for another thread's or process's transaction."""

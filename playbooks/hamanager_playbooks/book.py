@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hamanager.contracts.playbook import Playbook
-from hamanager.values.decision import Action
+from hamanager.act.context import Playbook
+from hamanager.model.decision import Action
 from hamanager_playbooks import (
     create,
     destroy,

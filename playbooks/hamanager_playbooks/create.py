@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import AddressTakenError, StepFailedError
-from hamanager.values.endpoint import EndpointRecord
-from hamanager.values.service import InstanceRecord, ServiceRecord
-from hamanager.values.upgrading import started, to_start
+from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.service import InstanceRecord, ServiceRecord
+from hamanager.model.upgrade import started, to_start
 
 
 def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:

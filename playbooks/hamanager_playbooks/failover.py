@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
-from hamanager.values.order import OrderKind, pending
-from hamanager.values.service import Failover, InstanceRecord, ServiceRecord
-from hamanager.values.snapshot import Role
+from hamanager.model.order import OrderKind, pending
+from hamanager.model.service import Failover, InstanceRecord, ServiceRecord
+from hamanager.model.snapshot import Role
 from hamanager_playbooks.orders import settled
 from hamanager_playbooks.syncing import silence_non_members
 

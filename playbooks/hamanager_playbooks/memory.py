@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
 from hamanager.formats import size
-from hamanager.values.memory import grows_to
-from hamanager.values.service import InstanceRecord
+from hamanager.model.memory_limit import grows_to
+from hamanager.model.service import InstanceRecord
 
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:

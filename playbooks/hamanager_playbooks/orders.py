@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import Place
-from hamanager.values.order import OrderKind, OrderResult
-from hamanager.values.service import KeptData, ServiceRecord
+from hamanager.model.order import OrderKind, OrderResult
+from hamanager.model.service import KeptData, ServiceRecord
 
 
 def settled(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import Place
-from hamanager.values.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
-from hamanager.values.snapshot import Relation
+from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
+from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
-from hamanager.values.service import KeptData, ServiceRecord
-from hamanager.values.snapshot import Relation
+from hamanager.act.context import PlaybookContext, Step
+from hamanager.model.service import KeptData, ServiceRecord
+from hamanager.model.snapshot import Relation
 
 
 def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
-from hamanager.values.service import InstanceRecord, ServiceRecord
+from hamanager.model.service import InstanceRecord, ServiceRecord
 
 
 def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.driver import HandOver
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.routing import leader
-from hamanager.values.order import PATIENCE_SECONDS, OrderKind, pending
-from hamanager.values.service import ServiceRecord, Switchover
-from hamanager.values.snapshot import Role
+from hamanager.model.order import PATIENCE_SECONDS, OrderKind, pending
+from hamanager.model.service import ServiceRecord, Switchover
+from hamanager.model.snapshot import Role
 from hamanager_playbooks.failover import send_clients, settle, with_primary
 from hamanager_playbooks.orders import settled
 

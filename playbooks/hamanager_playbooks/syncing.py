@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
-from hamanager.values.service import ServiceRecord, Target
+from hamanager.model.service import ServiceRecord, Target
 
 
 def join(ctx: PlaybookContext) -> Sequence[Step]:

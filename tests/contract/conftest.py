@@ -11,8 +11,8 @@ import pytest
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container
-from hamanager.images import resolve_image
-from hamanager.runtimes.docker import DockerRuntime
+from hamanager.runtimes.docker.images import resolve_image
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import SLEEP
 
 

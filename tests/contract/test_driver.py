@@ -11,7 +11,7 @@ import pytest
 
 from hamanager.contracts.driver import Driver
 from hamanager.errors import RefusedError, ServerError
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 from tests.support.servers import Server, servers
 
 ENGINES = {"mysql": "MySQLDriver", "redis": "RedisDriver", "mongodb": "MongoDBDriver"}

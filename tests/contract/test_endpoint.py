@@ -14,13 +14,13 @@ from pathlib import Path
 import docker
 import pytest
 
+from hamanager.chaos.sandbox import wait_for
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.contracts.runtime import Helper
-from hamanager.endpoints.haproxy import HaproxyEndpoint
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_address import bind_address
-from hamanager.stage import wait_for
+from hamanager.runtimes.docker.address import bind_address
+from hamanager.runtimes.docker.runtime import DockerRuntime
 
 HOST = "127.0.0.1"
 CLIENT_SECONDS = 5.0

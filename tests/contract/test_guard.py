@@ -15,9 +15,9 @@ import pytest
 
 from hamanager.contracts.driver import HELD_SECONDS
 from hamanager.contracts.runtime import ASKED_TO_END, Container, RuntimeEvent
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_names import Names
-from hamanager.values.snapshot import Process, Role
+from hamanager.model.snapshot import Process, Role
+from hamanager.runtimes.docker.names import Names
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from hamanager_drivers.registry import load_drivers
 from tests.support.runtimes import PLACE, told, wait_until
 from tests.support.servers import Server, servers

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hamanager.errors import ServerError
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import Connections
 from hamanager_drivers.mongodb.driver import MongoDBDriver

@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from hamanager.errors import RefusedError, ServerError, SilentError
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mysql.config import REPLICATOR, database
 from hamanager_drivers.mysql.connections import Connections, Session, connect
 from hamanager_drivers.mysql.driver import MySQLDriver

@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from hamanager.errors import ServerError
-from hamanager.values.snapshot import Role
+from hamanager.model.snapshot import Role
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.writer import ROWS
 from tests.contract.test_driver import make_full_standby

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from hamanager.errors import ServerError
-from hamanager.values.snapshot import Relation, Role
+from hamanager.model.snapshot import Relation, Role
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.driver import RedisDriver
 from tests.contract.test_driver import make_full_standby

@@ -12,9 +12,9 @@ import pytest
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent
 from hamanager.contracts.runtime import Container, Place
 from hamanager.errors import AddressTakenError, RuntimeFailedError
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_names import Names
-from hamanager.values.snapshot import Process
+from hamanager.model.snapshot import Process
+from hamanager.runtimes.docker.names import Names
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import (
     LISTEN,
     MB,

@@ -17,9 +17,9 @@ import pytest
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_engine import DEFAULT_URL
-from hamanager.values.snapshot import Process
+from hamanager.model.snapshot import Process
+from hamanager.runtimes.docker.engine import DEFAULT_URL
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import PLACE, SLEEP, wait_until
 
 # --- Events --------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_running_process_is_known_and_killed_while_the_engine_hangs(
         raise docker.errors.DockerException("no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("hamanager.runtimes.docker_engine.Engine.client", hangs)
+        patched.setattr("hamanager.runtimes.docker.engine.Engine.client", hangs)
         assert runtime.process(PLACE) is Process.RUNNING
         runtime.kill(PLACE)
         assert runtime.process(PLACE) is Process.EXITED

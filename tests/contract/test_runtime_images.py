@@ -14,9 +14,10 @@ import pytest
 from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Container
 from hamanager.errors import RuntimeFailedError
-from hamanager.runtimes import docker_images, docker_version
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_names import MANAGER
+from hamanager.runtimes.docker import pinning as docker_images
+from hamanager.runtimes.docker import version as docker_version
+from hamanager.runtimes.docker.names import MANAGER
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import PLACE, SLEEP, inspect, wait_until, with_script
 
 

@@ -13,9 +13,9 @@ import pytest
 from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Container
 from hamanager.errors import RuntimeFailedError
-from hamanager.runtimes.docker import DockerRuntime
-from hamanager.runtimes.docker_names import Names
-from hamanager.values.snapshot import Process
+from hamanager.model.snapshot import Process
+from hamanager.runtimes.docker.names import Names
+from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import CLEAN_END, MB, PLACE, inspect, told, wait_until, with_script
 
 # --- Ends of processes ---------------------------------------------------------------------------

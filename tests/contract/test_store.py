@@ -15,9 +15,9 @@ import pytest
 
 from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import StaleVersionError, StoreError
-from hamanager.stores.memory import MemoryStore
+from hamanager.model.history import HistoryEntry
 from hamanager.stores.sqlite import SqliteStore
-from hamanager.values.history import HistoryEntry
+from tests.support.memory_store import MemoryStore
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from hamanager.stage import PROGRAM, Stage, wait_for
+from hamanager.chaos.sandbox import PROGRAM, Stage, wait_for
 from tests.support.interrupts import heed_interrupts
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.stage import PROGRAM, Stage, wait_for
+from hamanager.chaos.sandbox import PROGRAM, Stage, wait_for
 
 SECONDS = 30
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 
 ENGINES = ("mysql", "redis", "mongodb")
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}

@@ -14,12 +14,12 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
+from hamanager.chaos.faults import Faults
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.faults import Faults
-from hamanager.stage import Stage, wait_for
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Role
-from hamanager.workload import Acknowledged, LoadWriter
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Role
 from hamanager_drivers.registry import load_drivers
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}

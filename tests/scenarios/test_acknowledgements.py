@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 
-from hamanager.faults import Faults
-from hamanager.keeping import load_record, save_record
-from hamanager.stage import Stage, wait_for
-from hamanager.values.service import Target
+from hamanager.chaos.faults import Faults
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.model.service import Target
+from hamanager.stores.repository import load_record, save_record
 from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import Connections, Row, connect
 from hamanager_drivers.naming import APPLICATION

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.address import SIZES, one_round
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.support.clients import FAILURES, PLAIN, PlainWriter
 
 ROUNDS = 2

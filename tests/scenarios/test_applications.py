@@ -17,7 +17,7 @@ import pymongo
 import pytest
 import redis
 
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 from tests.scenarios.conftest import SIZES
 from tests.support.clients import PlainMySQL
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from hamanager.keeping import record_key
-from hamanager.stage import Filters, Stage, wait_for
+from hamanager.chaos.sandbox import Filters, Stage, wait_for
+from hamanager.stores.repository import record_key
 from tests.scenarios.harness import Scenario
 
 SENTENCE = (

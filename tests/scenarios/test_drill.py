@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 
 
 def test_a_drill_kills_the_primary_and_measures(stage: Stage) -> None:

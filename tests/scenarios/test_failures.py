@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
-from hamanager.workload import LoadWriter
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.workload import LoadWriter
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.scenarios.harness import Scenario
 
 

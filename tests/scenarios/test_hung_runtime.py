@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.scenarios.harness import Scenario
 from tests.support.docker_proxy import DockerProxy
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.scenarios.conftest import SIZES
 
 HELD_UP_SECONDS = 5.0

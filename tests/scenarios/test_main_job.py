@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hamanager import paths
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.stage import Stage
-from hamanager.values.service import Target
+from hamanager.chaos.sandbox import Stage
+from hamanager.model.service import Target
 from hamanager_drivers.mysql.config import connections
 from tests.scenarios.conftest import SIZES
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hamanager import paths
+from hamanager.chaos.sandbox import Stage, wait_for
 from hamanager.errors import ServerError
-from hamanager.stage import Stage, wait_for
-from hamanager.values.snapshot import Role
+from hamanager.model.snapshot import Role
 
 
 def copied(source: Path, to: Path) -> None:

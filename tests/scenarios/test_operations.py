@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from hamanager_drivers.mysql.connections import Session, connect, hang_up
 from hamanager_drivers.naming import APPLICATION
 from tests.scenarios.conftest import ENGINES

@@ -7,8 +7,8 @@ import time
 import pymongo
 import pytest
 
+from hamanager.chaos.sandbox import Stage, wait_for
 from hamanager.errors import ServerError
-from hamanager.stage import Stage, wait_for
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import SIZES, Scenario

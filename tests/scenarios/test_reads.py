@@ -9,7 +9,7 @@ import pymysql
 import pytest
 import redis
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.support.clients import FAILURES, PLAIN
 
 MAX_LAG_SECONDS = 2

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 from hamanager_drivers.mysql.connections import Connections
 from hamanager_drivers.mysql.replication import APPLY_SECONDS
 from tests.scenarios.harness import Scenario

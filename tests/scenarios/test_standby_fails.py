@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from hamanager.stage import Stage, wait_for
+from hamanager.chaos.sandbox import Stage, wait_for
 from tests.support.www import PORT, SLOW_SECONDS, make_image
 
 NEW = ("create", "other", "--engine", "stateless")

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from benchmarks.sysbench import compare, prepare, run_with_a_kill
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
 
 pytestmark = pytest.mark.skipif(
     shutil.which("sysbench") is None,

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.keeping import load_wish
-from hamanager.stage import Stage, wait_for
-from hamanager.values.upgrading import wished
+from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.model.upgrade import wished
+from hamanager.stores.repository import load_wish
 from hamanager_drivers.registry import load_drivers
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario

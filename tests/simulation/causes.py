@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hamanager.contracts.playbook import Playbook, PlaybookContext
-from hamanager.situation import RESTART_BOUND_SECONDS
-from hamanager.values.decision import Action, Decision
-from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.snapshot import Role
+from hamanager.act.context import Playbook, PlaybookContext
+from hamanager.decide.situation import RESTART_BOUND_SECONDS
+from hamanager.model.decision import Action, Decision
+from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.world import SimServer, World
 

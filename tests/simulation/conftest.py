@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager import samples
+from hamanager.observe import samples
 
 
 @pytest.fixture(autouse=True)

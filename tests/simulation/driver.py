@@ -13,10 +13,10 @@ from hamanager.errors import (
     SilentError,
     StaleVersionError,
 )
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
 from tests.simulation.world import CONNECTIONS, Engine, SimServer, World, version_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from hamanager.values.durability import Durability
+from hamanager.model.durability import Durability
 from tests.simulation.runtime import CALLS
 
 Event = tuple[str, object]

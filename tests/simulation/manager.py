@@ -10,9 +10,9 @@ from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.errors import EndpointFailedError, RuntimeFailedError, SilentError
 from hamanager.loop import ServiceLoop
-from hamanager.questions import Threads
-from hamanager.values.service import ServiceContext, ServiceRecord
-from hamanager.values.snapshot import Snapshot
+from hamanager.model.service import ServiceContext, ServiceRecord
+from hamanager.model.snapshot import Snapshot
+from hamanager.observe.questions import Threads
 from tests.simulation import driver, endpoint, runtime
 from tests.simulation.causes import Causes, Looks, WatchedPlaybooks
 from tests.simulation.driver import SimDriver

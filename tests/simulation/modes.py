@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.values.durability import Durability
+from hamanager.model.durability import Durability
 from tests.simulation.simulation import Simulation
 from tests.simulation.world import Engine
 

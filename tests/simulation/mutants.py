@@ -8,25 +8,28 @@ from typing import Any, cast
 
 import pytest
 
-from hamanager import decide, observe, runner, situation
+from hamanager.act import runner
+from hamanager.act.context import Playbook, PlaybookContext, Step
+from hamanager.act.runner import ServiceLock
 from hamanager.contracts.driver import LaunchSpec
-from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
-from hamanager.evidence import Evidence, weigh
+from hamanager.decide import situation
+from hamanager.decide import table as decide
+from hamanager.decide.evidence import Evidence, weigh
+from hamanager.decide.rules import sync_set as syncing_rules
+from hamanager.decide.rules import upgrade as upgrading_rules
 from hamanager.loop import KeptRecords
-from hamanager.observe import Observer
-from hamanager.rules import syncing as syncing_rules
-from hamanager.rules import upgrading as upgrading_rules
-from hamanager.runner import ServiceLock
-from hamanager.stores.memory import MemoryStore
-from hamanager.values import upgrading
-from hamanager.values.decision import Action
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
-from hamanager.values.snapshot import Observation, ServerStatus
+from hamanager.model import upgrade as upgrading
+from hamanager.model.decision import Action
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.snapshot import Observation, ServerStatus
+from hamanager.observe import observer as observe
+from hamanager.observe.observer import Observer
 from hamanager_playbooks import create, failover, syncing
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.runtime import SimRuntime
+from tests.support.memory_store import MemoryStore
 
 Patch = pytest.MonkeyPatch
 

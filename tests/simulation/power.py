@@ -14,7 +14,7 @@ from typing import Any
 
 from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import HamanagerError, StoreError
-from hamanager.values.history import HistoryEntry
+from hamanager.model.history import HistoryEntry
 
 
 class ManagerDiedError(BaseException):

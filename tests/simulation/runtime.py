@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
-from hamanager.values.image import PinnedImage
-from hamanager.values.snapshot import Process
+from hamanager.model.image import PinnedImage
+from hamanager.model.snapshot import Process
 from tests.simulation.power import Power, UnansweredError
 from tests.simulation.world import Engine, SimServer, Volume, World, version_of
 

@@ -17,22 +17,22 @@ from __future__ import annotations
 
 import contextlib
 
+from hamanager.act.runner import LEASE_SECONDS
+from hamanager.decide.situation import follows
 from hamanager.errors import HamanagerError
-from hamanager.keeping import load_record, load_wish, record_key, save_wish
-from hamanager.runner import LEASE_SECONDS
-from hamanager.situation import follows
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.decision import Action, Decision
-from hamanager.values.durability import Durability
-from hamanager.values.image import PinnedImage
-from hamanager.values.order import Order, OrderKind
-from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.snapshot import Role
-from hamanager.values.upgrading import upgraded, wished
+from hamanager.model.decision import Action, Decision
+from hamanager.model.durability import Durability
+from hamanager.model.image import PinnedImage
+from hamanager.model.order import Order, OrderKind
+from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.snapshot import Role
+from hamanager.model.upgrade import upgraded, wished
+from hamanager.stores.repository import load_record, load_wish, record_key, save_wish
 from tests.simulation.causes import Causes
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
 from tests.simulation.world import Engine, SimServer, World
+from tests.support.memory_store import MemoryStore
 
 SUSPENDED_SECONDS = 2 * LEASE_SECONDS
 PASSES_MEANWHILE = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hamanager.values.decision import Action
-from hamanager.values.durability import Durability
-from hamanager.values.order import OrderKind
+from hamanager.model.decision import Action
+from hamanager.model.durability import Durability
+from hamanager.model.order import OrderKind
 from tests.simulation.modes import (
     ASYNCHRONOUS,
     AVAILABILITY,

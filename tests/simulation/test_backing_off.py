@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from hamanager.contracts.playbook import Playbook, PlaybookContext, Step
+from hamanager.act.backoff import LONGEST_PAUSE_SECONDS, LONGEST_URGENT_PAUSE_SECONDS
+from hamanager.act.context import Playbook, PlaybookContext, Step
 from hamanager.errors import ServerError
-from hamanager.retries import LONGEST_PAUSE_SECONDS, LONGEST_URGENT_PAUSE_SECONDS
-from hamanager.values.decision import Action
-from hamanager.values.snapshot import Role
+from hamanager.model.decision import Action
+from hamanager.model.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.manager import Manager

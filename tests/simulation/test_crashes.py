@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.keeping import lock_key
-from hamanager.runner import LEASE_SECONDS
-from hamanager.values.decision import Action
+from hamanager.act.runner import LEASE_SECONDS
+from hamanager.model.decision import Action
+from hamanager.stores.repository import lock_key
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
 from tests.simulation.stories import STORIES, Story

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hamanager.keeping import load_wish
-from hamanager.values.decision import Action
+from hamanager.model.decision import Action
+from hamanager.stores.repository import load_wish
 from tests.simulation.modes import (
     STRICT,
     asynchronous,

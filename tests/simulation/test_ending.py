@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.values.decision import Action
+from hamanager.model.decision import Action
 from tests.simulation.modes import ASYNCHRONOUS, in_all_modes, running
 from tests.simulation.simulation import Simulation
 

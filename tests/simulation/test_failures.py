@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hamanager.values.decision import Action
-from hamanager.values.snapshot import Role
+from hamanager.model.decision import Action
+from hamanager.model.snapshot import Role
 from tests.simulation.modes import (
     LOSSLESS,
     asynchronous,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hamanager.runner import LEASE_SECONDS
-from hamanager.values.decision import Action
+from hamanager.act.runner import LEASE_SECONDS
+from hamanager.model.decision import Action
 from tests.simulation.modes import MODES, in_all_modes, promoted, running
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
 

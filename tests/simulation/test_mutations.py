@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from hamanager.values.decision import Action
-from hamanager.values.snapshot import Role
+from hamanager.model.decision import Action
+from hamanager.model.snapshot import Role
 from tests.simulation import mutants
 from tests.simulation import test_acknowledgements as acks
 from tests.simulation import test_during_operations as operations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hamanager.values.snapshot import Role
+from hamanager.model.snapshot import Role
 from tests.simulation.modes import availability, running
 from tests.simulation.simulation import Simulation
 

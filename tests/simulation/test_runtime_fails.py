@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.values.snapshot import Contact
+from hamanager.model.snapshot import Contact
 from tests.simulation.modes import in_all_modes, promoted, running
 
 PEOPLES = frozenset({"file_names", "memory_used"})

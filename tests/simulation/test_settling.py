@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hamanager.errors import ServerError
-from hamanager.values.order import OrderKind
-from hamanager.values.service import ServiceContext, Target
+from hamanager.model.order import OrderKind
+from hamanager.model.service import ServiceContext, Target
 from tests.simulation.driver import SimDriver
 from tests.simulation.modes import LOSSLESS, running
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.values.order import OrderKind
-from hamanager.values.snapshot import Role
+from hamanager.model.order import OrderKind
+from hamanager.model.snapshot import Role
 from tests.simulation.modes import LOSSLESS, availability, in_all_modes, promoted, running, strict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.values.decision import Action
+from hamanager.model.decision import Action
 from tests.simulation.modes import in_all_modes, lossless, promoted, running
 from tests.simulation.simulation import Simulation
 from tests.simulation.stories import until

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from hamanager.contracts.driver import HELD_SECONDS
 from hamanager.contracts.runtime import Container, Place
-from hamanager.values.snapshot import Role
+from hamanager.model.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
 
 CONNECTIONS = 6

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from hamanager.runtimes.docker_engine import DEFAULT_URL
+from hamanager.runtimes.docker.engine import DEFAULT_URL
 
 _REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE) (\S+) HTTP/1\.[01]\r\n")
 EVERYTHING = ""

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 
 from hamanager.contracts.runtime import Container, LogLine, Place
-from hamanager.runtimes.docker_names import Names
+from hamanager.runtimes.docker.names import Names
 
 MB = 1 << 20
 PLACE = Place("db", "db.0")

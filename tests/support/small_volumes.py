@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from docker.errors import APIError
 
+from hamanager.chaos.sandbox import Stage
 from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Place
-from hamanager.images import resolve_image
-from hamanager.runtimes.docker_names import Names
-from hamanager.stage import Stage
+from hamanager.runtimes.docker.images import resolve_image
+from hamanager.runtimes.docker.names import Names
 
 
 def small_volumes(stage: Stage, service: str, instances: int, size: str) -> Callable[[], None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from docker.models.containers import Container
 
-from hamanager.images import resolve_image
-from hamanager.stage import Stage
+from hamanager.chaos.sandbox import Stage
+from hamanager.runtimes.docker.images import resolve_image
 
 
 def volume_of(container: Container) -> str:

@@ -8,7 +8,7 @@ import tarfile
 
 import docker
 
-from hamanager.images import PROXY, resolve_image
+from hamanager.runtimes.docker.images import PROXY, resolve_image
 
 PORT = 8080
 SLOW_SECONDS = 2

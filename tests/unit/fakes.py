@@ -6,28 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from hamanager.commands import Commands
+from hamanager.api.environment import ConnectionView
+from hamanager.api.views import ServiceView
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import LogLine, Place, Runtime
-from hamanager.environment import ConnectionView
+from hamanager.daemon.commands import Commands
+from hamanager.daemon.view_builder import service_view
 from hamanager.errors import NotFoundError, RefusedError, RuntimeFailedError
-from hamanager.keeping import (
-    load_record,
-    load_secrets,
-    load_wish,
-    save_record,
-    secrets_key,
-    service_names,
-    wish_key,
-)
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.history import HistoryEntry
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import InstanceRecord, ServiceContext, ServiceRecord, Target
-from hamanager.values.shell import ShellView
-from hamanager.values.snapshot import (
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.history import HistoryEntry
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.model.shell import ShellView
+from hamanager.model.snapshot import (
     Contact,
     Observation,
     Process,
@@ -37,8 +29,16 @@ from hamanager.values.snapshot import (
     Snapshot,
     SyncProgress,
 )
-from hamanager.viewing import service_view
-from hamanager.views import ServiceView
+from hamanager.stores.repository import (
+    load_record,
+    load_secrets,
+    load_wish,
+    save_record,
+    secrets_key,
+    service_names,
+    wish_key,
+)
+from tests.support.memory_store import MemoryStore
 
 MB = 1024**2
 NOW = 1_790_000_000.0

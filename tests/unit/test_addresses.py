@@ -10,8 +10,8 @@ import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.contracts.runtime import Runtime
-from hamanager.endpoints import haproxy
-from hamanager.endpoints.haproxy import HaproxyEndpoint
+from hamanager.endpoints.haproxy import endpoint as haproxy
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError, RuntimeFailedError
 from tests.unit.test_haproxy_trouble import CountingRuntime
 
@@ -71,7 +71,7 @@ def test_it_is_looked_up_again_now_and_then(
     tmp_path: Path, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = HaproxyEndpoint(tmp_path, cast(Runtime, CountingRuntime()), names)
-    monkeypatch.setattr("hamanager.endpoints.addresses.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("hamanager.endpoints.haproxy.addresses.REFRESH_SECONDS", 0.0)
     for address in ("192.0.2.1", "192.0.2.9", None, "192.0.2.9"):
         names.known = {} if address is None else {"db.example": address}
         with suppress(EndpointFailedError):

@@ -6,10 +6,10 @@ import warnings
 
 import pytest
 
-from hamanager.api import make_app
+from hamanager.api.views import ServiceView
+from hamanager.daemon.http import make_app
 from hamanager.errors import StoreError
-from hamanager.keeping import load_wish
-from hamanager.views import ServiceView
+from hamanager.stores.repository import load_wish
 from tests.unit.fakes import MB, SECRET, FakeManager
 
 with warnings.catch_warnings():

@@ -18,13 +18,14 @@ import uvicorn
 import yaml
 from typer.testing import CliRunner, Result
 
-from hamanager import paths, waiting
-from hamanager.api import make_app
-from hamanager.cli import app
-from hamanager.client import Client, NoDaemonError
-from hamanager.keeping import load_record, load_wish, save_record, service_names
-from hamanager.values.image import PinnedImage
-from hamanager.values.snapshot import Contact, Observation, Process, Relation, SyncProgress
+from hamanager import paths
+from hamanager.api.client import Client, NoDaemonError
+from hamanager.cli import progress as waiting
+from hamanager.cli.main import app
+from hamanager.daemon.http import make_app
+from hamanager.model.image import PinnedImage
+from hamanager.model.snapshot import Contact, Observation, Process, Relation, SyncProgress
+from hamanager.stores.repository import load_record, load_wish, save_record, service_names
 from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.commands import TRIES, Commands
+from hamanager.api.grammar import ScaleRequest
+from hamanager.daemon.commands import TRIES, Commands
 from hamanager.errors import (
     ConflictError,
     HamanagerError,
@@ -13,8 +14,12 @@ from hamanager.errors import (
     StaleVersionError,
     UsageError,
 )
-from hamanager.grammar import ScaleRequest
-from hamanager.keeping import (
+from hamanager.model.durability import Durability
+from hamanager.model.image import PinnedImage
+from hamanager.model.order import OrderKind
+from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.settings import Settings
+from hamanager.stores.repository import (
     load_record,
     load_secrets,
     load_wish,
@@ -23,12 +28,7 @@ from hamanager.keeping import (
     service_names,
     wish_key,
 )
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.durability import Durability
-from hamanager.values.image import PinnedImage
-from hamanager.values.order import OrderKind
-from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.settings import Settings
+from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import MB, NOW, SECRET, FakeRuntime, commands, instance
 
 

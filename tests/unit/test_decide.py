@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from hamanager.decide import RULES, STATELESS_RULES, decide, describe_rules
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.decision import Action, BackingOff, Decision
-from hamanager.values.durability import Durability
-from hamanager.values.endpoint import EndpointRecord
-from hamanager.values.order import Order, OrderKind
-from hamanager.values.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Wish
-from hamanager.values.snapshot import (
+from hamanager.decide.table import RULES, STATELESS_RULES, decide, describe_rules
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.decision import Action, BackingOff, Decision
+from hamanager.model.durability import Durability
+from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.order import Order, OrderKind
+from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Wish
+from hamanager.model.snapshot import (
     Contact,
     Observation,
     Process,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hamanager.values.decision import Action, Decision
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import InstanceRecord
-from hamanager.values.snapshot import Contact, Observation, Process, Role, ServerStatus
+from hamanager.model.decision import Action, Decision
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import InstanceRecord
+from hamanager.model.snapshot import Contact, Observation, Process, Role, ServerStatus
 from tests.unit.test_decide import NOW, PROMOTED, instance, table
 
 STATELESS = replace(PROMOTED, stateless=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hamanager.values.decision import Action, Decision
-from hamanager.values.durability import Durability
-from hamanager.values.order import Order, OrderKind, OrderResult
-from hamanager.values.service import Failover
-from hamanager.values.snapshot import Observation, Relation, Role
+from hamanager.model.decision import Action, Decision
+from hamanager.model.durability import Durability
+from hamanager.model.order import Order, OrderKind, OrderResult
+from hamanager.model.service import Failover
+from hamanager.model.snapshot import Observation, Relation, Role
 from tests.unit.test_decide import (
     GONE,
     LONG_SILENT,

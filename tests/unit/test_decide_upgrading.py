@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hamanager.values.decision import Action, Decision
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import InstanceRecord, ServiceRecord, Wish
-from hamanager.values.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
-from hamanager.values.upgrading import runs_from, sources, started, to_start, upgraded
+from hamanager.model.decision import Action, Decision
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
+from hamanager.model.upgrade import runs_from, sources, started, to_start, upgraded
 from tests.unit.test_decide import (
     ACKNOWLEDGING,
     ELECTING,

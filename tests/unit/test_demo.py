@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.demo import databases, run_demo
+from hamanager.chaos.demo import databases, run_demo
 
 
 def test_services_without_data_have_no_primary_to_lose() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hamanager.contracts.runtime import ASKED_TO_END, RuntimeEvent
-from hamanager.runtimes.docker_events import _event
-from hamanager.runtimes.docker_names import HOLDS_STOP, INSTANCE, SERVICE
+from hamanager.runtimes.docker.events import _event
+from hamanager.runtimes.docker.names import HOLDS_STOP, INSTANCE, SERVICE
 
 
 def document(action: str, **attributes: str) -> dict[str, Any]:

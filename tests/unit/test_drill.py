@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hamanager.drill.local import LocalService
-from hamanager.drill.rounds import Round, Trace, failures, measure, median, worst
-from hamanager.drill.run import is_lossless, refusal
-from hamanager.drill.values import Measures, RoundResult
-from hamanager.drill.watch import Look, Looks, Seen, duplicates
-from hamanager.errors import HamanagerError, NotFoundError
-from hamanager.stores.sqlite import SqliteStore
-from hamanager.values.durability import Durability
-from hamanager.values.history import HistoryEntry
-from hamanager.views import (
+from hamanager.api.views import (
     DesiredView,
     DurabilityView,
     InstanceState,
@@ -24,7 +15,16 @@ from hamanager.views import (
     ServiceState,
     ServiceView,
 )
-from hamanager.workload import Acknowledged
+from hamanager.chaos.drill.local import LocalService
+from hamanager.chaos.drill.rounds import Round, Trace, failures, measure, median, worst
+from hamanager.chaos.drill.run import is_lossless, refusal
+from hamanager.chaos.drill.values import Measures, RoundResult
+from hamanager.chaos.drill.watch import Look, Looks, Seen, duplicates
+from hamanager.chaos.workload import Acknowledged
+from hamanager.errors import HamanagerError, NotFoundError
+from hamanager.model.durability import Durability
+from hamanager.model.history import HistoryEntry
+from hamanager.stores.sqlite import SqliteStore
 
 EPOCH = 1_790_000_000.0
 FAULT = 100.0

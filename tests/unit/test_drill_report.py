@@ -8,15 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hamanager.drill.fault import Fault
-from hamanager.drill.page import page
-from hamanager.drill.plan import PLANS
-from hamanager.drill.rounds import Round, failures, measure, median, worst
-from hamanager.drill.text import cells, verdict
-from hamanager.drill.timeline import Window, bar_heights, label_rows, spans, timeline, windows
-from hamanager.drill.values import DrillReport
-from hamanager.drill.watch import Look, Seen
-from hamanager.values.durability import Durability
+from hamanager.chaos.drill.fault import Fault
+from hamanager.chaos.drill.page import page
+from hamanager.chaos.drill.plan import PLANS
+from hamanager.chaos.drill.rounds import Round, failures, measure, median, worst
+from hamanager.chaos.drill.text import cells, verdict
+from hamanager.chaos.drill.timeline import Window, bar_heights, label_rows, spans, timeline, windows
+from hamanager.chaos.drill.values import DrillReport
+from hamanager.chaos.drill.watch import Look, Seen
+from hamanager.model.durability import Durability
 from tests.unit.test_drill import EPOCH, FAULT, trace, writes
 
 BUSY = writes(

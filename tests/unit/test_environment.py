@@ -7,7 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from hamanager.environment import (
+from hamanager.api.environment import (
     DOTCLOUD_PREFIX,
     ConnectionView,
     EnvironmentFile,

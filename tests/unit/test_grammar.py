@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamanager.errors import UsageError
-from hamanager.grammar import (
+from hamanager.api.grammar import (
     MEMORY_STEP_BYTES,
     MEMORY_TOP_BYTES,
     ScaleRequest,
@@ -17,6 +16,7 @@ from hamanager.grammar import (
     round_memory,
     service_of,
 )
+from hamanager.errors import UsageError
 
 MB = 1024**2
 

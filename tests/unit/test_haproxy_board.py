@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
-from hamanager.endpoints.haproxy_board import (
+from hamanager.endpoints.haproxy.backend import (
     NOBODY,
     Board,
     Mode,

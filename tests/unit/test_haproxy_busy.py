@@ -10,9 +10,9 @@ import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.contracts.runtime import Runtime
-from hamanager.endpoints import haproxy
-from hamanager.endpoints.haproxy import HaproxyEndpoint
-from hamanager.endpoints.haproxy_control import Control
+from hamanager.endpoints.haproxy import endpoint as haproxy
+from hamanager.endpoints.haproxy.control import Control
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=1)

@@ -18,11 +18,12 @@ import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind
 from hamanager.contracts.runtime import Helper, Runtime
-from hamanager.endpoints import haproxy, haproxy_control
-from hamanager.endpoints.haproxy import HaproxyEndpoint
-from hamanager.endpoints.haproxy_control import CannotAskError
+from hamanager.daemon.serve import raise_descriptor_limit
+from hamanager.endpoints.haproxy import control as haproxy_control
+from hamanager.endpoints.haproxy import endpoint as haproxy
+from hamanager.endpoints.haproxy.control import CannotAskError
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
-from hamanager.serve import raise_descriptor_limit
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=3)
 
@@ -103,7 +104,7 @@ def test_no_error_of_ours_counts_as_its_silence(
     def fails(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("hamanager.endpoints.haproxy_control.socket.socket", fails)
+    monkeypatch.setattr("hamanager.endpoints.haproxy.control.socket.socket", fails)
     checks(endpoint, 5)
     with pytest.raises(CannotAskError):
         endpoint.publish("db", [LISTENER])
@@ -126,8 +127,8 @@ def test_a_hung_proxy_is_not_made_anew_again_and_again(
     endpoint: HaproxyEndpoint, runtime: CountingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("hamanager.endpoints.haproxy.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("hamanager.endpoints.haproxy.time.sleep", lambda _: None)
+    monkeypatch.setattr("hamanager.endpoints.haproxy.endpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hamanager.endpoints.haproxy.endpoint.time.sleep", lambda _: None)
     ends = []
     for _ in range(200):
         before = runtime.ended

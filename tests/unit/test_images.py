@@ -10,8 +10,13 @@ import docker
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from hamanager import images
-from hamanager.images import BUILT_IMAGES, DEFAULT_IMAGES, ImageUnavailable, resolve_image
+from hamanager.runtimes.docker import images
+from hamanager.runtimes.docker.images import (
+    BUILT_IMAGES,
+    DEFAULT_IMAGES,
+    ImageUnavailable,
+    resolve_image,
+)
 
 ENGINES = sorted(DEFAULT_IMAGES)
 

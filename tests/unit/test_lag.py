@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hamanager.lag import SLOTS, LagMeter
-from hamanager.output_info import sparkline
-from hamanager.values.snapshot import (
+from hamanager.cli.info_text import sparkline
+from hamanager.model.snapshot import (
     Contact,
     Observation,
     Process,
@@ -14,6 +13,7 @@ from hamanager.values.snapshot import (
     Role,
     ServerStatus,
 )
+from hamanager.observe.lag import SLOTS, LagMeter
 
 EPOCH = 1_790_000_000.0
 

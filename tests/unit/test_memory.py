@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from hamanager.api.grammar import ScaleRequest
 from hamanager.errors import ConflictError, UsageError
-from hamanager.grammar import ScaleRequest
-from hamanager.keeping import load_wish, save_record
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.decision import Action, Decision
-from hamanager.values.memory import grows_to, misfit
-from hamanager.values.service import InstanceRecord, ServiceRecord
-from hamanager.values.snapshot import Role
+from hamanager.model.decision import Action, Decision
+from hamanager.model.memory_limit import grows_to, misfit
+from hamanager.model.service import InstanceRecord, ServiceRecord
+from hamanager.model.snapshot import Role
+from hamanager.stores.repository import load_wish, save_record
+from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, FakeRuntime, commands
 from tests.unit.fakes import instance as full_record
 from tests.unit.test_decide import NOW, instance, table, up

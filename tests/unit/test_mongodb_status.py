@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mongodb.status import NOT_INITIATED, rank, relate, server_status
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,15 +12,15 @@ import pytest
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, Place
 from hamanager.errors import SilentError
-from hamanager.observe import LONGEST_GAP_SECONDS, Observer
-from hamanager.questions import Threads
-from hamanager.values.service import (
+from hamanager.model.service import (
     InstanceRecord,
     ServiceContext,
     ServiceRecord,
     Target,
 )
-from hamanager.values.snapshot import Contact, Process, Relation, ServerStatus
+from hamanager.model.snapshot import Contact, Process, Relation, ServerStatus
+from hamanager.observe.observer import LONGEST_GAP_SECONDS, Observer
+from hamanager.observe.questions import Threads
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import InlineExecutor, Power
 from tests.simulation.runtime import SimRuntime

@@ -11,10 +11,10 @@ import pytest
 
 from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.runtime import Place
-from hamanager.observe import Observer
-from hamanager.questions import Threads
-from hamanager.values.service import ServiceContext, ServiceRecord, Target
-from hamanager.values.snapshot import Contact, Observation, Process, ServerStatus
+from hamanager.model.service import ServiceContext, ServiceRecord, Target
+from hamanager.model.snapshot import Contact, Observation, Process, ServerStatus
+from hamanager.observe.observer import Observer
+from hamanager.observe.questions import Threads
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power
 from tests.simulation.runtime import SimRuntime
@@ -116,7 +116,7 @@ def test_the_last_sample_is_shown_while_the_next_one_does_not_come(
     assert first.memory_used_bytes == 7
     assert "removed.bson" in first.warnings[0]
     for pause in ("MEMORY_SAMPLE_SECONDS", "ROLLBACK_SAMPLE_SECONDS"):
-        monkeypatch.setattr(f"hamanager.samples.{pause}", 0)
+        monkeypatch.setattr(f"hamanager.observe.samples.{pause}", 0)
     scene.runtime.gates = {"file_names": Gate(), "memory_used": Gate()}
     for _ in range(3):
         seen = scene.look()
@@ -154,7 +154,7 @@ def test_an_old_word_of_the_runtime_proves_no_death(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked while the process was gone, and says so when it runs again."""
-    monkeypatch.setattr("hamanager.observe.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("hamanager.observe.observer.LOOK_SECONDS", 0.3)
     server = scene.world.named("db.0")
     assert server is not None
     gate = scene.runtime.gates["process"] = Gate()
@@ -173,7 +173,7 @@ def test_an_old_word_of_the_runtime_proves_no_death(
 def test_an_old_answer_of_the_server_proves_no_life(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hamanager.observe.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("hamanager.observe.observer.LOOK_SECONDS", 0.05)
     scene.driver.gate = gate = Gate()
     assert scene.look().contact is Contact.SILENT
     assert gate.calls == 1

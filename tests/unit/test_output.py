@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamanager import formats
-from hamanager.output import (
+from hamanager.api.views import (
+    InstanceState,
+    LastResortView,
+    ServiceState,
+    ServiceView,
+    SyncView,
+)
+from hamanager.cli.info_text import info_text
+from hamanager.cli.text import (
     failover_assessment,
     history_text,
     progress_words,
@@ -23,18 +31,10 @@ from hamanager.output import (
     status_text,
     summary,
 )
-from hamanager.output_info import info_text
-from hamanager.values.history import HistoryEntry
-from hamanager.values.service import Failover, KeptData, ServiceRecord, Wish
-from hamanager.values.snapshot import Observation, Relation, Snapshot, SyncProgress
-from hamanager.viewing import service_view
-from hamanager.views import (
-    InstanceState,
-    LastResortView,
-    ServiceState,
-    ServiceView,
-    SyncView,
-)
+from hamanager.daemon.view_builder import service_view
+from hamanager.model.history import HistoryEntry
+from hamanager.model.service import Failover, KeptData, ServiceRecord, Wish
+from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE
 

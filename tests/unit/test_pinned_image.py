@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from docker import DockerClient
 
-from hamanager.runtimes.docker_images import pin
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import Wish
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import Wish
+from hamanager.runtimes.docker.pinning import pin
 from tests.simulation.modes import running
 from tests.simulation.simulation import Simulation
 

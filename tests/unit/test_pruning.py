@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager import pruning
 from hamanager.contracts.store import Keep
-from hamanager.pruning import ALWAYS_KEPT, BATCH, KEPT_ENTRIES, KEPT_SECONDS, prune
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.history import HistoryEntry
+from hamanager.model.history import HistoryEntry
+from hamanager.stores import pruning
+from hamanager.stores.pruning import ALWAYS_KEPT, BATCH, KEPT_ENTRIES, KEPT_SECONDS, prune
+from tests.support.memory_store import MemoryStore
 
 NOW = 1_790_000_000.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from hamanager.pulse import QUESTIONS_PER_SECOND, Pulse
-from hamanager.worker import Worker
+from hamanager.daemon.pulse import QUESTIONS_PER_SECOND, Pulse
+from hamanager.daemon.worker import Worker
 from tests.simulation.power import InlineExecutor
 from tests.simulation.world import World
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis.config import launch_spec
 from hamanager_drivers.redis.driver import RedisDriver

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hamanager.retries import FORGOTTEN_SECONDS, REPETITIONS, Retries
-from hamanager.values.decision import Action, Decision
+from hamanager.act.backoff import FORGOTTEN_SECONDS, REPETITIONS, Retries
+from hamanager.model.decision import Action, Decision
 from tests.simulation.power import SimClock
 
 ATTACH = Decision("rejoin", Action.ATTACH, "loose", "db.1")

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from hamanager.contracts.playbook import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step
+from hamanager.act.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
 from hamanager.contracts.runtime import Place
-from hamanager.endpoints.memory import MemoryEndpoint
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
-from hamanager.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.decision import Action, Decision
-from hamanager.values.service import ServiceContext, ServiceRecord, Wish
-from hamanager.values.snapshot import Snapshot
+from hamanager.model.decision import Action, Decision
+from hamanager.model.service import ServiceContext, ServiceRecord, Wish
+from hamanager.model.snapshot import Snapshot
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.memory_endpoint import MemoryEndpoint
+from tests.support.memory_store import MemoryStore
 
 DECISION = Decision("rule", Action.ATTACH, "because", "db.1")
 

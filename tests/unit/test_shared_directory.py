@@ -13,11 +13,12 @@ import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind
 from hamanager.contracts.runtime import Helper, Runtime
-from hamanager.endpoints import haproxy, shared
-from hamanager.endpoints.haproxy import HaproxyEndpoint
-from hamanager.endpoints.haproxy_control import Control
+from hamanager.endpoints.haproxy import endpoint as haproxy
+from hamanager.endpoints.haproxy import shared
+from hamanager.endpoints.haproxy.control import Control
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError, RuntimeFailedError
-from hamanager.runtimes import docker_helpers
+from hamanager.runtimes.docker import helpers as docker_helpers
 from tests.unit.test_haproxy_trouble import CountingRuntime
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=3)

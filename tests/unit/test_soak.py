@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.soak import FAULTS, PEER_FAULTS, longest_pause, plan
-from hamanager.workload import Acknowledged
+from hamanager.chaos.workload import Acknowledged
 
 
 def test_the_sequence_is_a_pure_function_of_the_seed() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.contracts.playbook import PlaybookContext
-from hamanager.endpoints.memory import MemoryEndpoint
+from hamanager.act.context import PlaybookContext
 from hamanager.loop import KeptRecords
-from hamanager.observe import Observer
-from hamanager.questions import Threads
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.decision import Action, Decision
-from hamanager.values.service import Wish
+from hamanager.model.decision import Action, Decision
+from hamanager.model.service import Wish
+from hamanager.observe.observer import Observer
+from hamanager.observe.questions import Threads
 from hamanager_playbooks import syncing
 from tests.simulation.power import InlineExecutor
 from tests.simulation.world import World
+from tests.support.memory_endpoint import MemoryEndpoint
+from tests.support.memory_store import MemoryStore
 from tests.unit.test_observe import SERVICE, started
 
 

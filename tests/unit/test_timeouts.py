@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hamanager import timeouts
+from hamanager.daemon import timeouts
+from hamanager.daemon.serve import serve
+from hamanager.daemon.timeouts import Timeouts, present, problems
 from hamanager.errors import HamanagerError
-from hamanager.serve import serve
-from hamanager.timeouts import Timeouts, present, problems
 from hamanager_drivers.redis import connections, handover
 from hamanager_drivers.registry import load_drivers
 

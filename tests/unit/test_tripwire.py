@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager import tripwire
-from hamanager.tripwire import Tripwires
+from hamanager.observe import tripwire
+from hamanager.observe.tripwire import Tripwires
 
 DB0 = ("db", "db.0", "connection")
 

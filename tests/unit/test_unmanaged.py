@@ -12,20 +12,29 @@ from typing import cast
 
 import pytest
 
-from hamanager.client import Client
+from hamanager.act.runner import LEASE_SECONDS, ServiceLock
+from hamanager.api.client import Client
+from hamanager.api.environment import EnvironmentFile
+from hamanager.api.grammar import ScaleRequest
+from hamanager.api.views import ServiceState, ServiceView
+from hamanager.cli.info_text import info_text
+from hamanager.cli.progress import PlainDisplay, complete, wait_for
+from hamanager.cli.text import services_text
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
-from hamanager.daemon import Daemon
-from hamanager.endpoints.memory import MemoryEndpoint
-from hamanager.environment import EnvironmentFile
+from hamanager.daemon.supervisor import Daemon
 from hamanager.errors import (
     HamanagerError,
     RuntimeFailedError,
     StoreError,
     UnmanageableError,
 )
-from hamanager.grammar import ScaleRequest
-from hamanager.keeping import (
+from hamanager.loop import KeptRecords
+from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.order import OrderKind
+from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.settings import Settings
+from hamanager.stores.repository import (
     load_record,
     lock_key,
     record_key,
@@ -35,21 +44,12 @@ from hamanager.keeping import (
     secrets_key,
     wish_key,
 )
-from hamanager.loop import KeptRecords
-from hamanager.output import services_text
-from hamanager.output_info import info_text
-from hamanager.runner import LEASE_SECONDS, ServiceLock
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.endpoint import EndpointRecord
-from hamanager.values.order import OrderKind
-from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.settings import Settings
-from hamanager.views import ServiceState, ServiceView
-from hamanager.waiting import PlainDisplay, complete, wait_for
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.memory_endpoint import MemoryEndpoint
+from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, capabilities, instance
 
 ROWS: dict[str, Callable[[str], str]] = {

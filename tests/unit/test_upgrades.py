@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from hamanager.commands import Commands
+from hamanager.api.views import ServiceView
+from hamanager.cli.info_text import info_text
+from hamanager.cli.progress import upgraded
 from hamanager.contracts.driver import Driver
+from hamanager.daemon.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, RuntimeFailedError
-from hamanager.keeping import load_record, load_wish, save_record
-from hamanager.output_info import info_text
-from hamanager.stores.memory import MemoryStore
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import ServiceRecord, Wish
-from hamanager.values.snapshot import Contact, Observation, Process
-from hamanager.views import ServiceView
-from hamanager.waiting import upgraded
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.snapshot import Contact, Observation, Process
+from hamanager.stores.repository import load_record, load_wish, save_record
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
 from hamanager_drivers.stateless.driver import StatelessDriver
 from hamanager_drivers.versions import numbers
+from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, FakeManager, FakeRuntime, commands, instance
 
 

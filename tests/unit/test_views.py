@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from hamanager.values.endpoint import EndpointRecord
-from hamanager.values.image import PinnedImage
-from hamanager.values.service import Failover, InstanceRecord, KeptData, ServiceRecord, Wish
-from hamanager.values.snapshot import (
+from hamanager.api.views import InstanceState, ServiceState, ServiceView
+from hamanager.daemon.view_builder import service_view
+from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.image import PinnedImage
+from hamanager.model.service import Failover, InstanceRecord, KeptData, ServiceRecord, Wish
+from hamanager.model.snapshot import (
     Contact,
     Observation,
     Process,
@@ -20,8 +22,6 @@ from hamanager.values.snapshot import (
     Snapshot,
     SyncProgress,
 )
-from hamanager.viewing import service_view
-from hamanager.views import InstanceState, ServiceState, ServiceView
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
 WISH = Wish(

@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
+from hamanager.daemon.worker import WAITING_SECONDS, Worker
 from hamanager.loop import Pass, ServiceLoop
-from hamanager.values.decision import Action, Decision
-from hamanager.values.snapshot import Snapshot
-from hamanager.worker import WAITING_SECONDS, Worker
+from hamanager.model.decision import Action, Decision
+from hamanager.model.snapshot import Snapshot
 
 FAILED = Pass(
     Snapshot(0, {}),

@@ -17,10 +17,10 @@ from hamanager.contracts.driver import (
     Shell,
 )
 from hamanager.errors import ServerError
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.mongodb import config, membership, status
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import (

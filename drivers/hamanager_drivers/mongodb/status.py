@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 
 LINK_SECONDS = 2.0
 """Four heartbeats: a primary not heard of for so long is not "lately"."""

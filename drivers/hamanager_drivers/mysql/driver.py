@@ -18,10 +18,10 @@ from hamanager.contracts.driver import (
     Shell,
 )
 from hamanager.errors import RefusedError, ServerError, SilentError
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS
 from hamanager_drivers.mysql.connections import Row

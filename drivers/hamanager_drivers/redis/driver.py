@@ -19,10 +19,10 @@ from hamanager.contracts.driver import (
     Shell,
 )
 from hamanager.errors import RefusedError, ServerError, SilentError
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, ServerStatus
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.connections import (

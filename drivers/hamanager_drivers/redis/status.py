@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hamanager.values.service import Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus, SyncProgress
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.redis.config import NOWHERE
 
 STALE_LINK_SECONDS = 2

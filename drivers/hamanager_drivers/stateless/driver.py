@@ -9,10 +9,10 @@ import httpx
 
 from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Shell, Writer
 from hamanager.errors import RefusedError, ServerError, SilentError
-from hamanager.values.capabilities import Capabilities
-from hamanager.values.durability import Durability
-from hamanager.values.service import ServiceContext, Target
-from hamanager.values.snapshot import Relation, Role, ServerStatus
+from hamanager.model.capabilities import Capabilities
+from hamanager.model.durability import Durability
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Relation, Role, ServerStatus
 
 CHECK_SECONDS = 1.0
 MOST_INSTANCES = 32

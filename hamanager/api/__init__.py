@@ -1,0 +1,1 @@
+"""What clients of the daemon and the daemon itself say to each other."""

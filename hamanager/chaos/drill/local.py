@@ -1,0 +1,92 @@
+"""A service of the daemon on this machine: what a drill needs and the API does not tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+
+from hamanager import paths
+from hamanager.chaos.workload import LoadWriter
+from hamanager.errors import HamanagerError, NotFoundError
+from hamanager.model.service import Target
+from hamanager.stores.repository import load_context, load_record, load_wish
+from hamanager.stores.sqlite import SqliteStore
+from hamanager_drivers.registry import load_drivers
+
+TIMEOUT_SECONDS = 10.0
+
+
+class LocalService:
+    """Read from the state directory; nothing is written there. A context manager."""
+
+    def __init__(self, name: str) -> None:
+        """Raises a `HamanagerError` where there is no such service, or no state directory."""
+        if os.environ.get("HAMANAGER_URL"):
+            raise HamanagerError(
+                "a drill breaks things on the daemon's own machine, so it runs there, without"
+                " HAMANAGER_URL; nothing was done"
+            )
+        home = paths.home()
+        if not paths.database_path(home).is_file():
+            raise HamanagerError(
+                f"no daemon keeps its state in {home}; run the drill where the daemon runs, with"
+                " its HAMANAGER_HOME; nothing was done"
+            )
+        self.name = name
+        self.manager_id = paths.manager_id(home)
+        self._store = SqliteStore(paths.database_path(home))
+        wish = load_wish(self._store, name)
+        if wish is None:
+            self._store.close()
+            raise NotFoundError(f"there is no service '{name}'")
+        self.context = load_context(self._store, wish[0])
+        self._driver = load_drivers()[self.context.engine]
+
+    def __enter__(self) -> LocalService:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store.close()
+
+    def members(self) -> Sequence[Target]:
+        """All instances on record."""
+        return [Target.of(i) for i in load_record(self._store, self.name)[0].instances]
+
+    def start_writer(self, written_before: int | None) -> LoadWriter:
+        """A client that writes numbered rows as fast as it can, from the number after that on; None
+        for the first one of a drill."""
+        if written_before is None:
+            preparing = self._driver.open_writer(self.context, self._primary(), TIMEOUT_SECONDS)
+            try:
+                preparing.prepare()
+                written_before = max(preparing.numbers(), default=0)
+            finally:
+                preparing.close()
+        writer = LoadWriter(self._driver, self.context, self.members, written_before=written_before)
+        writer.start()
+        return writer
+
+    def numbers(self) -> set[int]:
+        """Every number that the primary holds.
+
+        Raises:
+            HamanagerError: it could not be asked.
+        """
+        reader = self._driver.open_writer(self.context, self._primary(), TIMEOUT_SECONDS)
+        try:
+            return reader.numbers()
+        finally:
+            reader.close()
+
+    def _primary(self) -> Target:
+        record = load_record(self._store, self.name)[0]
+        found = record.instance(record.primary)
+        if found is None:
+            raise HamanagerError(f"'{self.name}' has no primary")
+        return Target.of(found)

@@ -1,0 +1,192 @@
+"""What the commands share: the program, its options, and how results are shown.
+
+Most of the program is imported by the command that needs it, so that each starts quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hamanager.errors import HamanagerError
+from hamanager.model.durability import Durability
+from hamanager.model.settings import Settings
+
+if TYPE_CHECKING:
+    from hamanager.api.client import Client
+    from hamanager.api.views import ServiceView
+    from hamanager.cli.progress import Goal
+
+
+COMPLETION_SECONDS = 1.0
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Print errors as the one sentence that they are."""
+        try:
+            return super().invoke(ctx)
+        except HamanagerError as error:
+            typer.echo(f"hamanager: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="High availability for databases: MySQL, Redis and MongoDB.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds to wait at the most.", min=0)
+]
+DurabilityOption = Annotated[
+    Durability | None,
+    typer.Option(
+        help="When no standby is left: availability lets writes go on, strict lets them wait."
+    ),
+]
+DownAfterOption = Annotated[
+    float | None, typer.Option(help="Seconds of silence after which a primary is given up.")
+]
+FailoverPeriodOption = Annotated[
+    float | None,
+    typer.Option(help="Seconds after a fail-over in which another one needs proof of death."),
+]
+DrillsOption = Annotated[
+    bool | None,
+    typer.Option("--allow-drills/--no-allow-drills", help="Whether `drill` may break it."),
+]
+ReadsOption = Annotated[
+    bool | None,
+    typer.Option("--reads/--no-reads", help="Whether a second port offers standbys for reading."),
+]
+ReadsLagOption = Annotated[
+    float | None, typer.Option(help="Seconds that these standbys may be behind (10).")
+]
+LargeOption = Annotated[
+    bool, typer.Option("--allow-large", help="Confirm more than 4G of memory per instance.")
+]
+
+
+def _views() -> list[ServiceView]:
+    """For completion: quick, and silent when there is no daemon."""
+    try:
+        with open_client() as client:
+            return client.views(timeout_seconds=COMPLETION_SECONDS)
+    except HamanagerError:
+        return []
+
+
+def complete_services(incomplete: str) -> list[str]:
+    """Names of services."""
+    return [view.name for view in _views() if view.name.startswith(incomplete)]
+
+
+def complete_instances(incomplete: str) -> list[str]:
+    """Names of services and of their instances."""
+    views = _views()
+    names = [view.name for view in views] + [i.name for view in views for i in view.instances]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_scale(incomplete: str) -> list[str]:
+    """What can be scaled."""
+    targets = [f"{v.name}:{action}=" for v in _views() for action in ("instances", "memory")]
+    return [target for target in targets if target.startswith(incomplete)]
+
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        help="The service, such as db.", metavar="NAME", autocompletion=complete_services
+    ),
+]
+
+
+def open_client() -> Client:
+    """The daemon of the state directory, or of `HAMANAGER_URL`."""
+    from hamanager.api.client import Client
+
+    return Client.connect()
+
+
+def settings_of(
+    durability: Durability | None,
+    down_after: float | None,
+    failover_period: float | None,
+    allow_drills: bool | None,
+    reads: bool | None = None,
+    reads_max_lag: float | None = None,
+) -> Settings:
+    """The options that were given."""
+    return Settings(
+        durability=durability,
+        down_after_seconds=down_after,
+        failover_period_seconds=failover_period,
+        allow_drills=allow_drills,
+        reads=reads,
+        reads_max_lag_seconds=reads_max_lag,
+    )
+
+
+def show(view: ServiceView, output: Output) -> None:
+    """What has become of the service."""
+    from hamanager.cli import terminal
+    from hamanager.cli.text import summary
+
+    terminal.emit(terminal.as_json(view) if output is Output.JSON else f"{summary(view)}\n")
+
+
+def finish_order(
+    client: Client, name: str, number: int, timeout_seconds: float | None, output: Output
+) -> None:
+    """Wait until the order was carried out or refused, and say what became of it."""
+    from hamanager.cli import terminal
+    from hamanager.cli.progress import ordered
+
+    goals: dict[str, Goal] = {name: ordered(number)}
+    [view] = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)
+    assert view.order_result is not None
+    if output is Output.JSON:
+        terminal.emit(terminal.as_json(view))
+    if not view.order_result.ok:
+        raise HamanagerError(view.order_result.text)
+    if output is Output.TEXT:
+        terminal.emit(f"{name}: {view.order_result.text}\n")
+
+
+def finish(
+    client: Client,
+    views: Sequence[ServiceView],
+    goals: Mapping[str, Goal],
+    timeout_seconds: float | None,
+    output: Output,
+) -> Sequence[ServiceView]:
+    """Wait for the goals, if there are any, and say what has become of the services."""
+    from hamanager.cli import terminal
+    from hamanager.cli.text import summary
+
+    if goals:
+        views = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)
+    if output is Output.TEXT:
+        later = "" if goals else "; the manager works on it"
+        for view in views:
+            terminal.emit(f"{summary(view)}{later}\n")
+    return views

@@ -1,0 +1,422 @@
+"""What people can ask for. A command writes a wish and nothing else; the loop makes it true.
+
+Each is checked as a whole before anything changes, and is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from hamanager.api.grammar import ScaleRequest, check_service_name, service_of
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.store import Store
+from hamanager.daemon.upgrades import Chooser, told
+from hamanager.daemon.validation import (
+    NO_CHANGE,
+    check_instances,
+    check_program,
+    checked_memory,
+    chosen_settings,
+    refuse_twice,
+)
+from hamanager.errors import (
+    ConflictError,
+    NotFoundError,
+    ServerError,
+    StaleVersionError,
+    UnmanageableError,
+    UsageError,
+)
+from hamanager.formats import count, size
+from hamanager.model.history import HistoryEntry
+from hamanager.model.memory_limit import grows_to, misfit
+from hamanager.model.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
+from hamanager.model.service import Target, Wish
+from hamanager.model.settings import Settings
+from hamanager.model.upgrade import upgraded
+from hamanager.stores.repository import (
+    load_context,
+    load_record,
+    load_whole,
+    load_wish,
+    save_secrets,
+    save_wish,
+    secrets_key,
+    service_names,
+    wish_key,
+)
+
+TRIES = 10
+"""For one compare-and-swap; only other people's commands on the same service compete."""
+
+
+class Commands:
+    """The commands of all services."""
+
+    def __init__(
+        self, store: Store, drivers: Mapping[str, Driver], runtime: Runtime, clock: Clock
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._clock = clock
+        # Secrets must not be replaced between another creation's secrets and its wish.
+        self._creating = threading.Lock()
+
+    def create(
+        self,
+        name: str,
+        engine: str,
+        instances: int = 1,
+        memory_bytes: int | None = None,
+        image: str | None = None,
+        settings: Settings = NO_CHANGE,
+        *,
+        allow_large: bool = False,
+        port: int | None = None,
+        health_path: str | None = None,
+    ) -> Wish:
+        """Wish for a new service; `port` and `health_path` are of one without data.
+
+        Raises:
+            UsageError: a name, size or limit that cannot be.
+            ConflictError: there is a service of that name.
+            RuntimeFailedError: there is no image to run the engine from.
+        """
+        check_service_name(name)
+        driver = self._driver(engine)
+        check_instances(driver, instances)
+        if memory_bytes is not None:
+            memory_bytes = checked_memory(driver, memory_bytes, allow_large=allow_large)
+        check_program(driver, image, port, health_path)
+        chosen = {
+            "durability": driver.capabilities.durabilities[0],
+            **chosen_settings(driver, settings),
+        }
+        self._refuse_existing(name)
+        found = self._runtime.resolve_image(engine, image)
+        wish = Wish(
+            name=name,
+            engine=engine,
+            instances=instances,
+            memory_bytes=memory_bytes,
+            image=found,
+            pinned=self._runtime.pin_image(found).model_copy(update={"name": found}),
+            created_at=self._clock.now(),
+            port=port,
+            health_path=health_path,
+        ).model_copy(update=chosen)
+        with self._creating:
+            self._refuse_existing(name)
+            # The secrets first: a wish without them could not be carried out.
+            left_over = self._store.get(secrets_key(name))
+            version = left_over.version if left_over else 0
+            save_secrets(self._store, name, driver.new_secrets(), version)
+            try:
+                save_wish(self._store, wish, 0)
+            except StaleVersionError:
+                self._refuse_existing(name)
+                raise
+        limit = "no memory limit" if memory_bytes is None else f"{size(memory_bytes)} each"
+        self._note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
+        return wish
+
+    def scale(self, requests: Sequence[ScaleRequest], *, allow_large: bool = False) -> list[str]:
+        """Wish for other sizes or limits; the services concerned, each once.
+
+        Raises:
+            UsageError: a size or limit that cannot be, or a target named twice.
+            NotFoundError: a service that does not exist.
+            ConflictError: a service that is being destroyed, or whose data would not fit.
+        """
+        if not requests:
+            raise UsageError("nothing to scale is named: write for example db:instances=2")
+        checked = [self._checked(request, allow_large=allow_large) for request in requests]
+        refuse_twice(checked)
+        for request in checked:
+            self._refuse_misfit(request)
+        for request in checked:
+            self._change(request.service, partial(_scaled, request))
+        for name in dict.fromkeys(request.service for request in checked):
+            words = [_words(request) for request in checked if request.service == name]
+            self._note(name, "scale " + " ".join(words))
+        return list(dict.fromkeys(request.service for request in checked))
+
+    def restart(self, instance_name: str) -> str:
+        """Wish for the planned restart of one instance; the name of its service.
+
+        Raises:
+            UsageError: that is not the name of an instance.
+            NotFoundError: there is no such instance.
+            ConflictError: its service is being destroyed.
+        """
+        name = service_of(instance_name)
+        self._standing(name)
+        record, _ = load_record(self._store, name)
+        instance = record.instance(instance_name)
+        if instance is None:
+            names = " and ".join(i.name for i in record.instances) or "none yet"
+            raise NotFoundError(f"there is no instance '{instance_name}': '{name}' has {names}")
+
+        def ask(wish: Wish) -> Wish:
+            # One more than were done, so that asking again while one is pending adds none.
+            restarts = {**wish.restarts, instance_name: instance.restarts_done + 1}
+            return wish.model_copy(update={"restarts": restarts})
+
+        self._change(name, ask)
+        self._note(name, f"restart {instance_name}")
+        return name
+
+    def upgrade(self, name: str, image: str | None = None) -> str:
+        """Wish that the instances run from that image, or from the one that a new service would
+        get; in a sentence what becomes of it.
+
+        Raises:
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed, or its data cannot go on with that image.
+            RuntimeFailedError: the image is not there, or is none of the engine's.
+        """
+        wish, _ = self._standing(name)
+        driver, record = self._drivers[wish.engine], load_record(self._store, name)[0]
+        context = load_context(self._store, wish)
+        chosen = Chooser(self._runtime, driver, context, wish, record).choose(image)
+        program = driver.capabilities.server_program
+        if chosen is None:
+            return told(wish, record, changed=False, program=program)
+        self._change(name, lambda present: upgraded(present, chosen))
+        self._note(name, f"upgrade {name} to {chosen.words}")
+        return told(upgraded(wish, chosen), record, changed=True, program=program)
+
+    def change_settings(self, name: str, settings: Settings) -> None:
+        """Wish for other settings.
+
+        Raises:
+            UsageError: nothing is chosen, or something that cannot be.
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed.
+        """
+        chosen = chosen_settings(self._driver(self._standing(name)[0].engine), settings)
+        if not chosen:
+            raise UsageError("nothing to set is named: write for example --durability strict")
+        self._change(name, lambda wish: wish.model_copy(update=chosen))
+        words = [f"{key}={value}" for key, value in chosen.items()]
+        self._note(name, f"set {name} {' '.join(words)}")
+
+    def pause(self, name: str, *, paused: bool) -> None:
+        """Wish that the manager observes and does not act, or that it acts again.
+
+        Raises:
+            NotFoundError: there is no such service.
+            ConflictError: it is being destroyed.
+        """
+        if self._standing(name)[0].paused is paused:
+            return
+        self._change(name, lambda wish: wish.model_copy(update={"paused": paused}))
+        self._note(name, f"{'pause' if paused else 'resume'} {name}")
+
+    def order(
+        self,
+        name: str,
+        kind: OrderKind,
+        to: str | None = None,
+        patience_seconds: float = 5.0,
+        *,
+        kill: bool = True,
+    ) -> int:
+        """Give a one-time order; its number. What became of it is in the record.
+
+        Raises:
+            UsageError: the bound is not one.
+            NotFoundError: there is no such service, or no such instance in it.
+            ConflictError: it is being destroyed, or paused.
+        """
+        if not 0 <= patience_seconds <= LONGEST_PATIENCE_SECONDS:
+            raise UsageError(
+                f"long transactions can be given 0 to {LONGEST_PATIENCE_SECONDS:g} s,"
+                f" not {patience_seconds:g}; nothing was changed"
+            )
+        wish, _ = self._standing(name)
+        record, _ = load_record(self._store, name)
+        if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
+            names = " and ".join(i.name for i in record.instances) or "none yet"
+            raise NotFoundError(f"there is no instance '{to}': '{name}' has {names}")
+        if self._driver(wish.engine).capabilities.stateless:
+            raise UsageError(f"'{name}' is a service without data: it has no primary")
+        if wish.paused:
+            raise ConflictError(
+                f"service '{name}' is paused: `hamanager resume {name}` first; nothing was changed"
+            )
+        numbers: list[int] = []
+
+        def give(wish: Wish) -> Wish:
+            numbers.append(wish.order.number + 1 if wish.order else 1)
+            order = Order(
+                number=numbers[-1],
+                kind=kind,
+                asked_at=self._clock.now(),
+                to=to,
+                patience_seconds=patience_seconds,
+                kill=kill,
+            )
+            return wish.model_copy(update={"order": order})
+
+        self._change(name, give)
+        self._note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
+        return numbers[-1]
+
+    def destroy(self, name: str) -> None:
+        """Wish that the service and all its data be gone, whether or not what is kept about it can
+        be read.
+
+        Raises:
+            NotFoundError: there is no such service.
+        """
+        if self._readable(name)[0].destroy:
+            return
+        self._change(name, lambda wish: wish.model_copy(update={"destroy": True}), self._readable)
+        self._note(name, f"destroy {name}")
+
+    # --- Checks ----------------------------------------------------------------------------
+
+    def _driver(self, engine: str) -> Driver:
+        driver = self._drivers.get(engine)
+        if driver is None:
+            known = ", ".join(sorted(self._drivers))
+            raise UsageError(f"unknown engine '{engine}': choose from {known}")
+        return driver
+
+    def _refuse_existing(self, name: str) -> None:
+        with _unchanged():
+            loaded = load_wish(self._store, name)
+        if loaded is None:
+            return
+        wish = loaded[0]
+        if wish.destroy:
+            raise ConflictError(
+                f"service '{name}' is still being destroyed; create it again when it is gone"
+            )
+        raise ConflictError(
+            f"service '{name}' exists already (engine {wish.engine}); nothing was changed"
+        )
+
+    def _load(self, name: str) -> tuple[Wish, int]:
+        loaded = load_wish(self._store, name)
+        if loaded is None:
+            known = ", ".join(service_names(self._store))
+            raise NotFoundError(
+                f"there is no service '{name}': there "
+                + (f"is {known}" if known else "are none yet")
+            )
+        return loaded
+
+    def _standing(self, name: str) -> tuple[Wish, int]:
+        with _unchanged():
+            wish, version = self._load(name)
+            if wish.destroy:
+                raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
+            load_whole(self._store, name, self._drivers)
+        return wish, version
+
+    def _readable(self, name: str) -> tuple[Wish, int]:
+        """The wish, or what takes the place of one that is damaged."""
+        try:
+            return self._load(name)
+        except UnmanageableError:
+            kept = self._store.get(wish_key(name))
+            wish = Wish(name=name, engine="", instances=0, image="", created_at=self._clock.now())
+            return wish, kept.version if kept else 0
+
+    def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
+        driver = self._driver(self._standing(request.service)[0].engine)
+        if request.instances is not None:
+            check_instances(driver, request.instances)
+        if request.memory_bytes is None:
+            return request
+        rounded = checked_memory(driver, request.memory_bytes, allow_large=allow_large)
+        return ScaleRequest(request.service, request.instances, rounded)
+
+    def _refuse_misfit(self, request: ScaleRequest) -> None:
+        """A smaller limit under which a running server would not fit is refused at once; one that
+        does not answer is seen about later."""
+        limit = request.memory_bytes
+        wish, _ = self._standing(request.service)
+        if limit is None or grows_to(wish.memory_bytes, limit):
+            return
+        driver, context = self._drivers[wish.engine], load_context(self._store, wish)
+        record, _ = load_record(self._store, wish.name)
+        for instance in record.instances:
+            place = Place(wish.name, instance.name, instance.generation)
+            try:
+                cache = driver.cache_bytes(context, Target.of(instance))
+            except ServerError:
+                continue
+            problem = misfit(
+                limit,
+                self._runtime.memory_used(place),
+                cache,
+                driver.cache_limit_bytes(limit),
+                data_in_memory=driver.capabilities.data_in_memory,
+            )
+            if problem:
+                raise ConflictError(
+                    f"{instance.name} does not fit into {size(limit)} of memory: {problem};"
+                    " nothing was changed"
+                )
+
+    # --- Writing ---------------------------------------------------------------------------
+
+    def _change(
+        self,
+        name: str,
+        change: Callable[[Wish], Wish],
+        read: Callable[[str], tuple[Wish, int]] | None = None,
+    ) -> None:
+        for _ in range(TRIES):
+            wish, version = (read or self._standing)(name)
+            changed = change(wish)
+            if changed == wish:
+                return
+            try:
+                save_wish(self._store, changed, version)
+            except StaleVersionError:
+                continue
+            return
+        raise StaleVersionError(
+            f"service '{name}' is being changed by others all the time: try again"
+        )
+
+    def _note(self, name: str, text: str) -> None:
+        self._store.append(
+            HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
+        )
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    try:
+        yield
+    except UnmanageableError as error:
+        raise UnmanageableError(f"{error}; nothing was changed") from None
+
+
+def _scaled(request: ScaleRequest, wish: Wish) -> Wish:
+    update: dict[str, int] = {}
+    if request.instances is not None:
+        update["instances"] = request.instances
+    if request.memory_bytes is not None:
+        update["memory_bytes"] = request.memory_bytes
+    return wish.model_copy(update=update)
+
+
+def _words(request: ScaleRequest) -> str:
+    words = []
+    if request.instances is not None:
+        words.append(f"{request.service}:instances={request.instances}")
+    if request.memory_bytes is not None:
+        words.append(f"{request.service}:memory={size(request.memory_bytes)}")
+    return " ".join(words)

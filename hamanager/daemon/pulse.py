@@ -1,0 +1,46 @@
+"""Questions to the primaries between two looks, so that a hang is noticed sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+
+from hamanager.contracts.clock import Clock
+from hamanager.daemon.worker import Worker
+
+PULSE_SECONDS = 0.2
+"""Between questions to one primary; with many services less often."""
+QUESTIONS_PER_SECOND = 50
+
+
+class Pulse:
+    """Wakes the worker of a service whose primary gave no sign of life."""
+
+    def __init__(
+        self, workers: Callable[[], Mapping[str, Worker]], executor: Executor, clock: Clock
+    ) -> None:
+        self._workers = workers
+        self._executor = executor
+        self._clock = clock
+        self._asking: set[str] = set()
+        self._asked: dict[str, float] = {}
+
+    def beat(self) -> None:
+        """Ask each primary, with one question at a time."""
+        now = self._clock.monotonic()
+        workers = self._workers()
+        pause = len(workers) / QUESTIONS_PER_SECOND
+        for gone in self._asked.keys() - workers.keys():
+            del self._asked[gone]
+        for name, worker in workers.items():
+            if name not in self._asking and now - self._asked.get(name, now - pause) >= pause:
+                self._asking.add(name)
+                self._asked[name] = now
+                self._executor.submit(self._ask, name, worker)
+
+    def _ask(self, name: str, worker: Worker) -> None:
+        try:
+            if not worker.loop.observer.ask_primary():
+                worker.wake()
+        finally:
+            self._asking.discard(name)

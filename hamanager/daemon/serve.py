@@ -1,0 +1,136 @@
+"""`hamanager serve`: puts the daemon together and answers the API until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from hamanager import paths
+from hamanager.api.environment import EnvironmentFile
+from hamanager.contracts.clock import SystemClock
+from hamanager.contracts.driver import Driver
+from hamanager.daemon import timeouts
+from hamanager.daemon.http import make_app
+from hamanager.daemon.supervisor import Daemon
+from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
+from hamanager.errors import ConflictError, HamanagerError
+from hamanager.runtimes.docker.address import bind_address
+from hamanager.runtimes.docker.runtime import DockerRuntime
+from hamanager.stores.sqlite import SqliteStore
+from hamanager_drivers.registry import load_drivers
+
+log = logging.getLogger("hamanager")
+
+
+def serve(home: Path, advertise_host: str | None = None) -> None:
+    """Run the daemon with that state directory until SIGINT or SIGTERM.
+
+    Raises:
+        HamanagerError: the program's time-outs contradict each other.
+        ConflictError: another daemon uses the directory.
+        RuntimeFailedError: the Docker engine does not answer.
+    """
+    logging.basicConfig(
+        level=os.environ.get("HAMANAGER_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)-7s %(message)s",
+    )
+    # It warns of each run that is left out while the one before it lasts.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for chatty in ("httpx", "pymongo", "urllib3", "docker"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    drivers = load_drivers()
+    _check(drivers)
+    raise_descriptor_limit()
+    with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
+        store = SqliteStore(paths.database_path(home))
+        manager_id = paths.manager_id(home)
+        runtime = DockerRuntime(manager_id, advertise_host)
+        endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime, bind_address)
+        daemon = Daemon(
+            store,
+            drivers,
+            runtime,
+            endpoint,
+            SystemClock(),
+            manager_id,
+            EnvironmentFile(paths.environment_path(home)),
+        )
+        daemon.start()
+        log.info("hamanager %s is watching; state in %s", manager_id, home)
+        try:
+            config = uvicorn.Config(
+                make_app(daemon), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+            )
+            # uvicorn ends at these by itself and then raises them once more.
+            for ending in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(ending, lambda *_: None)
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            daemon.stop()
+            runtime.close()
+            store.close()
+            log.info("stopped watching; the databases go on")
+
+
+def _check(drivers: Mapping[str, Driver]) -> None:
+    """Time-outs that contradict each other would show in the middle of a fail-over."""
+    found = timeouts.problems(timeouts.present(drivers))
+    if found:
+        raise HamanagerError(
+            f"the time-outs of this hamanager contradict each other: {'; '.join(found)};"
+            " nothing was started"
+        )
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as this process may have: a daemon that runs out of them sees nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # the kernel's own limit is lower
+        log.debug("the limit of open files stays at %d: %s", soft, error)
+    else:
+        log.debug("the limit of open files was %d and is %d now", soft, hard)
+
+
+@contextmanager
+def _only_daemon(home: Path) -> Iterator[None]:
+    """One daemon at a time on a state directory; the lock ends with the process."""
+    with (home / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"another daemon is running with the state directory {home}: nothing was started"
+            ) from None
+        yield
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """A Unix socket that only its owner may use."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        previous = os.umask(stat.S_IRWXG | stat.S_IRWXO)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        listener.listen(128)
+        yield listener
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)

@@ -1,0 +1,420 @@
+"""The daemon: one worker per service, and everything that wakes them.
+
+APScheduler once a second, a tripwire that ends, the runtime's events, a person's command: each
+only wakes a worker; what is done about it is decided in a pass, always in the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from hamanager.api.environment import ConnectionView, EnvironmentFile
+from hamanager.api.views import ServiceView
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Connection, Driver
+from hamanager.contracts.endpoint import Endpoint
+from hamanager.contracts.runtime import ASKED_TO_END, LogLine, Place, Runtime
+from hamanager.contracts.store import Store
+from hamanager.daemon.commands import Commands
+from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
+from hamanager.daemon.unmanaged import Unmanaged
+from hamanager.daemon.view_builder import service_view
+from hamanager.daemon.worker import Worker
+from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
+from hamanager.loop import Pass, ServiceLoop
+from hamanager.model.history import HistoryEntry
+from hamanager.model.service import InstanceRecord, ServiceRecord, Target, Wish
+from hamanager.model.shell import ShellView
+from hamanager.model.snapshot import Contact, Process, Snapshot
+from hamanager.observe.observer import Observer
+from hamanager.observe.questions import Threads
+from hamanager.observe.tripwire import Tripwires
+from hamanager.stores.pruning import PRUNING_SECONDS, prune
+from hamanager.stores.repository import (
+    load_context,
+    load_record,
+    load_whole,
+    load_wish,
+    service_names,
+    wish_key,
+)
+from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
+
+log = logging.getLogger("hamanager")
+
+TICK_SECONDS = 1
+"""Each service is looked at so often, when nothing else wakes its worker."""
+CONNECTION, PROCESS = "connection", "process"
+
+
+class Daemon:
+    """Watches over every service in the store; also what the API talks to."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        runtime: Runtime,
+        endpoint: Endpoint,
+        clock: Clock,
+        manager_id: str,
+        environment: EnvironmentFile,
+    ) -> None:
+        self.commands = Commands(store, drivers, runtime, clock)
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._endpoint = endpoint
+        self._environment = environment
+        self._clock = clock
+        self._manager_id = manager_id
+        self._workers: dict[str, Worker] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._endpoint_problem = ""
+        self._store_problem = ""
+        self._threads = Threads.started()
+        self._pulse = Pulse(self._present_workers, self._threads.probes, clock)
+        self._unmanaged = Unmanaged(
+            store, runtime, endpoint, clock, manager_id, self._threads.runtime, environment.forget
+        )
+        self._tripwires = Tripwires(self._tripped)
+        self._scheduler = BackgroundScheduler(
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+
+    def start(self) -> None:
+        """Begin to watch; returns at once."""
+        self._begin_environment()
+        self._scheduler.add_job(self._tick, "interval", seconds=TICK_SECONDS, id="tick")
+        self._scheduler.add_job(self._pulse.beat, "interval", seconds=PULSE_SECONDS, id="pulse")
+        self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
+        self._scheduler.add_job(self._prune, "interval", seconds=PRUNING_SECONDS, id="prune")
+        self._scheduler.start()
+        threading.Thread(target=self._follow_events, name="runtime-events", daemon=True).start()
+        self._tick()
+
+    def stop(self) -> None:
+        """Stop watching. The databases go on as they are."""
+        self._stopping.set()
+        self._scheduler.shutdown(wait=False)
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join(timeout=10)
+        self._tripwires.close()
+        self._threads.shut_down()
+
+    # --- What wakes a worker ---------------------------------------------------------------
+
+    def wake(self, name: str) -> None:
+        """Let that service's worker look now. Never raises: the other services go on."""
+        with self._lock:
+            worker = self._workers.get(name)
+        if worker is None and not self._stopping.is_set():
+            worker = self._hire(name)
+        if worker is not None:
+            worker.wake()
+
+    def _tick(self) -> None:
+        try:
+            names = service_names(self._store)
+            self._store_problem = ""
+        except HamanagerError as error:
+            if str(error) != self._store_problem:
+                log.warning("%s", error)
+            self._store_problem = str(error)
+            with self._lock:
+                names = list(self._workers)
+        for name in names:
+            self.wake(name)
+
+    def _present_workers(self) -> dict[str, Worker]:
+        with self._lock:
+            return dict(self._workers)
+
+    def _check_endpoint(self) -> None:
+        try:
+            self._endpoint.check()
+        except HamanagerError as error:
+            if str(error) != self._endpoint_problem:
+                log.warning("%s", error)
+            self._endpoint_problem = str(error)
+        else:
+            self._endpoint_problem = ""
+
+    def _prune(self) -> None:
+        try:
+            prune(self._store, self._clock.now(), service_names(self._store), self._stopping.wait)
+        except HamanagerError as error:
+            log.debug("the history was not pruned: %s", error)
+
+    def _hire(self, name: str) -> Worker | None:
+        try:
+            wish = load_whole(self._store, name, self._drivers)
+        except UnmanageableError as error:
+            self._unmanaged.note(name, str(error))
+            return None
+        except HamanagerError as error:
+            self._unmanaged.tell(name, str(error))
+            return None
+        self._unmanaged.forget(name)
+        if wish is None:
+            return None
+        driver = self._drivers[wish.engine]
+        loop = ServiceLoop(
+            name,
+            self._store,
+            driver,
+            self._runtime,
+            self._endpoint,
+            self._clock,
+            self._threads,
+            self._manager_id,
+            STATELESS_PLAYBOOKS if driver.capabilities.stateless else PLAYBOOKS,
+        )
+        with self._lock:
+            hired = self._workers.get(name)
+            if hired is not None:
+                return hired
+            worker = self._workers[name] = Worker(loop, self._after_pass, self._after_end)
+        worker.start()
+        return worker
+
+    def _follow_events(self) -> None:
+        for event in self._runtime.events(self._stopping.is_set):
+            log.debug("runtime: %s %s", event.instance, event.what)
+            worker = self._present_workers().get(event.service)
+            if worker is not None and event.what == ASKED_TO_END:
+                log.info("%s: somebody asked %s to end", event.service, event.instance)
+                worker.loop.observer.note_asked_to_end(event.instance)
+            elif worker is not None:
+                worker.loop.observer.note_event(event.instance)
+            self.wake(event.service)
+
+    def _tripped(self, service: str, instance: str, kind: str) -> None:
+        log.info("%s: the %s of %s ended", service, kind, instance)
+        with self._lock:
+            worker = self._workers.get(service)
+        if worker is not None:
+            worker.loop.observer.note_trip(instance)
+            worker.wake()
+
+    def _after_pass(self, loop: ServiceLoop, done: Pass) -> None:
+        """Have a connection and a process handle open to every instance that is well."""
+        record, _ = load_record(self._store, loop.name)
+        self._keep_environment(loop.name)
+        for instance in record.instances:
+            seen = done.snapshot.of(instance.name)
+            if seen is None or seen.contact is not Contact.ANSWERS:
+                continue
+            if not self._tripwires.has(loop.name, instance.name, CONNECTION):
+                self._threads.probes.submit(self._open_tripwire, loop, Target.of(instance))
+            place = Place(loop.name, instance.name, instance.generation)
+            if seen.process is Process.RUNNING and not self._tripwires.has(
+                loop.name, instance.name, PROCESS
+            ):
+                self._threads.runtime.submit(self._watch_process, place)
+
+    def _open_tripwire(self, loop: ServiceLoop, target: Target) -> None:
+        service = loop.context()
+        if service is None:
+            return
+        try:
+            wire = loop.driver.open_tripwire(service, target)
+        except HamanagerError as error:
+            log.debug("no tripwire to %s: %s", target.name, error)
+            return
+        self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
+
+    def _watch_process(self, place: Place) -> None:
+        descriptor = self._runtime.exit_descriptor(place)
+        if descriptor is not None:
+            self._tripwires.watch(place.service, place.instance, PROCESS, descriptor)
+
+    def _after_end(self, loop: ServiceLoop) -> None:
+        with self._lock:
+            self._workers.pop(loop.name, None)
+        self._tripwires.unwatch(loop.name)
+        with suppress(HamanagerError):
+            if self._store.get(wish_key(loop.name)) is None:
+                self._environment.forget(loop.name)
+        self.wake(loop.name)  # tells it when it is damaged; hires another when it was made anew
+
+    # --- What the API asks -----------------------------------------------------------------
+
+    def view(self, name: str) -> ServiceView:
+        """What `info` shows of one service.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._lock:
+            worker = self._workers.get(name)
+        last = worker.loop.last if worker else None
+        try:
+            if last is None:
+                return self.probe(name)
+            return self._view(name, last.snapshot, last.message)
+        except UnmanageableError as error:
+            return self._unmanaged.view(name, str(error))
+
+    def views(self) -> Sequence[ServiceView]:
+        """What `info` shows of every service."""
+        views = []
+        for name in service_names(self._store):
+            with suppress(NotFoundError):  # destroyed this moment
+                views.append(self._view_or_reason(name))
+        return views
+
+    def _view_or_reason(self, name: str) -> ServiceView:
+        try:
+            return self.view(name)
+        except HamanagerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be shown
+            problem = f"the manager failed at this service unexpectedly: {error!r}"
+            self._unmanaged.tell(name, problem)
+            return self._unmanaged.view(name, problem)
+
+    def probe(self, name: str) -> ServiceView:
+        """The same as `view`, from a look taken now."""
+        wish = self._whole(name)
+        driver = self._drivers[wish.engine]
+        observer = Observer(driver, self._runtime, self._clock, self._threads)
+        record, _ = load_record(self._store, name)
+        return self._view(name, observer.look(load_context(self._store, wish), record), "")
+
+    def _whole(self, name: str) -> Wish:
+        wish = load_whole(self._store, name, self._drivers)
+        if wish is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        return wish
+
+    def connection(self, name: str) -> ConnectionView:
+        """How applications connect.
+
+        Raises:
+            NotFoundError: there is no such service, or nothing to connect to yet.
+        """
+        wish = self._whole(name)
+        record, _ = load_record(self._store, name)
+        found = self._connection(wish, record)
+        if found is None:
+            raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
+        port = record.endpoint.reads_port if record.endpoint else None
+        wanted = port is not None and wish.reads_max_lag_seconds is not None
+        reads = self._connection(wish, record, port) if wanted else None
+        return ConnectionView(
+            service=name,
+            engine=wish.engine,
+            url=found.url,
+            host=found.host,
+            port=found.port,
+            login=found.login,
+            password=found.password,
+            database=found.database,
+            kind=found.kind,
+            reads_url=reads.url if reads else None,
+            reads_port=reads.port if reads else None,
+        )
+
+    def _keep_environment(self, name: str) -> None:
+        with suppress(NotFoundError):  # nothing to connect to yet, or any more
+            self._environment.keep(self.connection(name))
+
+    def _begin_environment(self) -> None:
+        found, unreadable = [], []
+        for name in service_names(self._store):
+            try:
+                found.append(self.connection(name))
+            except NotFoundError:
+                continue
+            except UnmanageableError:
+                unreadable.append(name)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are watched
+                log.warning("the variables of %s cannot be told: %r", name, error)
+                unreadable.append(name)
+        self._environment.begin(found, unreadable)
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        """Where and how a command is run in the primary, or in that instance.
+
+        Raises:
+            NotFoundError: there is no such service, or no such instance in it.
+        """
+        wish = self._whole(name)
+        found = self._instance(name, instance)
+        shell = self._drivers[wish.engine].shell(load_context(self._store, wish))
+        return ShellView(
+            instance=found.name,
+            container=self._runtime.handle(Place(name, found.name, found.generation)),
+            preparation=shell.preparation,
+            default=list(shell.program),
+        )
+
+    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
+        """The last lines that an instance wrote, later than another one's time.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            RuntimeFailedError: the runtime does not tell.
+        """
+        found = self._instance(name, instance)
+        return self._runtime.logs(Place(name, found.name, found.generation), lines, after)
+
+    def _instance(self, service: str, name: str | None) -> InstanceRecord:
+        record, _ = load_record(self._store, service)
+        first = record.instances[0].name if record.instances else None
+        found = record.instance(name or record.primary or first)
+        if found is None:
+            raise NotFoundError(
+                f"there is no instance '{name}' of '{service}'"
+                if name
+                else f"'{service}' has no primary yet"
+            )
+        return found
+
+    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """What happened to a service since it was made, oldest first; of one that is no more,
+        everything."""
+        loaded = None
+        with suppress(UnmanageableError):
+            loaded = load_wish(self._store, name)
+        return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
+
+    def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
+        wish = self._whole(name)
+        record, _ = load_record(self._store, name)
+        driver = self._drivers[wish.engine]
+        found = self._connection(wish, record)
+        with self._lock:
+            worker = self._workers.get(name)
+        return service_view(
+            wish,
+            record,
+            snapshot,
+            found.url if found else None,
+            driver.capabilities,
+            (worker.failure if worker else "") or message,
+            address_problem=worker.loop.address_problem if worker else "",
+        )
+
+    def _connection(
+        self, wish: Wish, record: ServiceRecord, port: int | None = None
+    ) -> Connection | None:
+        if not record.initialized:
+            return None
+        endpoint = record.endpoint
+        return self._drivers[wish.engine].connection(
+            load_context(self._store, wish),
+            (endpoint.host, port or endpoint.port) if endpoint else None,
+            [Target.of(instance) for instance in record.instances],
+        )

@@ -1,0 +1,115 @@
+"""How the time-outs depend on each other: in one place, and checked when the program starts.
+
+Each stands where it is used; a change there that breaks one of these relations is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from hamanager.act import backoff as retries
+from hamanager.act import runner
+from hamanager.api import client
+from hamanager.contracts.driver import HELD_SECONDS, Driver, LaunchSpec
+from hamanager.daemon.supervisor import TICK_SECONDS
+from hamanager.daemon.validation import SHORTEST_DOWN_AFTER_SECONDS
+from hamanager.decide import situation
+from hamanager.decide.rules.primary import HURRY_SECONDS
+from hamanager.endpoints.haproxy import backend as haproxy_board
+from hamanager.endpoints.haproxy import control as haproxy_control
+from hamanager.model.order import LONGEST_PATIENCE_SECONDS, ORDER_SECONDS
+from hamanager.model.service import Wish
+from hamanager.observe import observer as observe
+from hamanager.runtimes.docker import engine as docker_engine
+from hamanager.runtimes.docker import runtime as docker
+from hamanager.stores import sqlite
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """All in seconds."""
+
+    lease: float = runner.LEASE_SECONDS
+    assured: float = runner.ASSURED_SECONDS
+    probes: Mapping[str, float] = field(default_factory=dict)
+    """By engine."""
+    calls: Mapping[str, float] = field(default_factory=dict)
+    """By engine: the longest call of its driver."""
+    runtime_look: float = docker_engine.LOOK_SECONDS
+    runtime_call: float = docker_engine.CHANGE_SECONDS + docker.GONE_SECONDS
+    endpoint_answer: float = haproxy_control.ANSWER_SECONDS
+    clients_wait: float = haproxy_board.WAIT_SECONDS
+    """For how long a new connection waits at an address that leads to nobody."""
+    store_busy: float = sqlite.BUSY_SECONDS
+    tick: float = TICK_SECONDS
+    look: float = observe.LOOK_SECONDS
+    hung_look: float = observe.HUNG_LOOK_SECONDS
+    longest_gap: float = observe.LONGEST_GAP_SECONDS
+    shortest_down_after: float = SHORTEST_DOWN_AFTER_SECONDS
+    down_after: float = float(Wish.model_fields["down_after_seconds"].default)
+    urgent_pause: float = retries.LONGEST_URGENT_PAUSE_SECONDS
+    patience: float = LONGEST_PATIENCE_SECONDS
+    order: float = ORDER_SECONDS
+    hurry: float = HURRY_SECONDS
+    held: float = HELD_SECONDS
+    stop: float = LaunchSpec.stop_seconds
+    stop_again: float = situation.STOP_AGAIN_SECONDS
+    restart_bound: float = situation.RESTART_BOUND_SECONDS
+    answer: float = client.ANSWER_SECONDS
+    """For how long a command waits for the daemon's answer."""
+
+
+def present(drivers: Mapping[str, Driver]) -> Timeouts:
+    """As the program has them."""
+    return Timeouts(
+        probes={engine: driver.capabilities.probe_seconds for engine, driver in drivers.items()},
+        calls={engine: driver.capabilities.call_seconds for engine, driver in drivers.items()},
+    )
+
+
+def problems(t: Timeouts) -> list[str]:
+    """Every relation that does not hold, in a sentence. Pure."""
+    return [
+        f"{what} ({shorter:g} s) has to be shorter than {than} ({longer:g} s), {why}"
+        for shorter, what, longer, than, why in _relations(t)
+        if not shorter < longer
+    ]
+
+
+def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
+    assured = "what is assured of the lease"
+    for engine, seconds in sorted(t.calls.items()):
+        why = "as another manager could take over in the middle of it"
+        yield seconds, f"the longest call of the {engine} driver", t.assured, assured, why
+    why = "as another manager could take over in the middle of it"
+    yield t.runtime_call, "the longest call of the runtime", t.assured, assured, why
+    why = "as it would have to be extended before each call, and that may take as long"
+    yield t.assured + t.store_busy, f"{assured} and a busy store", t.lease, "the lease", why
+    for engine, seconds in sorted(t.probes.items()):
+        what, why = f"a probe of {engine}", "which would not hear of its answer"
+        yield seconds, what, t.look, "a look", why
+        why = "as a single answer that was lost would be a death"
+        yield seconds, what, t.shortest_down_after, "the shortest `down_after`", why
+    why = "which would not hear of its answer"
+    yield t.runtime_look, "the runtime's answer in a look", t.look, "a look", why
+    yield t.hung_look, "the wait for one that hung", t.look, "a look", "as it delays the others"
+    why = "as a silence that was watched would be forgotten"
+    yield t.look + t.tick, "a look and a tick", t.longest_gap, "the longest gap between looks", why
+    yield t.shortest_down_after, "the shortest `down_after`", t.longest_gap, "that gap", why
+    why = "as clients that wait at the address would be turned away in a fail-over on silence"
+    silence = t.down_after + t.look + t.tick
+    yield silence, "`down_after`, a look and a tick", t.clients_wait, "a client's wait", why
+    why = "as whoever leads is waited for"
+    yield t.urgent_pause, "the longest urgent pause", t.tick, "a tick", why
+    yield t.endpoint_answer, "the proxy's answer", t.look, "a look", "as a fail-over waits for it"
+    why = "as it would be refused while it is carried out"
+    yield t.patience, "the longest patience", t.order, "the time for an order", why
+    why = "as it would have ended in the middle of its planned change"
+    yield t.hurry, "the time in which a planned change begins", t.held, "what a stop is held", why
+    why = "as it would be asked again while it does"
+    yield t.stop, "the time to stop", t.stop_again, "the time until it is asked again", why
+    why = "as a restart that goes well would be a failure"
+    yield t.stop_again, "the time until it is asked again", t.restart_bound, "a restart", why
+    why = "as the answer would come too late"
+    yield t.look + t.store_busy, "a look and a busy store", t.answer, "a command's wait", why

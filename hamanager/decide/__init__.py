@@ -1,0 +1,1 @@
+"""What is to be done about what was seen: pure functions of values."""

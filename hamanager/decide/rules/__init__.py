@@ -1,0 +1,1 @@
+"""The rules of the decision table, by what they are about."""

@@ -1,0 +1,148 @@
+"""Keep the instances running, and make the standbys follow."""
+
+from __future__ import annotations
+
+from hamanager.decide.rules.common import do, start
+from hamanager.decide.rules.sync_set import leaver
+from hamanager.decide.rules.upgrade import is_too_old
+from hamanager.decide.situation import Situation, follows, has_role, restarted
+from hamanager.model.decision import Action, Decision
+from hamanager.model.service import KEPT_LIMIT, InstanceRecord
+from hamanager.model.snapshot import Observation, Relation, Role
+from hamanager.model.upgrade import runs_from
+
+STARTS_BEFORE_REBUILD = 5
+"""A standby that does not come up after so many starts is rebuilt from nothing."""
+
+
+def surplus(s: Situation) -> Decision | None:
+    """More instances than wanted: one standby goes, a broken one first, the primary never."""
+    if not s.primary_works or len(s.all) <= s.wish.instances:
+        return None
+    return do(
+        Action.REMOVE_INSTANCE,
+        leaver(s),
+        f"{s.wish.instances} of {len(s.all)} instances are wanted",
+    )
+
+
+def start_gone(s: Situation) -> Decision | None:
+    """A process that ended is started again, the primary's first (no standby could take over,
+    or we would not be here)."""
+    waiting: Decision | None = None
+    for instance, seen in sorted(s.due(s.all), key=lambda pair: pair[0].name != s.record.primary):
+        if not seen.gone:
+            continue
+        if (reason := _why_rebuilt(s, instance, seen)) and _has_room(s):
+            return do(Action.REBUILD, instance.name, reason)
+        decision = start(s, instance, seen)
+        if decision.action is Action.START_INSTANCE:
+            return decision
+        waiting = waiting or decision
+    return waiting if not s.primary_works else None
+
+
+def primary_not_ready(s: Situation) -> Decision | None:
+    """What follows needs a working primary."""
+    if s.primary_works:
+        return None
+    detail = s.primary_seen.detail if s.primary_seen else ""
+    return do(
+        Action.WAIT,
+        s.record.primary,
+        f"{s.record.primary or 'no instance'} is not ready to take writes"
+        + (f": {detail}" if detail else ""),
+    )
+
+
+def restart_done(s: Situation) -> Decision | None:
+    """A restarted instance is back in its place."""
+    for instance, seen in s.all:
+        back = has_role(seen, Role.PRIMARY) or follows(seen)
+        if instance.restarting_since is not None and back and restarted(instance):
+            return do(Action.FINISH_RESTART, instance.name, "it is back in its place")
+    return None
+
+
+def synchronized(s: Situation) -> Decision | None:
+    """A standby that was seen to hold a full copy and to follow becomes a candidate; where neither
+    a sync set nor the members themselves tell whom it followed, in each term anew."""
+    told = s.capabilities.acknowledges or s.capabilities.elects_itself
+    for instance, seen in s.due(s.standbys):
+        settled = instance.synchronized and not instance.has_led and instance.starts == 0
+        settled = settled and (told or instance.synchronized_term >= s.record.term)
+        if follows(seen) and not settled:
+            return do(Action.MARK_SYNCHRONIZED, instance.name, "it holds a full copy and follows")
+    return None
+
+
+def rejoin(s: Situation) -> Decision | None:
+    """A standby that does not follow the primary is seeded, attached or rebuilt."""
+    for instance, seen in s.due(s.standbys):
+        if decision := _rejoin_one(s, instance, seen):
+            return decision
+    return None
+
+
+def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision | None:
+    name = instance.name
+    reason = _why_rebuilt(s, instance, seen)
+    if is_too_old(s, instance) and not reason:
+        return None  # the rule `upgrade` comes first
+    if seen.relation is Relation.EMPTY and _copies_from_another_image(s, instance):
+        what = "a first copy is made by what its primary runs from, and it runs from another image"
+        return do(Action.REBUILD, name, what)
+    if seen.relation is Relation.EMPTY:
+        return do(Action.SEED, name, "it has no data yet")
+    if seen.relation is Relation.DETACHED:
+        return do(Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}")
+    if seen.relation is Relation.UNPROVEN and not instance.has_led:
+        what = "its data came from a primary and is replaced by a new copy"
+        return do(Action.ATTACH, name, what)
+    return do(Action.REBUILD, name, reason) if reason and _has_room(s) else None
+
+
+def _copies_from_another_image(s: Situation, instance: InstanceRecord) -> bool:
+    """Engines that do not elect copy between servers of one version only."""
+    if s.capabilities.elects_itself or s.primary is None:
+        return False
+    return runs_from(s.wish, instance).id != runs_from(s.wish, s.primary).id
+
+
+def no_room(s: Situation) -> Decision | None:
+    """A standby has to be rebuilt, and so much data is set aside already that a person has to let
+    go of some first. Nothing else waits for that."""
+    for instance, seen in s.standbys:
+        if _why_rebuilt(s, instance, seen) and not _has_room(s):
+            return do(
+                Action.WAIT,
+                instance.name,
+                f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept"
+                " already: look at `kept_data` and let go of one with"
+                f" `hamanager discard {s.wish.name} VOLUME`",
+            )
+    return None
+
+
+def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> str:
+    """Why that standby has to be made anew, its data set aside; '' when it need not."""
+    if instance.name == s.record.primary or not s.primary_works:
+        return ""
+    unproven = instance.former_image is not None  # it is the image's fault rather than the data's
+    if seen.gone and instance.starts >= STARTS_BEFORE_REBUILD and not unproven:
+        return f"it did not come up after {instance.starts} starts"
+    if seen.relation is Relation.UNPROVEN and instance.has_led:
+        return "it was primary, and its data cannot be proven to be elsewhere"
+    if seen.relation is Relation.DIVERGED:
+        reason = f"its data is not a part of what {s.record.primary} can send"
+        if seen.excess:
+            what = "never acknowledged" if instance.unacknowledged_only else "missing there"
+            reason += f": it alone has {seen.excess} ({what})"
+        return reason
+    return ""
+
+
+def _has_room(s: Situation) -> bool:
+    """Whether one more set of data may be set aside."""
+    replaceable = not s.capabilities.acknowledges or any(k.unacknowledged for k in s.record.kept)
+    return len(s.record.kept) < KEPT_LIMIT or replaceable

@@ -1,1 +1,0 @@
-"""Drills: failures injected on purpose into a running service, and what came of them."""

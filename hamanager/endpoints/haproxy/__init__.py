@@ -1,0 +1,1 @@
+"""The endpoint contract on HAProxy."""

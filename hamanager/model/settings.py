@@ -1,0 +1,25 @@
+"""What a person can choose for a service, and change later."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from hamanager.model.durability import Durability
+
+
+class Settings(BaseModel):
+    """Choices; None leaves one as it is (or at its default)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    durability: Durability | None = None
+    down_after_seconds: float | None = None
+    """How long a primary must be silent, unproven dead, before it is given up."""
+    failover_period_seconds: float | None = None
+    """How long after a fail-over another one needs proof of death."""
+    reads: bool | None = None
+    """Whether a second address offers the standbys for reading."""
+    reads_max_lag_seconds: float | None = None
+    """How far behind they may be; given without `reads` it means that they are wanted."""
+    allow_drills: bool | None = None
+    """Whether failures may be injected on purpose."""

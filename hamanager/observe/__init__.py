@@ -1,0 +1,1 @@
+"""What is seen of a service's servers, now and lately."""

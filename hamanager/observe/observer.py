@@ -1,0 +1,396 @@
+"""The observer: one look at a service, everything in parallel, everything bounded.
+
+The only part of the core that reads the clock for a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.runtime import Place, Runtime
+from hamanager.errors import BusyError, HamanagerError, RefusedError
+from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.model.snapshot import (
+    Contact,
+    Observation,
+    Process,
+    Role,
+    ServerStatus,
+    Snapshot,
+)
+from hamanager.model.sync_set import eligible
+from hamanager.observe.lag import LagMeter
+from hamanager.observe.questions import Asked, News, Questions, Threads, wait_while
+from hamanager.observe.samples import Samples
+
+log = logging.getLogger("hamanager")
+
+LOOK_SECONDS = 2.5
+"""The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
+HUNG_LOOK_SECONDS = 0.05
+"""How long a look waits for an instance that did not answer the last one, and for the runtime's
+word on one that has given a sign of life already."""
+LONGEST_GAP_SECONDS = 5.0
+"""After a longer pause between two looks (a suspended machine, a stopped manager) silence is
+counted anew: what was not looked at was not silent."""
+ASKED_FOR_SECONDS = 5.0
+"""A process that somebody asked to end and that runs after so long is another one."""
+PROBE, PROCESS = "probe", "process"
+
+
+@dataclass
+class _Look:
+    """What one instance gave away in answer to the questions of one look."""
+
+    process: Process = Process.UNKNOWN
+    contact: Contact = Contact.SILENT
+    status: ServerStatus | None = None
+    detail: str = "no answer in time"
+
+    @property
+    def alive(self) -> bool:
+        return self.contact in (Contact.ANSWERS, Contact.BUSY)
+
+
+class Observer:
+    """Looks at one service. Not thread-safe: one pass at a time uses it."""
+
+    def __init__(self, driver: Driver, runtime: Runtime, clock: Clock, threads: Threads) -> None:
+        self._driver = driver
+        self._runtime = runtime
+        self._clock = clock
+        self._threads = threads
+        self._questions = Questions()
+        self._news = News()
+        self._ended: set[str] = set()
+        """Instances whose process may have ended since the runtime was asked."""
+        self._asked_to_end: dict[str, float] = {}
+        """When that was heard of."""
+        self._samples = Samples(driver, runtime, clock, threads, self._report)
+        self._runtime_silent: set[str] = set()
+        """Instances that the runtime had no word on in the last look."""
+        self._reported: dict[str, str] = {}
+        self._silent_since: dict[str, float] = {}
+        """When the first question was asked that it has not answered since."""
+        self._answered: dict[str, float] = {}
+        """When the last question was asked that it answered."""
+        self._primary: tuple[ServiceContext, Target] | None = None
+        """As of the last look."""
+        self._last_look: float | None = None
+        self._rates = _Rates()
+        self._lag = LagMeter(driver.has_applied)
+        self._led: tuple[str, ServerStatus] | None = None
+        """The primary on record when it was last seen to lead."""
+
+    def note_trip(self, instance: str) -> None:
+        """A tripwire of that instance ended just now: its silence is counted from here."""
+        self._silent_since.setdefault(instance, self._clock.monotonic())
+        self.note_event(instance)
+
+    def note_event(self, instance: str) -> None:
+        """From any thread: perhaps its process has ended just now. A look that waits for the
+        server's answer, for which it may wait in vain, asks the runtime once more."""
+        self._ended.add(instance)
+        self._news.tell()
+
+    def note_asked_to_end(self, instance: str) -> None:
+        """From any thread: somebody other than the manager has just asked its process to end."""
+        self._asked_to_end[instance] = self._clock.monotonic()
+
+    def ask_primary(self) -> bool:
+        """Between two looks, from any thread: whether the primary gave a sign of life. If not, its
+        silence is counted from this question, which is sooner than the next look's."""
+        if self._primary is None:
+            return True
+        service, target = self._primary
+        if target.name in self._silent_since:
+            return True  # which is known: the looks go on
+        began = self._clock.monotonic()
+        try:
+            self._driver.probe(service, target)
+        except BusyError:
+            return True
+        except HamanagerError:
+            if self._answered.get(target.name, began - 1) > began:
+                return True  # it has answered a later question
+            since = self._silent_since.setdefault(target.name, began)
+            self._silent_since[target.name] = min(since, began)
+            return False
+        return True
+
+    def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
+        """Ask every instance and the runtime."""
+        began = self._clock.monotonic()
+        primary = record.instance(record.primary)
+        self._primary = (service, Target.of(primary)) if primary else None
+        looks = self._look_at_all(service, record, began)
+        now = self._clock.monotonic()
+        if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
+            self._silent_since.clear()
+        self._last_look = now
+        alive = {name for name, look in looks.items() if look.status is not None}
+        there = [i for i in record.instances if not _gone(looks[i.name])]
+        self._samples.take(service, there, alive)
+        seen = {
+            instance.name: self._observation(
+                _place(service, instance), looks[instance.name], began, now
+            )
+            for instance in record.instances
+        }
+        related = self._relate(record, seen)
+        related = self._lag.measured(
+            record.primary,
+            related,
+            {instance.name for instance in record.instances if instance.joined},
+            began,
+            self._clock.now(),
+        )
+        candidates, primary_has_all = self._rank(record, related)
+        last_resorts, shortfalls = self._last_resorts(record, related, candidates)
+        return Snapshot(
+            self._clock.now(), related, candidates, last_resorts, shortfalls, primary_has_all
+        )
+
+    def _look_at_all(
+        self, service: ServiceContext, record: ServiceRecord, began: float
+    ) -> dict[str, _Look]:
+        """Ask the servers and the runtime side by side: neither waits for the other, and only what
+        was asked in this look counts."""
+        names = {instance.name for instance in record.instances}
+        self._questions.forget_all_but(names)
+        # Who gave no answer last time must not slow down what is seen of the others. One whose
+        # answer came too late is waited for again.
+        slow, mute = set(self._silent_since), set(self._runtime_silent)
+        for instance in record.instances:
+            name = instance.name
+            if not self._questions.is_open((name, PROCESS)):
+                self._ended.discard(name)  # it is asked now
+            for key, without in (((name, PROBE), slow), ((name, PROCESS), mute)):
+                if self._questions.is_open(key):
+                    without.add(name)
+                elif _tells(self._questions.answer(key)):
+                    without.discard(name)
+            self._questions.ask(
+                (name, PROBE), began, self._threads.probes, self._probe, service, instance
+            )
+            self._ask_runtime(_place(service, instance), began)
+        deadline = began + LOOK_SECONDS
+
+        def awaited() -> Iterator[Asked[Any]]:
+            self._ask_about_ended(service, record)
+            return self._awaited(names - slow, mute, began)
+
+        wait_while(awaited, deadline, self._clock, self._news)
+        for instance in record.instances:
+            look = self._look_of(instance.name, began)
+            if look.contact is Contact.REFUSED and look.process is Process.RUNNING:
+                # It may have ended between the two answers.
+                self._ask_runtime(_place(service, instance), self._clock.monotonic())
+        wait_while(awaited, deadline, self._clock, self._news)
+        soon = self._clock.monotonic() + HUNG_LOOK_SECONDS
+        wait_while(lambda: self._open(names, began), soon, self._clock, self._news)
+        looks = {name: self._look_of(name, began) for name in names}
+        self._runtime_silent = {n for n, look in looks.items() if look.process is Process.UNKNOWN}
+        return looks
+
+    def _awaited(self, names: set[str], mute: set[str], since: float) -> Iterator[Asked[Any]]:
+        """The answers without which nothing can be said of these: the server's sign of life is one
+        by itself, the runtime's word that there is no process is another."""
+        for name in names:
+            look = self._look_of(name, since)
+            probe = self._questions.under_way((name, PROBE))
+            process = self._questions.under_way((name, PROCESS))
+            if look.alive or _gone(look) or probe is None or process is None:
+                continue
+            yield probe
+            if probe.told(since) is None or name not in mute:
+                yield process
+
+    def _open(self, names: set[str], since: float) -> Iterator[Asked[Any]]:
+        """Whatever was asked of these and may still tell something."""
+        for name in names:
+            if not _gone(self._look_of(name, since)):
+                asked = (self._questions.under_way((name, kind)) for kind in (PROBE, PROCESS))
+                yield from (one for one in asked if one is not None)
+
+    def _look_of(self, name: str, since: float) -> _Look:
+        """What the answers to the questions asked since then amount to."""
+        probe = self._questions.under_way((name, PROBE))
+        look: _Look = (probe.told(since) if probe else None) or _Look()
+        process = self._questions.under_way((name, PROCESS))
+        word: Process = (process.told(since) if process else None) or Process.UNKNOWN
+        if word in (Process.EXITED, Process.MISSING):
+            return _Look(word, Contact.REFUSED, detail="its process has ended")
+        return replace(look, process=word)
+
+    def _ask_about_ended(self, service: ServiceContext, record: ServiceRecord) -> None:
+        for name in list(self._ended):
+            if self._questions.is_open((name, PROCESS)):
+                continue  # its answer may be from before the end
+            self._ended.discard(name)
+            instance = record.instance(name)
+            if instance is not None:
+                self._ask_runtime(_place(service, instance), self._clock.monotonic())
+
+    def _ask_runtime(self, place: Place, now: float) -> None:
+        key = (place.instance, PROCESS)
+        self._questions.ask(key, now, self._threads.runtime, self._process, place)
+
+    def _process(self, place: Place) -> Process:
+        try:
+            return self._runtime.process(place)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
+            self._report(place.instance, error)
+            return Process.UNKNOWN
+
+    def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
+        """What the server says. A fault of ours or of a driver's counts as no answer: it must not
+        cost the sight of the others."""
+        look = _Look()
+        try:
+            look.status = self._driver.probe(service, Target.of(instance))
+            look.contact, look.detail = Contact.ANSWERS, ""
+        except BusyError as error:
+            look.contact, look.detail = Contact.BUSY, str(error)
+        except RefusedError as error:
+            look.contact, look.detail = Contact.REFUSED, str(error)
+        except HamanagerError as error:
+            look.detail = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
+            look.detail = f"looking at it failed unexpectedly: {error!r}"
+            self._report(instance.name, error)
+        return look
+
+    def _report(self, instance: str, error: Exception) -> None:
+        """The same fault once, however many looks it spoils."""
+        if self._reported.get(instance) != repr(error):
+            self._reported[instance] = repr(error)
+            log.error("%s: looking at it failed unexpectedly", instance, exc_info=error)
+
+    def _observation(self, place: Place, look: _Look, began: float, now: float) -> Observation:
+        name = place.instance
+        used, cache = (None, None) if _gone(look) else self._samples.memory(place)
+        if look.alive:
+            self._silent_since.pop(name, None)
+            self._answered[name] = began
+        else:
+            self._silent_since.setdefault(name, began)
+        return Observation(
+            process=look.process,
+            contact=look.contact,
+            status=self._rates.with_rate(name, look.status, now),
+            silent_seconds=now - self._silent_since.get(name, now),
+            detail=look.detail,
+            asked_to_end_seconds=self._asked_to_end_seconds(name, look, now),
+            memory_used_bytes=used,
+            cache_bytes=cache,
+            warnings=self._samples.warnings(place),
+        )
+
+    def _asked_to_end_seconds(self, name: str, look: _Look, now: float) -> float | None:
+        since = self._asked_to_end.get(name)
+        if since is None or _gone(look) or now - since > ASKED_FOR_SECONDS:
+            self._asked_to_end.pop(name, None)  # whatever runs next was not asked
+            return None
+        return now - since
+
+    def _relate(
+        self, record: ServiceRecord, seen: Mapping[str, Observation]
+    ) -> dict[str, Observation]:
+        primary = record.instance(record.primary)
+        primary_status = seen[primary.name].status if primary else None
+        members = [Target.of(instance) for instance in record.instances]
+        related = dict(seen)
+        if primary is None or primary_status is None or primary_status.role is not Role.PRIMARY:
+            return related
+        self._led = (primary.name, primary_status)
+        for instance in record.instances:
+            status = seen[instance.name].status
+            if status is None or instance.name == primary.name:
+                continue
+            relation = self._driver.relate(
+                Target.of(instance), status, Target.of(primary), primary_status, members
+            )
+            excess = self._driver.excess(status, primary_status)
+            related[instance.name] = replace(seen[instance.name], relation=relation, excess=excess)
+        return related
+
+    def _rank(
+        self, record: ServiceRecord, seen: Mapping[str, Observation]
+    ) -> tuple[tuple[str, ...], bool]:
+        """The candidates, and whether the primary on record has all that they have."""
+        able = eligible(record, self._driver.capabilities, _statuses(seen))
+        candidates = self._driver.rank(able)
+        primary = seen.get(record.primary or "")
+        if primary is None or primary.status is None or record.primary is None:
+            return candidates, False
+        unseen = [i for i in record.instances if i.name not in (*able, record.primary)]
+        if primary.status.empty and any(i.joined for i in unseen):
+            return candidates, False  # it lost its data, and they may have them
+        # Among equals the first name stands first: this one comes before every other.
+        with_primary = self._driver.rank({"": primary.status, **able})
+        return candidates, with_primary[:1] == ("",)
+
+    def _last_resorts(
+        self, record: ServiceRecord, seen: Mapping[str, Observation], candidates: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Whom only a person's order promotes, and what each is known to lack."""
+        others = {
+            name: status
+            for name, status in _statuses(seen).items()
+            if name not in (record.primary, *candidates) and not status.empty
+        }
+        joined = {i.name for i in record.instances if i.joined}
+        others = {name: status for name, status in others.items() if name in joined}
+        ranked = self._driver.rank(others)
+        ranked += tuple(sorted(set(others) - set(ranked)))
+        if self._led is None or self._led[0] != record.primary:
+            return ranked, {}
+        led = self._led[1]
+        return ranked, {name: self._driver.shortfall(others[name], led) for name in ranked}
+
+
+class _Rates:
+    """Fills in the speed and the remaining time of copies whose engine does not tell them."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, tuple[str, float, int]] = {}
+
+    def with_rate(self, name: str, status: ServerStatus | None, now: float) -> ServerStatus | None:
+        """The status with the mean speed since the present stage was first seen."""
+        sync = status.sync if status else None
+        if status is None or sync is None or sync.bytes_done is None:
+            self._began.pop(name, None)
+            return status
+        stage, began, bytes_then = self._began.setdefault(name, (sync.stage, now, sync.bytes_done))
+        if stage != sync.stage or sync.bytes_done < bytes_then:
+            stage, began, bytes_then = self._began[name] = (sync.stage, now, sync.bytes_done)
+        if sync.bytes_per_second is None and now > began:
+            speed = (sync.bytes_done - bytes_then) / (now - began)
+            sync = replace(sync, bytes_per_second=speed)
+        if sync.eta_seconds is None and sync.bytes_total is not None and sync.bytes_per_second:
+            left = max(0, sync.bytes_total - (sync.bytes_done or 0))
+            sync = replace(sync, eta_seconds=left / sync.bytes_per_second)
+        return replace(status, sync=sync)
+
+
+def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
+    return {name: look.status for name, look in seen.items() if look.status is not None}
+
+
+def _place(service: ServiceContext, instance: InstanceRecord) -> Place:
+    return Place(service.name, instance.name, instance.generation)
+
+
+def _gone(look: _Look) -> bool:
+    return look.process in (Process.EXITED, Process.MISSING)
+
+
+def _tells(answer: _Look | Process | None) -> bool:
+    """Whether that answer, now too old, shows that it is worth waiting for the next one."""
+    return answer.alive if isinstance(answer, _Look) else answer not in (None, Process.UNKNOWN)

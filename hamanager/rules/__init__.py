@@ -1,1 +1,0 @@
-"""The rules, by subject; their order is in `hamanager.decide`."""

@@ -1,0 +1,96 @@
+"""What things are called on the Docker engine, and the labels by which they are found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hamanager.contracts.runtime import Container, Place
+from hamanager.model.service import index_of
+
+MANAGER = "hamanager.manager"
+SERVICE = "hamanager.service"
+INSTANCE = "hamanager.instance"
+GENERATION = "hamanager.generation"
+ADDRESS = "hamanager.address"
+ADMIN_PORT = "hamanager.admin-port"
+LAUNCH = "hamanager.launch"
+HOLDS_STOP = "hamanager.holds-stop"
+"""Its process 1 holds SIGTERM back (`LaunchSpec.holds_stop`)."""
+HELPER = "hamanager.helper"
+
+LAYOUT = "1"
+"""Grows when containers are made in another way: existing ones are then made anew."""
+
+
+class Names:
+    """The names of one manager's containers, volumes and networks.
+
+    Several managers share an engine: nothing is touched that lacks this manager's label.
+    """
+
+    def __init__(self, manager_id: str) -> None:
+        self._manager_id = manager_id
+
+    def container(self, place: Place) -> str:
+        """`hamanager-MANAGER-db-0`."""
+        return f"{self.network(place.service)}-{index_of(place.instance)}"
+
+    def volume(self, place: Place) -> str:
+        """`hamanager-MANAGER-db-0-g1`."""
+        return f"{self.container(place)}-g{place.generation}"
+
+    def helper(self, name: str) -> str:
+        """`hamanager-MANAGER.haproxy`; no service's container is called so."""
+        return f"hamanager-{self._manager_id}.{name}"
+
+    def helper_labels(self, name: str) -> dict[str, str]:
+        """Of a process of the manager's own."""
+        return {MANAGER: self._manager_id, HELPER: name}
+
+    def network(self, service: str) -> str:
+        """`hamanager-MANAGER-db`."""
+        return f"hamanager-{self._manager_id}-{service}"
+
+    def labels(self, place: Place) -> dict[str, str]:
+        """Of a container and of its volume."""
+        return {
+            MANAGER: self._manager_id,
+            SERVICE: place.service,
+            INSTANCE: place.instance,
+            GENERATION: str(place.generation),
+        }
+
+    def network_labels(self, service: str) -> dict[str, str]:
+        """Of a service's network, which belongs to all of its instances."""
+        return {MANAGER: self._manager_id, SERVICE: service, INSTANCE: "*", GENERATION: "*"}
+
+    def filters(self, service: str | None = None) -> dict[str, Any]:
+        """Select this manager's things, or those of one of its services."""
+        labels = [f"{MANAGER}={self._manager_id}"]
+        if service is not None:
+            labels.append(f"{SERVICE}={service}")
+        return {"label": labels}
+
+    def owns(self, labels: Mapping[str, str] | None) -> bool:
+        """Whether something with these labels was made by this manager."""
+        return (labels or {}).get(MANAGER) == self._manager_id
+
+
+def launch_hash(place: Place, container: Container) -> str:
+    """Changes with whatever only a new container can take over; no secret goes into it."""
+    parts = [
+        LAYOUT,
+        container.image,
+        container.host,
+        container.port,
+        container.admin_port,
+        container.spec.port,
+        container.spec.admin_port,
+        container.spec.stop_signal,
+        container.spec.script,
+        place.generation,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

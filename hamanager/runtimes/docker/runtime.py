@@ -1,0 +1,365 @@
+"""The runtime contract on a Docker engine (20.10 or later), through its API.
+
+Starting and removing go through the engine. What the loop waits for in a failure, whether a
+process is gone and its killing, goes to the kernel first where the engine runs on this machine:
+see `docker_handles.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests.exceptions import RequestException
+
+from hamanager.contracts.driver import DATA_DIRECTORY
+from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
+from hamanager.errors import AddressTakenError, RuntimeFailedError
+from hamanager.model.image import PinnedImage
+from hamanager.model.snapshot import Process
+from hamanager.runtimes.docker import containers as containers
+from hamanager.runtimes.docker import helpers as helpers
+from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
+from hamanager.runtimes.docker.engine import CHANGE_SECONDS, LOOK_SECONDS, Engine, says
+from hamanager.runtimes.docker.events import follow
+from hamanager.runtimes.docker.handles import ProcessHandles
+from hamanager.runtimes.docker.images import ImageUnavailable, resolve_image
+from hamanager.runtimes.docker.memory import memory_of_process, memory_of_stats
+from hamanager.runtimes.docker.names import (
+    ADDRESS,
+    ADMIN_PORT,
+    HOLDS_STOP,
+    LAUNCH,
+    MANAGER,
+    Names,
+    launch_hash,
+)
+from hamanager.runtimes.docker.pinning import MissingImages, pin
+from hamanager.runtimes.docker.version import ImageVersions
+
+KERNEL_KILL_SECONDS = 0.25
+"""A process that the kernel does not end in this time is frozen or stuck in a disk."""
+FILES_LISTED = 200
+GONE_SECONDS = 10
+"""How long the engine may take to see that a process is gone."""
+
+Failures = (DockerException, RequestException)
+
+
+class DockerRuntime:
+    """Instances as containers of one Docker engine, each with a named volume, one bridge network
+    per service. Thread-safe."""
+
+    def __init__(
+        self,
+        manager_id: str,
+        advertised_host: str | None = None,
+        client: docker.DockerClient | None = None,
+    ) -> None:
+        """Connects when first used. A client that is given keeps its own time-outs."""
+        self._names = Names(manager_id)
+        self._advertised_host = advertised_host
+        self._engine = Engine(client)
+        self._handles = ProcessHandles()
+        self._missing = MissingImages()
+        self._versions = ImageVersions(self._names)
+
+    def close(self) -> None:
+        """Release connections and descriptors; the containers go on."""
+        self._handles.close()
+        self._engine.close()
+
+    # --- Places ----------------------------------------------------------------------------
+
+    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
+        """A host and a free port there. Ports of stopped containers count as taken, those of
+        other managers too."""
+        with self._engine.asked_to("name an address") as client:
+            host = choose_host(client, self._advertised_host)
+            made = client.api.containers(all=True, filters={"label": [MANAGER]})
+        labels = [container["Labels"] for container in made]
+        told = [found.get(ADDRESS, "").rpartition(":")[2] for found in labels]
+        told += [found.get(ADMIN_PORT, "") for found in labels]
+        ports = {int(port) for port in told if port.isdecimal()}
+        return host, free_port(bind_address(host), taken | ports)
+
+    def volume_name(self, place: Place) -> str:
+        """The name of the data volume, for people."""
+        return self._names.volume(place)
+
+    def labels(self, place: Place) -> Mapping[str, str]:
+        """By these a container is found; it carries two more about its launch."""
+        return self._names.labels(place)
+
+    def resolve_image(self, engine: str, configured: str | None) -> str:
+        """The name of an image that is present, pulled when it has to be."""
+        with self._engine.asked_to(f"find an image for {engine}") as client:
+            try:
+                return resolve_image(client, engine, configured)
+            except ImageUnavailable as error:
+                raise RuntimeFailedError(str(error)) from error
+
+    def pin_image(self, image: str) -> PinnedImage:
+        """By the id of its configuration, and the digest under which a registry has it."""
+        with self._engine.asked_to(f"tell what the image {image} is") as client:
+            return pin(client, image)
+
+    def image_version(self, image: str, program: str) -> str:
+        """By a container that runs for a moment."""
+        with self._engine.asked_to(f"ask the image for the version of {program}") as client:
+            return self._versions.ask(client, image, program)
+
+    def started_from(self, place: Place) -> str | None:
+        """As its container's configuration has it."""
+        with self._engine.asked_to(f"tell what {place.instance} runs from") as client:
+            found = containers.inspect(client, self._names, place)
+        return None if found is None else str(found["Config"]["Image"])
+
+    # --- Processes -------------------------------------------------------------------------
+
+    def start(self, place: Place, container: Container) -> None:
+        """Make the container where needed, write its files, start its process."""
+        name = self._names.container(place)
+        with self._engine.asked_to(f"start {place.instance}") as client:
+            found = containers.inspect(client, self._names, place)
+            if found is not None and found["State"]["Running"]:
+                if self._handles.learn(name, found) is Process.RUNNING:
+                    return
+                # The kernel knows already that it ended; the engine starts nothing before it
+                # has seen it too.
+                client.api.wait(name, timeout=GONE_SECONDS)
+                found = containers.inspect(client, self._names, place)
+            self._handles.forget(name)
+            try:
+                self._launch(client, place, container, found)
+            except ImageNotFound as error:
+                raise RuntimeFailedError(
+                    f"{place.instance} cannot start: {self._missing.fetch(client, container)}"
+                ) from error
+            finally:
+                self._handles.forget(name)
+
+    def process(self, place: Place) -> Process:
+        """Whether its process runs: microseconds while the kernel tells, else the engine's word
+        within 2 s. A paused container's process runs."""
+        name = self._names.container(place)
+        word = self._handles.word(name)
+        if word is not None:
+            return word
+        try:
+            found = containers.inspect(self._engine.client(LOOK_SECONDS), self._names, place)
+        except RuntimeFailedError:
+            found = None  # a stranger's container of that name is not this instance
+        except Failures:
+            return Process.EXITED if self._handles.has_ended(name) else Process.UNKNOWN
+        if found is None:
+            self._handles.forget(name)
+            return Process.MISSING
+        return self._handles.learn(name, found)
+
+    def exit_descriptor(self, place: Place) -> int | None:
+        """A pidfd of the running process where the engine is local, None otherwise."""
+        if self.process(place) is not Process.RUNNING:
+            return None
+        return self._handles.duplicate(self._names.container(place))
+
+    def request_stop(self, place: Place) -> None:
+        """SIGTERM, or what its guard does not hold back; a paused container is resumed, as the
+        signal waits until then."""
+        with self._engine.asked_to(f"stop {place.instance}") as client:
+            found = None if self._is_gone(place) else containers.inspect(client, self._names, place)
+            if found is None:
+                return
+            held = HOLDS_STOP in found["Config"]["Labels"]
+            self._signal(client, self._names.container(place), "SIGINT" if held else "SIGTERM")
+
+    def kill(self, place: Place) -> None:
+        """SIGKILL, straight through the kernel where possible, which works while the engine
+        hangs; returns when the process is proven gone."""
+        name = self._names.container(place)
+        if self._is_gone(place) or self._handles.kill(name, KERNEL_KILL_SECONDS):
+            return
+        with self._engine.asked_to(f"kill {place.instance}") as client:
+            if containers.inspect(client, self._names, place) is None:
+                return
+            self._signal(client, name, "SIGKILL")
+            try:
+                client.api.wait(name, timeout=GONE_SECONDS)
+            except NotFound:
+                return
+
+    def logs(self, place: Place, lines: int, after: str = "") -> Sequence[LogLine]:
+        """Of this container; one that was made anew begins anew."""
+        with self._engine.asked_to(f"read the log of {place.instance}") as client:
+            if containers.inspect(client, self._names, place) is None:
+                return []
+            raw: bytes = client.api.logs(self._names.container(place), tail=lines, timestamps=True)
+        found = []
+        for line in raw.decode(errors="replace").splitlines():
+            at, _, text = line.partition(" ")
+            if at > after:
+                found.append(LogLine(at=at, text=text))
+        return found
+
+    def handle(self, place: Place) -> str:
+        """The container's name."""
+        return self._names.container(place)
+
+    def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
+        """What happens to this manager's containers."""
+        return follow(lambda: self._engine.client(CHANGE_SECONDS), self._names.filters(), stopped)
+
+    # --- Memory ----------------------------------------------------------------------------
+
+    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+        """Change the limit in place; None makes it as large as the machine.
+
+        Raises:
+            RuntimeFailedError: among others, more than the new limit is in use: the kernel
+                would end the server (control groups v2) or refuse (v1).
+        """
+        used = self.memory_used(place)
+        if memory_bytes is not None and used is not None and used > memory_bytes:
+            raise RuntimeFailedError(
+                f"{place.instance} uses {used >> 20} MB now, so its limit cannot become"
+                f" {memory_bytes >> 20} MB; it was left as it is"
+            )
+        with self._engine.asked_to(f"limit the memory of {place.instance}") as client:
+            if containers.inspect(client, self._names, place) is None:
+                raise RuntimeFailedError(f"{place.instance} has no container to limit")
+            containers.limit_memory(client, self._names.container(place), memory_bytes)
+
+    def memory_used(self, place: Place) -> int | None:
+        """Bytes in use without the page cache; the engine is asked only when it is remote."""
+        name = self._names.container(place)
+        if self.process(place) is not Process.RUNNING:
+            return None
+        pid = self._handles.pid(name)
+        used = memory_of_process(pid) if pid is not None else None
+        if used is not None:
+            return used
+        try:
+            api = self._engine.client(LOOK_SECONDS).api
+            return memory_of_stats(api.stats(name, stream=False, one_shot=True))
+        except Failures:
+            return None
+
+    # --- Ends ------------------------------------------------------------------------------
+
+    def remove(self, place: Place, *, discard_data: bool) -> None:
+        """Remove the container, and its volume when asked to."""
+        with self._engine.asked_to(f"remove {place.instance}") as client:
+            name = self._names.container(place)
+            if containers.inspect(client, self._names, place) is not None:
+                containers.discard_container(client, name)
+            self._handles.forget(name)
+            if discard_data:
+                containers.discard_volume(client, self._names, self._names.volume(place))
+
+    def discard_volume(self, place: Place) -> None:
+        """Remove the volume of that generation."""
+        volume = self._names.volume(place)
+        with self._engine.asked_to(f"delete {volume}") as client:
+            containers.discard_volume(client, self._names, volume)
+
+    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+        """By a shell inside the container."""
+        script = (
+            f'cd "{DATA_DIRECTORY}/$0" 2>/dev/null || exit 0; for f in */* *; do echo "$f"; done'
+        )
+        name = self._names.container(place)
+        with self._engine.asked_to(f"list the files of {place.instance}") as client:
+            api = client.api
+            run = api.exec_create(name, ["/bin/sh", "-c", script, directory], stderr=False)
+            printed: bytes = api.exec_start(run["Id"])
+        found = printed.decode(errors="replace").splitlines()[:FILES_LISTED]
+        return tuple(sorted(name for name in found if "*" not in name))
+
+    def start_helper(self, helper: Helper) -> None:
+        """A container on the host's network, with the restart policy `always`."""
+        if is_remote(self._engine.url):
+            raise RuntimeFailedError(
+                f"{helper.name} needs a Docker engine on this machine, and DOCKER_HOST names"
+                " another one"
+            )
+        with self._engine.asked_to(f"start {helper.name}") as client:
+            helpers.start(client, self._names, helper)
+
+    def remove_helper(self, name: str) -> None:
+        """Remove its container."""
+        with self._engine.asked_to(f"remove {name}") as client:
+            helpers.remove(client, self._names, name)
+
+    def destroy_service(self, service: str) -> None:
+        """Remove everything of the service, kept volumes too."""
+        with self._engine.asked_to(f"remove the service '{service}'") as client:
+            for name in containers.discard_service(client, self._names, service):
+                self._handles.forget(name)
+
+    # --- Parts -----------------------------------------------------------------------------
+
+    def _is_gone(self, place: Place) -> bool:
+        return self.process(place) in (Process.EXITED, Process.MISSING)
+
+    def _launch(
+        self,
+        client: docker.DockerClient,
+        place: Place,
+        container: Container,
+        found: Mapping[str, Any] | None,
+    ) -> None:
+        """Start the container that was found, if it still fits and can be started, else a new
+        one (its network may have been removed, for instance)."""
+        name = self._names.container(place)
+        if found is not None:
+            if _fits(found, place, container):
+                try:
+                    if found["HostConfig"]["Memory"] != (container.memory_bytes or 0):
+                        containers.limit_memory(client, name, container.memory_bytes)
+                    self._run(client, name, place, container)
+                    return
+                except APIError:
+                    pass
+            containers.discard_container(client, name)
+        containers.create(client, self._names, place, container)
+        self._run(client, name, place, container)
+
+    @staticmethod
+    def _run(client: docker.DockerClient, name: str, place: Place, container: Container) -> None:
+        try:
+            containers.write_files(client, name, container)
+            client.api.start(name)
+        except APIError as error:
+            containers.discard_container(client, name)
+            if containers.is_address_taken(error):
+                raise AddressTakenError(
+                    f"{place.instance} cannot listen at {container.host}:{container.port}:"
+                    " somebody else does"
+                ) from error
+            raise
+
+    @staticmethod
+    def _signal(client: docker.DockerClient, name: str, signal: str) -> None:
+        """Send a signal; a paused container is resumed after it, so that it runs not one step
+        further before the signal is acted on."""
+        try:
+            client.api.kill(name, signal)
+        except NotFound:
+            return
+        except APIError as error:
+            if not says(error, "is not running"):
+                raise
+            return
+        with contextlib.suppress(NotFound):
+            if client.api.inspect_container(name)["State"]["Paused"]:
+                containers.resume(client, name)
+
+
+def _fits(found: Mapping[str, Any], place: Place, container: Container) -> bool:
+    """Whether a container that does not run can be started as it is."""
+    if found["State"]["Status"] not in ("created", "exited"):
+        return False
+    return bool(found["Config"]["Labels"].get(LAUNCH) == launch_hash(place, container))

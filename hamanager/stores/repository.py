@@ -1,0 +1,156 @@
+"""Where things lie in the store, and how they are written down there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from hamanager.contracts.store import Store
+from hamanager.errors import UnmanageableError
+from hamanager.model.service import ServiceContext, ServiceRecord, Wish
+
+_ROOT = "services/"
+_SECRETS = TypeAdapter(dict[str, str])
+
+
+def wish_key(name: str) -> str:
+    """What the user wants of that service; it exists as long as this key does."""
+    return f"{_ROOT}{name}/wish"
+
+
+def record_key(name: str) -> str:
+    """What the loop has done for it."""
+    return f"{_ROOT}{name}/record"
+
+
+def secrets_key(name: str) -> str:
+    """Its passwords and keys."""
+    return f"{_ROOT}{name}/secrets"
+
+
+def lock_key(name: str) -> str:
+    """Which manager acts on it."""
+    return f"{_ROOT}{name}/lock"
+
+
+def service_names(store: Store) -> Sequence[str]:
+    """All services, sorted."""
+    return [key.split("/")[1] for key in store.keys(_ROOT) if key.endswith("/wish")]
+
+
+def load_wish(store: Store, name: str) -> tuple[Wish, int] | None:
+    """The wish and its version; None when there is no such service.
+
+    Raises:
+        UnmanageableError: it is damaged.
+    """
+    kept = store.get(wish_key(name))
+    if kept is None:
+        return None
+    try:
+        return Wish.model_validate_json(kept.value), kept.version
+    except ValidationError:
+        raise _damaged(name, "wish", wish_key(name)) from None
+
+
+def save_wish(store: Store, wish: Wish, expected: int) -> int:
+    """Write the wish if its version still is `expected`; returns the new version."""
+    return store.put(wish_key(wish.name), wish.model_dump_json(), expected)
+
+
+def load_record(store: Store, name: str) -> tuple[ServiceRecord, int]:
+    """The record and its version; an empty one of version 0 when nothing was done yet.
+
+    Raises:
+        UnmanageableError: it is damaged.
+    """
+    kept = store.get(record_key(name))
+    if kept is None:
+        return ServiceRecord(), 0
+    try:
+        return ServiceRecord.model_validate_json(kept.value), kept.version
+    except ValidationError:
+        raise _damaged(name, "record", record_key(name)) from None
+
+
+def save_record(store: Store, name: str, record: ServiceRecord, expected: int) -> int:
+    """Write the record if its version still is `expected`; returns the new version."""
+    return store.put(record_key(name), record.model_dump_json(), expected)
+
+
+def load_secrets(store: Store, name: str) -> dict[str, str]:
+    """The secrets; none when the service is not (or no longer) there.
+
+    Raises:
+        UnmanageableError: they are damaged.
+    """
+    kept = store.get(secrets_key(name))
+    if kept is None:
+        return {}
+    try:
+        return _SECRETS.validate_json(kept.value)
+    except ValidationError:
+        # Nothing of what it says: that would hold a part of the secrets.
+        raise _damaged(name, "secrets", secrets_key(name)) from None
+
+
+def load_context(store: Store, wish: Wish) -> ServiceContext:
+    """The service as drivers need it."""
+    return ServiceContext(
+        wish.name,
+        wish.engine,
+        wish.memory_bytes,
+        load_secrets(store, wish.name),
+        wish.port,
+        wish.health_path,
+    )
+
+
+def save_secrets(store: Store, name: str, secrets: Mapping[str, str], expected: int) -> int:
+    """Write the secrets if their version still is `expected`; returns the new version."""
+    return store.put(secrets_key(name), json.dumps(dict(secrets)), expected)
+
+
+def load_whole(store: Store, name: str, engines: Collection[str]) -> Wish | None:
+    """The wish of a service that can be managed; None when there is no such service.
+
+    Raises:
+        UnmanageableError: one of its rows is damaged, or its engine is none of these.
+    """
+    loaded = load_wish(store, name)
+    if loaded is None:
+        return None
+    wish, _ = loaded
+    if wish.engine not in engines:
+        raise UnmanageableError(
+            f"'{name}' is of the engine '{wish.engine}', which this hamanager does not know"
+            f" ({', '.join(sorted(engines))}): {_repair(name, 'run the one that does')}"
+        )
+    load_record(store, name)
+    load_secrets(store, name)
+    return wish
+
+
+def forget_service(store: Store, name: str) -> None:
+    """Delete everything about it except its history, the wish last: while that is there, a manager
+    that died half-way finishes the job."""
+    for key in (record_key(name), secrets_key(name), lock_key(name), wish_key(name)):
+        kept = store.get(key)
+        if kept is not None:
+            store.delete(key, kept.version)
+
+
+def _damaged(name: str, what: str, key: str) -> UnmanageableError:
+    return UnmanageableError(
+        f"the {what} of '{name}' cannot be read, its row '{key}' in the store is damaged:"
+        f" {_repair(name, 'put that row back from a backup (docs/repair.md)')}"
+    )
+
+
+def _repair(name: str, cure: str) -> str:
+    return (
+        f"nobody watches over its servers, which were left as they are; {cure}, or remove the"
+        f" service and its data with `hamanager destroy {name}`"
+    )

@@ -1,1 +1,0 @@
-"""The words of the manager as plain, frozen values: no I/O, no clock, no engine names."""

@@ -1,4 +1,4 @@
-"""What the commands share: the program, its options, and how results are shown.
+"""What the commands share: their options, and how results are shown.
 
 Most of the program is imported by the command that needs it, so that each starts quickly.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from hamanager.errors import HamanagerError
 from hamanager.model.durability import Durability
@@ -18,8 +17,8 @@ from hamanager.model.settings import Settings
 
 if TYPE_CHECKING:
     from hamanager.api.client import Client
+    from hamanager.api.goals import Goal
     from hamanager.api.views import ServiceView
-    from hamanager.cli.progress import Goal
 
 
 COMPLETION_SECONDS = 1.0
@@ -31,25 +30,6 @@ class Output(StrEnum):
     TEXT = "text"
     JSON = "json"
 
-
-class _Group(TyperGroup):
-    def invoke(self, ctx: Any) -> Any:
-        """Print errors as the one sentence that they are."""
-        try:
-            return super().invoke(ctx)
-        except HamanagerError as error:
-            typer.echo(f"hamanager: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
-
-
-app = typer.Typer(
-    cls=_Group,
-    help="High availability for databases: MySQL, Redis and MongoDB.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
@@ -148,8 +128,8 @@ def settings_of(
 
 def show(view: ServiceView, output: Output) -> None:
     """What has become of the service."""
+    from hamanager.api.goals import summary
     from hamanager.cli import terminal
-    from hamanager.cli.text import summary
 
     terminal.emit(terminal.as_json(view) if output is Output.JSON else f"{summary(view)}\n")
 
@@ -158,8 +138,8 @@ def finish_order(
     client: Client, name: str, number: int, timeout_seconds: float | None, output: Output
 ) -> None:
     """Wait until the order was carried out or refused, and say what became of it."""
+    from hamanager.api.goals import ordered
     from hamanager.cli import terminal
-    from hamanager.cli.progress import ordered
 
     goals: dict[str, Goal] = {name: ordered(number)}
     [view] = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)
@@ -180,8 +160,8 @@ def finish(
     output: Output,
 ) -> Sequence[ServiceView]:
     """Wait for the goals, if there are any, and say what has become of the services."""
+    from hamanager.api.goals import summary
     from hamanager.cli import terminal
-    from hamanager.cli.text import summary
 
     if goals:
         views = terminal.wait(client, goals, timeout_seconds, quiet=output is Output.JSON)

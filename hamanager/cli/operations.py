@@ -19,7 +19,6 @@ from hamanager.cli.app import (
     ReadsOption,
     TimeoutOption,
     WaitOption,
-    app,
     finish,
     finish_order,
     open_client,
@@ -30,7 +29,6 @@ from hamanager.errors import HamanagerError, UsageError
 from hamanager.model.order import OrderKind
 
 
-@app.command("set")
 def set_(
     name: NameArgument,
     durability: DurabilityOption = None,
@@ -55,7 +53,6 @@ def set_(
     show(view, output)
 
 
-@app.command()
 def upgrade(
     name: NameArgument,
     image: Annotated[
@@ -72,8 +69,8 @@ def upgrade(
     A later major version cannot be undone: see docs/upgrades.md.
     """
     check_service_name(name)
+    from hamanager.api.goals import Goal, upgraded
     from hamanager.cli import terminal
-    from hamanager.cli.progress import Goal, upgraded
 
     with open_client() as client:
         text = client.upgrade(name, image)
@@ -86,7 +83,6 @@ def upgrade(
             typer.echo(terminal.as_json(done[0]), nl=False)
 
 
-@app.command()
 def switchover(
     name: NameArgument,
     to: Annotated[str | None, typer.Option(help="The new primary; the best when left out.")] = None,
@@ -110,7 +106,6 @@ def switchover(
         finish_order(client, name, number, timeout, output)
 
 
-@app.command()
 def failover(
     name: NameArgument,
     to: Annotated[str | None, typer.Option(help="Whom to promote; the best when left out.")] = None,
@@ -140,7 +135,6 @@ def failover(
         finish_order(client, name, number, timeout, output)
 
 
-@app.command()
 def discard(
     name: NameArgument,
     volume: Annotated[str, typer.Argument(help="A volume that `info` lists as kept data, or all.")],
@@ -158,7 +152,6 @@ def discard(
         finish_order(client, name, number, timeout, output)
 
 
-@app.command()
 def pause(name: NameArgument, output: OutputOption = Output.TEXT) -> None:
     """Let the manager observe a service and not act on it, for maintenance.
 
@@ -171,7 +164,6 @@ def pause(name: NameArgument, output: OutputOption = Output.TEXT) -> None:
     show(view, output)
 
 
-@app.command()
 def resume(name: NameArgument, output: OutputOption = Output.TEXT) -> None:
     """Let the manager act on a paused service again.
 

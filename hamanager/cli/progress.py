@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from hamanager.api.client import Client, NoDaemonError
-from hamanager.api.views import InstanceState, ServiceState, ServiceView
+from hamanager.api.goals import Goal
+from hamanager.api.views import ServiceState, ServiceView
 from hamanager.cli.text import progress_words
 from hamanager.errors import HamanagerError, NotFoundError
 
@@ -24,64 +25,6 @@ DAEMON_GONE_SECONDS = 30.0
 """A daemon that is being restarted is back sooner."""
 QUIET_SECONDS = 10.0
 """When nothing has changed for so long, the manager's message says what it waits for."""
-
-Goal = Callable[[ServiceView], bool]
-
-
-def complete(view: ServiceView) -> bool:
-    """The service has the wanted size and limits, and everything is up."""
-    return (
-        view.state is ServiceState.RUNNING
-        and len(view.instances) == view.desired.instances
-        and all(i.state is InstanceState.UP for i in view.instances)
-        and limited(view)
-    )
-
-
-def limited(view: ServiceView) -> bool:
-    """Every instance has the wanted memory limit.
-
-    Raises:
-        HamanagerError: one of them could not be given it.
-    """
-    for instance in view.instances:
-        if instance.memory.problem:
-            raise HamanagerError(f"{instance.name}: {instance.memory.problem}")
-    return all(i.memory.reserved_bytes == view.desired.memory_bytes for i in view.instances)
-
-
-def restarted(instance_name: str) -> Goal:
-    """That instance is back from its planned restart."""
-
-    def reached(view: ServiceView) -> bool:
-        return any(
-            i.name == instance_name and i.state is InstanceState.UP and not i.restarting
-            for i in view.instances
-        )
-
-    return reached
-
-
-def upgraded(view: ServiceView) -> bool:
-    """Every instance runs from the image that is wanted, and all is well.
-
-    Raises:
-        HamanagerError: one of them does not come up from it.
-    """
-    if view.upgrade is None:
-        return complete(view)
-    if view.upgrade.problem:
-        raise HamanagerError(view.upgrade.problem)
-    return False
-
-
-def ordered(number: int) -> Goal:
-    """That order was carried out or refused."""
-
-    def reached(view: ServiceView) -> bool:
-        return view.order_result is not None and view.order_result.number >= number
-
-    return reached
 
 
 class Display(Protocol):

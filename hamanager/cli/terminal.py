@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from hamanager.api.client import Client, NoDaemonError
+from hamanager.api.goals import Goal
 from hamanager.api.views import ServiceView
-from hamanager.cli.progress import Display, Goal, display_for, wait_for, wait_until_gone
+from hamanager.cli.progress import Display, display_for, wait_for, wait_until_gone
 
 T = TypeVar("T")
 

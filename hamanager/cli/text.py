@@ -129,15 +129,3 @@ def progress_words(sync: SyncView) -> str:
     if "remaining" in shown:
         words.append(f"{shown['remaining']} left")
     return ", ".join(words)
-
-
-def summary(view: ServiceView) -> str:
-    """One line: `db: running, 2 of 2 instances up (db.0 primary, db.1 standby)`."""
-    up = sum(i.state is InstanceState.UP for i in view.instances)
-    who = ", ".join(
-        f"{i.name} {i.role if i.state is InstanceState.UP else i.state}" for i in view.instances
-    )
-    limit = view.desired.memory_bytes
-    memory = f", {formats.size(limit)} of memory each" if limit is not None else ""
-    wanted = formats.count(view.desired.instances, "instance")
-    return f"{view.name}: {view.state}, {up} of {wanted} up{memory}" + (f" ({who})" if who else "")

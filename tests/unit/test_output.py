@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamanager import formats
+from hamanager.api.goals import summary
 from hamanager.api.views import (
     InstanceState,
     LastResortView,
@@ -29,7 +30,6 @@ from hamanager.cli.text import (
     progress_words,
     services_text,
     status_text,
-    summary,
 )
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry

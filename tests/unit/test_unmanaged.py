@@ -15,10 +15,11 @@ import pytest
 from hamanager.act.runner import LEASE_SECONDS, ServiceLock
 from hamanager.api.client import Client
 from hamanager.api.environment import EnvironmentFile
+from hamanager.api.goals import complete
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.views import ServiceState, ServiceView
 from hamanager.cli.info_text import info_text
-from hamanager.cli.progress import PlainDisplay, complete, wait_for
+from hamanager.cli.progress import PlainDisplay, wait_for
 from hamanager.cli.text import services_text
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from hamanager.api.goals import upgraded
 from hamanager.api.views import ServiceView
 from hamanager.cli.info_text import info_text
-from hamanager.cli.progress import upgraded
 from hamanager.contracts.driver import Driver
 from hamanager.daemon.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, RuntimeFailedError

@@ -12,6 +12,7 @@ import docker
 from docker.errors import DockerException
 
 from hamanager.api.client import Client
+from hamanager.api.goals import complete, summary
 from hamanager.api.views import ServiceView
 from hamanager.chaos.drill.fault import Fault
 from hamanager.chaos.drill.local import LocalService
@@ -21,8 +22,6 @@ from hamanager.chaos.drill.values import DrillReport
 from hamanager.chaos.drill.watch import Seen, Watch
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.workload import LoadWriter
-from hamanager.cli.progress import complete
-from hamanager.cli.text import summary
 from hamanager.errors import HamanagerError
 from hamanager.model.durability import Durability
 from hamanager_drivers.registry import load_drivers

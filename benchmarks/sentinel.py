@@ -173,8 +173,8 @@ class SentinelPair:
         image = self._runtime.resolve_image(self.driver.engine, None)
         for place, target in self._places():
             sentinel = target in self._sentinels
-            spec = self._sentinel_spec(target) if sentinel else self._server_spec(target)
-            self._runtime.start(place, Container(image, target.host, target.port, spec))
+            launch = self._sentinel_spec(target) if sentinel else self._server_spec(target)
+            self._runtime.start(place, Container(image, target.host, target.port, launch))
         self._client = Sentinel(  # type: ignore[no-untyped-call]
             [(target.host, target.port) for target in self._sentinels],
             sentinel_kwargs={
@@ -193,14 +193,14 @@ class SentinelPair:
     def _server_spec(self, target: Target) -> LaunchSpec:
         """The product's, but that the file says who leads: Sentinel's servers start as what they
         were."""
-        spec = self.driver.launch_spec(self.context, target)
-        [(name, content)] = spec.files.items()
+        launch = self.driver.launch_spec(self.context, target)
+        [(name, content)] = launch.files.items()
         nowhere = "replicaof {} {}\n".format(*NOWHERE)
         assert nowhere in content.text
         first = self._servers[0]
         source = "" if target is first else f"replicaof {first.host} {first.port}\n"
         text = content.text.replace(nowhere, source)
-        return replace(spec, files={name: FileContent(text, REWRITABLE)})
+        return replace(launch, files={name: FileContent(text, REWRITABLE)})
 
     def _sentinel_spec(self, target: Target) -> LaunchSpec:
         first = self._servers[0]

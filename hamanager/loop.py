@@ -38,7 +38,7 @@ from hamanager.stores.repository import (
     forget_service,
     load_context,
     load_record,
-    load_wish,
+    load_spec,
     save_record,
     service_names,
 )
@@ -107,7 +107,7 @@ def _decided_in(ctx: PlaybookContext) -> float | None:
     seen = ctx.snapshot.of(ctx.decision.instance)
     if ctx.decision.rule not in ("primary-suspect", "primary-cut-off") or seen is None:
         return None
-    left = ctx.wish.down_after_seconds - seen.silent_seconds
+    left = ctx.spec.down_after_seconds - seen.silent_seconds
     return None if left < -CLOSE_LOOKS_FOR_SECONDS else max(CLOSE_LOOK_SECONDS, left)
 
 
@@ -200,7 +200,7 @@ class ServiceLoop:
         return self.last
 
     def _unfinished_for(self, ctx: PlaybookContext) -> float | None:
-        situation = Situation(ctx.wish, ctx.records.read(), ctx.snapshot, self.driver.capabilities)
+        situation = Situation(ctx.spec, ctx.records.read(), ctx.snapshot, self.driver.capabilities)
         if not unfinished(situation):
             self._unfinished_since = None
             return None
@@ -237,7 +237,7 @@ class ServiceLoop:
 
     def context(self) -> ServiceContext | None:
         """The service as drivers need it; None when it is no more."""
-        loaded = load_wish(self._store, self.name)
+        loaded = load_spec(self._store, self.name)
         return load_context(self._store, loaded[0]) if loaded else None
 
     def _with_connections(self, snapshot: Snapshot, record: ServiceRecord) -> Snapshot:
@@ -251,19 +251,19 @@ class ServiceLoop:
         return replace(snapshot, observations=seen)
 
     def _look(self) -> PlaybookContext | None:
-        loaded = load_wish(self._store, self.name)
+        loaded = load_spec(self._store, self.name)
         if loaded is None:
             return None
-        wish, _ = loaded
-        service = load_context(self._store, wish)
+        spec, _ = loaded
+        service = load_context(self._store, spec)
         record, version = load_record(self._store, self.name)
         snapshot = self.observer.look(service, record)
         if self.driver.capabilities.stateless:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(
-            wish=wish,
+            spec=spec,
             service=service,
-            decision=decide(wish, record, snapshot, self.driver.capabilities, self._backing_off),
+            decision=decide(spec, record, snapshot, self.driver.capabilities, self._backing_off),
             snapshot=snapshot,
             records=KeptRecords(self._store, self.name, record, version),
             driver=self.driver,

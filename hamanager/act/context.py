@@ -13,7 +13,7 @@ from hamanager.contracts.runtime import Container, Place, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
+from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
 from hamanager.model.snapshot import Snapshot
 from hamanager.model.sync_set import awaits
 from hamanager.model.upgrade import runs_from, sources
@@ -59,7 +59,7 @@ class Records(Protocol):
 class PlaybookContext:
     """Everything a playbook works with."""
 
-    wish: Wish
+    spec: Spec
     service: ServiceContext
     decision: Decision
     snapshot: Snapshot
@@ -78,10 +78,10 @@ class PlaybookContext:
             StaleVersionError: another manager may have taken over: this run is over.
         """
         present = listeners(
-            self.wish, self.records.read(), self.snapshot, self.driver.capabilities, name
+            self.spec, self.records.read(), self.snapshot, self.driver.capabilities, name
         )
         try:
-            self.endpoint.publish(self.wish.name, present, cut=cut)
+            self.endpoint.publish(self.spec.name, present, cut=cut)
         except StaleVersionError:
             raise
         except HamanagerError as error:
@@ -91,7 +91,7 @@ class PlaybookContext:
     def awaits(self, members: int | None = None) -> int:
         """For how many standbys each write has to wait, by the present record (or with another
         number of members of the sync set)."""
-        return awaits(self.wish, self.records.read(), self.driver.capabilities, members)
+        return awaits(self.spec, self.records.read(), self.driver.capabilities, members)
 
     @property
     def name(self) -> str:
@@ -116,19 +116,19 @@ class PlaybookContext:
     def place(self, name: str | None = None) -> Place:
         """How the runtime calls an instance."""
         instance = self.instance(name)
-        return Place(self.wish.name, instance.name, instance.generation)
+        return Place(self.spec.name, instance.name, instance.generation)
 
     def container(self, name: str | None = None) -> Container:
         """What to run for an instance."""
         instance = self.instance(name)
-        image = runs_from(self.wish, instance)
+        image = runs_from(self.spec, instance)
         return Container(
             image=image.id,
             image_sources=sources(image),
             host=instance.host,
             port=instance.port,
-            spec=self.driver.launch_spec(self.service, Target.of(instance)),
-            memory_bytes=self.wish.memory_bytes,
+            launch=self.driver.launch_spec(self.service, Target.of(instance)),
+            memory_bytes=self.spec.memory_bytes,
             admin_port=instance.admin_port,
         )
 

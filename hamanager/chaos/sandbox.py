@@ -31,9 +31,9 @@ from hamanager.model.service import ServiceContext, ServiceRecord, Target
 from hamanager.stores.repository import (
     load_context,
     load_record,
-    load_wish,
+    load_spec,
     service_names,
-    wish_key,
+    spec_key,
 )
 from hamanager.stores.sqlite import SqliteStore
 from hamanager_drivers.registry import load_drivers
@@ -237,7 +237,7 @@ class Stage:
 
     def context(self, service: str) -> ServiceContext:
         """The service with its credentials, as its applications have them."""
-        loaded = load_wish(self.store, service)
+        loaded = load_spec(self.store, service)
         assert loaded is not None, f"there is no service {service}"
         return load_context(self.store, loaded[0])
 
@@ -245,9 +245,9 @@ class Stage:
         """What the loop has written down."""
         return load_record(self.store, service)[0]
 
-    def wishes(self) -> list[str]:
-        """Every wish as it is written down."""
-        kept = (self.store.get(wish_key(name)) for name in service_names(self.store))
+    def specs(self) -> list[str]:
+        """Every spec as it is written down."""
+        kept = (self.store.get(spec_key(name)) for name in service_names(self.store))
         return [entry.value for entry in kept if entry is not None]
 
     def members(self, service: str) -> list[Target]:

@@ -1,4 +1,4 @@
-"""Wait until a wish has come true, and show how far it is.
+"""Wait until a spec has come true, and show how far it is.
 
 On a terminal a live bar for each copy; elsewhere a line when a stage, a tenth or a state changes.
 """

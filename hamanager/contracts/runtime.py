@@ -33,7 +33,7 @@ class Container:
     host: str
     port: int
     """Where the server's own port is published."""
-    spec: LaunchSpec
+    launch: LaunchSpec
     memory_bytes: int | None = None
     admin_port: int | None = None
     """Where its `LaunchSpec.admin_port` is published, if it has one."""

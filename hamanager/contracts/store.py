@@ -32,7 +32,7 @@ class Keep:
 
 
 class Store(Protocol):
-    """Where wishes, records, secrets and history live.
+    """Where specs, records, secrets and history live.
 
     Raises `StoreError` (one sentence) when it cannot be read or written within some seconds.
     """

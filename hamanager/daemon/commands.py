@@ -1,4 +1,4 @@
-"""What people can ask for. A command writes a wish and nothing else; the loop makes it true.
+"""What people can ask for. A command writes a spec and nothing else; the loop makes it true.
 
 Each is checked as a whole before anything changes, and is safe to repeat.
 """
@@ -36,19 +36,19 @@ from hamanager.formats import count, size
 from hamanager.model.history import HistoryEntry
 from hamanager.model.memory_limit import grows_to, misfit
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
-from hamanager.model.service import Target, Wish
+from hamanager.model.service import Spec, Target
 from hamanager.model.settings import Settings
 from hamanager.model.upgrade import upgraded
 from hamanager.stores.repository import (
     load_context,
     load_record,
+    load_spec,
     load_whole,
-    load_wish,
     save_secrets,
-    save_wish,
+    save_spec,
     secrets_key,
     service_names,
-    wish_key,
+    spec_key,
 )
 
 TRIES = 10
@@ -65,7 +65,7 @@ class Commands:
         self._drivers = drivers
         self._runtime = runtime
         self._clock = clock
-        # Secrets must not be replaced between another creation's secrets and its wish.
+        # Secrets must not be replaced between another creation's secrets and its spec.
         self._creating = threading.Lock()
 
     def create(
@@ -80,8 +80,8 @@ class Commands:
         allow_large: bool = False,
         port: int | None = None,
         health_path: str | None = None,
-    ) -> Wish:
-        """Wish for a new service; `port` and `health_path` are of one without data.
+    ) -> Spec:
+        """Spec for a new service; `port` and `health_path` are of one without data.
 
         Raises:
             UsageError: a name, size or limit that cannot be.
@@ -100,7 +100,7 @@ class Commands:
         }
         self._refuse_existing(name)
         found = self._runtime.resolve_image(engine, image)
-        wish = Wish(
+        spec = Spec(
             name=name,
             engine=engine,
             instances=instances,
@@ -113,21 +113,21 @@ class Commands:
         ).model_copy(update=chosen)
         with self._creating:
             self._refuse_existing(name)
-            # The secrets first: a wish without them could not be carried out.
+            # The secrets first: a spec without them could not be carried out.
             left_over = self._store.get(secrets_key(name))
             version = left_over.version if left_over else 0
             save_secrets(self._store, name, driver.new_secrets(), version)
             try:
-                save_wish(self._store, wish, 0)
+                save_spec(self._store, spec, 0)
             except StaleVersionError:
                 self._refuse_existing(name)
                 raise
         limit = "no memory limit" if memory_bytes is None else f"{size(memory_bytes)} each"
         self._note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
-        return wish
+        return spec
 
     def scale(self, requests: Sequence[ScaleRequest], *, allow_large: bool = False) -> list[str]:
-        """Wish for other sizes or limits; the services concerned, each once.
+        """Spec for other sizes or limits; the services concerned, each once.
 
         Raises:
             UsageError: a size or limit that cannot be, or a target named twice.
@@ -148,7 +148,7 @@ class Commands:
         return list(dict.fromkeys(request.service for request in checked))
 
     def restart(self, instance_name: str) -> str:
-        """Wish for the planned restart of one instance; the name of its service.
+        """Spec for the planned restart of one instance; the name of its service.
 
         Raises:
             UsageError: that is not the name of an instance.
@@ -163,17 +163,17 @@ class Commands:
             names = " and ".join(i.name for i in record.instances) or "none yet"
             raise NotFoundError(f"there is no instance '{instance_name}': '{name}' has {names}")
 
-        def ask(wish: Wish) -> Wish:
+        def ask(spec: Spec) -> Spec:
             # One more than were done, so that asking again while one is pending adds none.
-            restarts = {**wish.restarts, instance_name: instance.restarts_done + 1}
-            return wish.model_copy(update={"restarts": restarts})
+            restarts = {**spec.restarts, instance_name: instance.restarts_done + 1}
+            return spec.model_copy(update={"restarts": restarts})
 
         self._change(name, ask)
         self._note(name, f"restart {instance_name}")
         return name
 
     def upgrade(self, name: str, image: str | None = None) -> str:
-        """Wish that the instances run from that image, or from the one that a new service would
+        """Spec that the instances run from that image, or from the one that a new service would
         get; in a sentence what becomes of it.
 
         Raises:
@@ -181,19 +181,19 @@ class Commands:
             ConflictError: it is being destroyed, or its data cannot go on with that image.
             RuntimeFailedError: the image is not there, or is none of the engine's.
         """
-        wish, _ = self._standing(name)
-        driver, record = self._drivers[wish.engine], load_record(self._store, name)[0]
-        context = load_context(self._store, wish)
-        chosen = Chooser(self._runtime, driver, context, wish, record).choose(image)
+        spec, _ = self._standing(name)
+        driver, record = self._drivers[spec.engine], load_record(self._store, name)[0]
+        context = load_context(self._store, spec)
+        chosen = Chooser(self._runtime, driver, context, spec, record).choose(image)
         program = driver.capabilities.server_program
         if chosen is None:
-            return told(wish, record, changed=False, program=program)
+            return told(spec, record, changed=False, program=program)
         self._change(name, lambda present: upgraded(present, chosen))
         self._note(name, f"upgrade {name} to {chosen.words}")
-        return told(upgraded(wish, chosen), record, changed=True, program=program)
+        return told(upgraded(spec, chosen), record, changed=True, program=program)
 
     def change_settings(self, name: str, settings: Settings) -> None:
-        """Wish for other settings.
+        """Spec for other settings.
 
         Raises:
             UsageError: nothing is chosen, or something that cannot be.
@@ -203,12 +203,12 @@ class Commands:
         chosen = chosen_settings(self._driver(self._standing(name)[0].engine), settings)
         if not chosen:
             raise UsageError("nothing to set is named: write for example --durability strict")
-        self._change(name, lambda wish: wish.model_copy(update=chosen))
+        self._change(name, lambda spec: spec.model_copy(update=chosen))
         words = [f"{key}={value}" for key, value in chosen.items()]
         self._note(name, f"set {name} {' '.join(words)}")
 
     def pause(self, name: str, *, paused: bool) -> None:
-        """Wish that the manager observes and does not act, or that it acts again.
+        """Spec that the manager observes and does not act, or that it acts again.
 
         Raises:
             NotFoundError: there is no such service.
@@ -216,7 +216,7 @@ class Commands:
         """
         if self._standing(name)[0].paused is paused:
             return
-        self._change(name, lambda wish: wish.model_copy(update={"paused": paused}))
+        self._change(name, lambda spec: spec.model_copy(update={"paused": paused}))
         self._note(name, f"{'pause' if paused else 'resume'} {name}")
 
     def order(
@@ -240,21 +240,21 @@ class Commands:
                 f"long transactions can be given 0 to {LONGEST_PATIENCE_SECONDS:g} s,"
                 f" not {patience_seconds:g}; nothing was changed"
             )
-        wish, _ = self._standing(name)
+        spec, _ = self._standing(name)
         record, _ = load_record(self._store, name)
         if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
             names = " and ".join(i.name for i in record.instances) or "none yet"
             raise NotFoundError(f"there is no instance '{to}': '{name}' has {names}")
-        if self._driver(wish.engine).capabilities.stateless:
+        if self._driver(spec.engine).capabilities.stateless:
             raise UsageError(f"'{name}' is a service without data: it has no primary")
-        if wish.paused:
+        if spec.paused:
             raise ConflictError(
                 f"service '{name}' is paused: `hamanager resume {name}` first; nothing was changed"
             )
         numbers: list[int] = []
 
-        def give(wish: Wish) -> Wish:
-            numbers.append(wish.order.number + 1 if wish.order else 1)
+        def give(spec: Spec) -> Spec:
+            numbers.append(spec.order.number + 1 if spec.order else 1)
             order = Order(
                 number=numbers[-1],
                 kind=kind,
@@ -263,14 +263,14 @@ class Commands:
                 patience_seconds=patience_seconds,
                 kill=kill,
             )
-            return wish.model_copy(update={"order": order})
+            return spec.model_copy(update={"order": order})
 
         self._change(name, give)
         self._note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
         return numbers[-1]
 
     def destroy(self, name: str) -> None:
-        """Wish that the service and all its data be gone, whether or not what is kept about it can
+        """Spec that the service and all its data be gone, whether or not what is kept about it can
         be read.
 
         Raises:
@@ -278,7 +278,7 @@ class Commands:
         """
         if self._readable(name)[0].destroy:
             return
-        self._change(name, lambda wish: wish.model_copy(update={"destroy": True}), self._readable)
+        self._change(name, lambda spec: spec.model_copy(update={"destroy": True}), self._readable)
         self._note(name, f"destroy {name}")
 
     # --- Checks ----------------------------------------------------------------------------
@@ -292,20 +292,20 @@ class Commands:
 
     def _refuse_existing(self, name: str) -> None:
         with _unchanged():
-            loaded = load_wish(self._store, name)
+            loaded = load_spec(self._store, name)
         if loaded is None:
             return
-        wish = loaded[0]
-        if wish.destroy:
+        spec = loaded[0]
+        if spec.destroy:
             raise ConflictError(
                 f"service '{name}' is still being destroyed; create it again when it is gone"
             )
         raise ConflictError(
-            f"service '{name}' exists already (engine {wish.engine}); nothing was changed"
+            f"service '{name}' exists already (engine {spec.engine}); nothing was changed"
         )
 
-    def _load(self, name: str) -> tuple[Wish, int]:
-        loaded = load_wish(self._store, name)
+    def _load(self, name: str) -> tuple[Spec, int]:
+        loaded = load_spec(self._store, name)
         if loaded is None:
             known = ", ".join(service_names(self._store))
             raise NotFoundError(
@@ -314,22 +314,22 @@ class Commands:
             )
         return loaded
 
-    def _standing(self, name: str) -> tuple[Wish, int]:
+    def _standing(self, name: str) -> tuple[Spec, int]:
         with _unchanged():
-            wish, version = self._load(name)
-            if wish.destroy:
+            spec, version = self._load(name)
+            if spec.destroy:
                 raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
             load_whole(self._store, name, self._drivers)
-        return wish, version
+        return spec, version
 
-    def _readable(self, name: str) -> tuple[Wish, int]:
-        """The wish, or what takes the place of one that is damaged."""
+    def _readable(self, name: str) -> tuple[Spec, int]:
+        """The spec, or what takes the place of one that is damaged."""
         try:
             return self._load(name)
         except UnmanageableError:
-            kept = self._store.get(wish_key(name))
-            wish = Wish(name=name, engine="", instances=0, image="", created_at=self._clock.now())
-            return wish, kept.version if kept else 0
+            kept = self._store.get(spec_key(name))
+            spec = Spec(name=name, engine="", instances=0, image="", created_at=self._clock.now())
+            return spec, kept.version if kept else 0
 
     def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
         driver = self._driver(self._standing(request.service)[0].engine)
@@ -344,13 +344,13 @@ class Commands:
         """A smaller limit under which a running server would not fit is refused at once; one that
         does not answer is seen about later."""
         limit = request.memory_bytes
-        wish, _ = self._standing(request.service)
-        if limit is None or grows_to(wish.memory_bytes, limit):
+        spec, _ = self._standing(request.service)
+        if limit is None or grows_to(spec.memory_bytes, limit):
             return
-        driver, context = self._drivers[wish.engine], load_context(self._store, wish)
-        record, _ = load_record(self._store, wish.name)
+        driver, context = self._drivers[spec.engine], load_context(self._store, spec)
+        record, _ = load_record(self._store, spec.name)
         for instance in record.instances:
-            place = Place(wish.name, instance.name, instance.generation)
+            place = Place(spec.name, instance.name, instance.generation)
             try:
                 cache = driver.cache_bytes(context, Target.of(instance))
             except ServerError:
@@ -373,16 +373,16 @@ class Commands:
     def _change(
         self,
         name: str,
-        change: Callable[[Wish], Wish],
-        read: Callable[[str], tuple[Wish, int]] | None = None,
+        change: Callable[[Spec], Spec],
+        read: Callable[[str], tuple[Spec, int]] | None = None,
     ) -> None:
         for _ in range(TRIES):
-            wish, version = (read or self._standing)(name)
-            changed = change(wish)
-            if changed == wish:
+            spec, version = (read or self._standing)(name)
+            changed = change(spec)
+            if changed == spec:
                 return
             try:
-                save_wish(self._store, changed, version)
+                save_spec(self._store, changed, version)
             except StaleVersionError:
                 continue
             return
@@ -404,13 +404,13 @@ def _unchanged() -> Iterator[None]:
         raise UnmanageableError(f"{error}; nothing was changed") from None
 
 
-def _scaled(request: ScaleRequest, wish: Wish) -> Wish:
+def _scaled(request: ScaleRequest, spec: Spec) -> Spec:
     update: dict[str, int] = {}
     if request.instances is not None:
         update["instances"] = request.instances
     if request.memory_bytes is not None:
         update["memory_bytes"] = request.memory_bytes
-    return wish.model_copy(update=update)
+    return spec.model_copy(update=update)
 
 
 def _words(request: ScaleRequest) -> str:

@@ -28,7 +28,7 @@ from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
 from hamanager.loop import Pass, ServiceLoop
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import InstanceRecord, ServiceRecord, Target, Wish
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec, Target
 from hamanager.model.shell import ShellView
 from hamanager.model.snapshot import Contact, Process, Snapshot
 from hamanager.observe.observer import Observer
@@ -38,10 +38,10 @@ from hamanager.stores.pruning import PRUNING_SECONDS, prune
 from hamanager.stores.repository import (
     load_context,
     load_record,
+    load_spec,
     load_whole,
-    load_wish,
     service_names,
-    wish_key,
+    spec_key,
 )
 from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
 
@@ -158,7 +158,7 @@ class Daemon:
 
     def _hire(self, name: str) -> Worker | None:
         try:
-            wish = load_whole(self._store, name, self._drivers)
+            spec = load_whole(self._store, name, self._drivers)
         except UnmanageableError as error:
             self._unmanaged.note(name, str(error))
             return None
@@ -166,9 +166,9 @@ class Daemon:
             self._unmanaged.tell(name, str(error))
             return None
         self._unmanaged.forget(name)
-        if wish is None:
+        if spec is None:
             return None
-        driver = self._drivers[wish.engine]
+        driver = self._drivers[spec.engine]
         loop = ServiceLoop(
             name,
             self._store,
@@ -244,7 +244,7 @@ class Daemon:
             self._workers.pop(loop.name, None)
         self._tripwires.unwatch(loop.name)
         with suppress(HamanagerError):
-            if self._store.get(wish_key(loop.name)) is None:
+            if self._store.get(spec_key(loop.name)) is None:
                 self._environment.forget(loop.name)
         self.wake(loop.name)  # tells it when it is damaged; hires another when it was made anew
 
@@ -286,17 +286,17 @@ class Daemon:
 
     def probe(self, name: str) -> ServiceView:
         """The same as `view`, from a look taken now."""
-        wish = self._whole(name)
-        driver = self._drivers[wish.engine]
+        spec = self._whole(name)
+        driver = self._drivers[spec.engine]
         observer = Observer(driver, self._runtime, self._clock, self._threads)
         record, _ = load_record(self._store, name)
-        return self._view(name, observer.look(load_context(self._store, wish), record), "")
+        return self._view(name, observer.look(load_context(self._store, spec), record), "")
 
-    def _whole(self, name: str) -> Wish:
-        wish = load_whole(self._store, name, self._drivers)
-        if wish is None:
+    def _whole(self, name: str) -> Spec:
+        spec = load_whole(self._store, name, self._drivers)
+        if spec is None:
             raise NotFoundError(f"there is no service '{name}'")
-        return wish
+        return spec
 
     def connection(self, name: str) -> ConnectionView:
         """How applications connect.
@@ -304,17 +304,17 @@ class Daemon:
         Raises:
             NotFoundError: there is no such service, or nothing to connect to yet.
         """
-        wish = self._whole(name)
+        spec = self._whole(name)
         record, _ = load_record(self._store, name)
-        found = self._connection(wish, record)
+        found = self._connection(spec, record)
         if found is None:
             raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
         port = record.endpoint.reads_port if record.endpoint else None
-        wanted = port is not None and wish.reads_max_lag_seconds is not None
-        reads = self._connection(wish, record, port) if wanted else None
+        wanted = port is not None and spec.reads_max_lag_seconds is not None
+        reads = self._connection(spec, record, port) if wanted else None
         return ConnectionView(
             service=name,
-            engine=wish.engine,
+            engine=spec.engine,
             url=found.url,
             host=found.host,
             port=found.port,
@@ -350,9 +350,9 @@ class Daemon:
         Raises:
             NotFoundError: there is no such service, or no such instance in it.
         """
-        wish = self._whole(name)
+        spec = self._whole(name)
         found = self._instance(name, instance)
-        shell = self._drivers[wish.engine].shell(load_context(self._store, wish))
+        shell = self._drivers[spec.engine].shell(load_context(self._store, spec))
         return ShellView(
             instance=found.name,
             container=self._runtime.handle(Place(name, found.name, found.generation)),
@@ -387,18 +387,18 @@ class Daemon:
         everything."""
         loaded = None
         with suppress(UnmanageableError):
-            loaded = load_wish(self._store, name)
+            loaded = load_spec(self._store, name)
         return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
-        wish = self._whole(name)
+        spec = self._whole(name)
         record, _ = load_record(self._store, name)
-        driver = self._drivers[wish.engine]
-        found = self._connection(wish, record)
+        driver = self._drivers[spec.engine]
+        found = self._connection(spec, record)
         with self._lock:
             worker = self._workers.get(name)
         return service_view(
-            wish,
+            spec,
             record,
             snapshot,
             found.url if found else None,
@@ -408,13 +408,13 @@ class Daemon:
         )
 
     def _connection(
-        self, wish: Wish, record: ServiceRecord, port: int | None = None
+        self, spec: Spec, record: ServiceRecord, port: int | None = None
     ) -> Connection | None:
         if not record.initialized:
             return None
         endpoint = record.endpoint
-        return self._drivers[wish.engine].connection(
-            load_context(self._store, wish),
+        return self._drivers[spec.engine].connection(
+            load_context(self._store, spec),
             (endpoint.host, port or endpoint.port) if endpoint else None,
             [Target.of(instance) for instance in record.instances],
         )

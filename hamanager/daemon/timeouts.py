@@ -19,7 +19,7 @@ from hamanager.decide.rules.primary import HURRY_SECONDS
 from hamanager.endpoints.haproxy import backend as haproxy_board
 from hamanager.endpoints.haproxy import control as haproxy_control
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS, ORDER_SECONDS
-from hamanager.model.service import Wish
+from hamanager.model.service import Spec
 from hamanager.observe import observer as observe
 from hamanager.runtimes.docker import engine as docker_engine
 from hamanager.runtimes.docker import runtime as docker
@@ -47,7 +47,7 @@ class Timeouts:
     hung_look: float = observe.HUNG_LOOK_SECONDS
     longest_gap: float = observe.LONGEST_GAP_SECONDS
     shortest_down_after: float = SHORTEST_DOWN_AFTER_SECONDS
-    down_after: float = float(Wish.model_fields["down_after_seconds"].default)
+    down_after: float = float(Spec.model_fields["down_after_seconds"].default)
     urgent_pause: float = retries.LONGEST_URGENT_PAUSE_SECONDS
     patience: float = LONGEST_PATIENCE_SECONDS
     order: float = ORDER_SECONDS

@@ -18,8 +18,8 @@ from hamanager.contracts.store import Store
 from hamanager.daemon.view_builder import unmanaged_view
 from hamanager.errors import HamanagerError, StaleVersionError, UnmanageableError
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import Wish
-from hamanager.stores.repository import forget_service, load_wish
+from hamanager.model.service import Spec
+from hamanager.stores.repository import forget_service, load_spec
 
 log = logging.getLogger("hamanager")
 
@@ -52,8 +52,8 @@ class Unmanaged:
     def note(self, name: str, problem: str) -> None:
         """It cannot be managed: the same reason is logged once. One that a person destroyed is
         removed, in the background."""
-        wish = self._wish(name)
-        if wish is None or not wish.destroy:
+        spec = self._spec(name)
+        if spec is None or not spec.destroy:
             self.tell(name, problem)
             return
         with self._lock:
@@ -70,15 +70,15 @@ class Unmanaged:
 
     def view(self, name: str, problem: str) -> ServiceView:
         """What `info` shows of it."""
-        wish = self._wish(name)
-        if wish is not None and wish.destroy:
+        spec = self._spec(name)
+        if spec is not None and spec.destroy:
             with self._lock:
                 problem = self._told.get(name, "it is being removed")
-        return unmanaged_view(name, wish, problem, self._clock.now())
+        return unmanaged_view(name, spec, problem, self._clock.now())
 
-    def _wish(self, name: str) -> Wish | None:
+    def _spec(self, name: str) -> Spec | None:
         with suppress(UnmanageableError):
-            loaded = load_wish(self._store, name)
+            loaded = load_spec(self._store, name)
             return loaded[0] if loaded else None
         return None
 

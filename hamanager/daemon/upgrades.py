@@ -8,8 +8,8 @@ from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.errors import ConflictError, RuntimeFailedError, ServerError
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target, Wish
-from hamanager.model.upgrade import is_upgrading, runs_from, wished
+from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
+from hamanager.model.upgrade import is_upgrading, runs_from, wanted_image
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Chooser:
     runtime: Runtime
     driver: Driver
     service: ServiceContext
-    wish: Wish
+    spec: Spec
     record: ServiceRecord
 
     def choose(self, image: str | None) -> PinnedImage | None:
@@ -32,11 +32,11 @@ class Chooser:
         """
         program = self.driver.capabilities.server_program
         if image is None and not program:
-            image = self.wish.image  # any image may be such a service's: there is no default
+            image = self.spec.image  # any image may be such a service's: there is no default
         try:
-            found = self.runtime.resolve_image(self.wish.engine, image)
+            found = self.runtime.resolve_image(self.spec.engine, image)
             pinned = self.runtime.pin_image(found)
-            if pinned.id == wished(self.wish).id:
+            if pinned.id == wanted_image(self.spec).id:
                 return None
             version = self.runtime.image_version(pinned.id, program) if program else ""
         except RuntimeFailedError as error:
@@ -50,7 +50,7 @@ class Chooser:
 
     def _used(self, instance: InstanceRecord, program: str) -> str:
         """The version of the server that has used the data: its own word when it answers."""
-        known = instance.former_image or runs_from(self.wish, instance)
+        known = instance.former_image or runs_from(self.spec, instance)
         try:
             version = self.driver.probe(self.service, Target.of(instance)).version
         except ServerError:
@@ -66,13 +66,13 @@ class Chooser:
             ) from error
 
 
-def told(wish: Wish, record: ServiceRecord, *, changed: bool, program: str) -> str:
+def told(spec: Spec, record: ServiceRecord, *, changed: bool, program: str) -> str:
     """What becomes of it, in a sentence."""
-    to = wished(wish).words
+    to = wanted_image(spec).words
     if not changed:
-        under_way = is_upgrading(wish, record)
+        under_way = is_upgrading(spec, record)
         return f"the upgrade to {to} is under way" if under_way else f"it runs from {to} already"
-    if wish.instances == 1:
+    if spec.instances == 1:
         what = "nothing can be written" if program else "requests wait"
         return f"upgraded to {to}; there is one instance, so {what} while it is restarted"
     return f"upgraded to {to}, one instance after the other"

@@ -26,7 +26,7 @@ NO_CHANGE = Settings()
 
 
 def chosen_settings(driver: Driver, settings: Settings) -> dict[str, object]:
-    """The checked settings by the names that the wish has for them."""
+    """The checked settings by the names that the spec has for them."""
     if driver.capabilities.stateless and settings != NO_CHANGE:
         raise UsageError("a service without data has no such settings; nothing was changed")
     shortest = SHORTEST_DOWN_AFTER_SECONDS

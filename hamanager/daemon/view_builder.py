@@ -1,4 +1,4 @@
-"""What `info` shows of one service, made of its wish, its record and the last look. Pure."""
+"""What `info` shows of one service, made of its spec, its record and the last look. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hamanager.decide.rules.upgrade import stopped
 from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.service import Failover, InstanceRecord, ServiceRecord, Wish
+from hamanager.model.service import Failover, InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -35,14 +35,14 @@ from hamanager.model.snapshot import (
     ServerStatus,
     Snapshot,
 )
-from hamanager.model.upgrade import is_upgrading, outdated, runs_from, wished
+from hamanager.model.upgrade import is_upgrading, outdated, runs_from, wanted_image
 
 STARTS_BEFORE_DOWN = 3
 """A new instance whose process ends is still being set up, until it did so that often."""
 
 
 def service_view(
-    wish: Wish,
+    spec: Spec,
     record: ServiceRecord,
     snapshot: Snapshot,
     url: str | None,
@@ -52,54 +52,54 @@ def service_view(
     address_problem: str = "",
 ) -> ServiceView:
     """The view of one service. Pure."""
-    situation = Situation(wish, record, snapshot, capabilities)
+    situation = Situation(spec, record, snapshot, capabilities)
     instances = [_instance_view(situation, i) for i in record.instances]
     return ServiceView(
-        name=wish.name,
-        engine=wish.engine,
+        name=spec.name,
+        engine=spec.engine,
         version=_version(situation),
         state=_service_state(situation, instances),
         message=message,
-        desired=DesiredView(instances=wish.instances, memory_bytes=wish.memory_bytes),
+        desired=DesiredView(instances=spec.instances, memory_bytes=spec.memory_bytes),
         primary=record.primary,
         term=record.term,
         url=url,
         instances=instances,
         last_failover=_failover_view(record.last_failover),
-        created_at=wish.created_at,
+        created_at=spec.created_at,
         topology=_topology(capabilities),
-        destroying=wish.destroy,
+        destroying=spec.destroy,
         kept=[KeptView(**kept.model_dump()) for kept in record.kept],
         durability=None if capabilities.stateless else _durability_view(situation),
-        port=wish.port,
-        health_path=wish.health_path,
-        image=wish.image,
-        image_id=wish.pinned.id if wish.pinned else None,
-        image_digest=wish.pinned.digest if wish.pinned else None,
-        image_version=(wish.pinned.version or None) if wish.pinned else None,
+        port=spec.port,
+        health_path=spec.health_path,
+        image=spec.image,
+        image_id=spec.pinned.id if spec.pinned else None,
+        image_digest=spec.pinned.digest if spec.pinned else None,
+        image_version=(spec.pinned.version or None) if spec.pinned else None,
         upgrade=_upgrade_view(situation),
-        down_after_seconds=wish.down_after_seconds,
-        failover_period_seconds=wish.failover_period_seconds,
-        allow_drills=wish.allow_drills,
-        paused=wish.paused,
+        down_after_seconds=spec.down_after_seconds,
+        failover_period_seconds=spec.failover_period_seconds,
+        allow_drills=spec.allow_drills,
+        paused=spec.paused,
         last_switchover=SwitchoverView.model_validate(record.last_switchover.model_dump())
         if record.last_switchover
         else None,
         last_resorts=_last_resorts(situation),
         order_result=record.order_result,
         at=snapshot.at,
-        address=_address_view(wish, record, address_problem),
+        address=_address_view(spec, record, address_problem),
     )
 
 
-def unmanaged_view(name: str, wish: Wish | None, problem: str, at: float) -> ServiceView:
+def unmanaged_view(name: str, spec: Spec | None, problem: str, at: float) -> ServiceView:
     """Of a service about which nothing can be told but what is wrong. Pure."""
     desired = DesiredView(
-        instances=wish.instances if wish else 0, memory_bytes=wish.memory_bytes if wish else None
+        instances=spec.instances if spec else 0, memory_bytes=spec.memory_bytes if spec else None
     )
     return ServiceView(
         name=name,
-        engine=(wish.engine if wish else "") or "unknown",
+        engine=(spec.engine if spec else "") or "unknown",
         version=None,
         state=ServiceState.UNMANAGED,
         message=problem,
@@ -109,9 +109,9 @@ def unmanaged_view(name: str, wish: Wish | None, problem: str, at: float) -> Ser
         url=None,
         instances=[],
         last_failover=None,
-        created_at=wish.created_at if wish else 0.0,
-        destroying=wish is not None and wish.destroy,
-        paused=wish is not None and wish.paused,
+        created_at=spec.created_at if spec else 0.0,
+        destroying=spec is not None and spec.destroy,
+        paused=spec is not None and spec.paused,
         at=at,
     )
 
@@ -123,11 +123,11 @@ def _topology(capabilities: Capabilities) -> str:
 
 
 def _upgrade_view(s: Situation) -> UpgradeView | None:
-    if not is_upgrading(s.wish, s.record):
+    if not is_upgrading(s.spec, s.record):
         return None
-    left = [i for i in s.record.instances if outdated(s.wish, i) or i.former_image is not None]
+    left = [i for i in s.record.instances if outdated(s.spec, i) or i.former_image is not None]
     return UpgradeView(
-        to=wished(s.wish).words,
+        to=wanted_image(s.spec).words,
         done=[i.name for i in s.record.instances if i not in left],
         left=[i.name for i in left],
         problem=stopped(s),
@@ -146,19 +146,19 @@ def _service_state(s: Situation, instances: list[InstanceView]) -> ServiceState:
         return ServiceState.FAILING_OVER
     if not s.primary_works:
         return _state_without_primary(s)
-    if sum(i.joined for i in s.record.instances) < s.wish.instances:
+    if sum(i.joined for i in s.record.instances) < s.spec.instances:
         return ServiceState.SYNCHRONIZING
     up = sum(instance.state is InstanceState.UP for instance in instances)
-    return ServiceState.RUNNING if up >= s.wish.instances else ServiceState.DEGRADED
+    return ServiceState.RUNNING if up >= s.spec.instances else ServiceState.DEGRADED
 
 
 def _state_without_data(s: Situation, instances: list[InstanceView]) -> ServiceState:
-    if len(s.record.instances) < s.wish.instances or not all(i.joined for i in s.record.instances):
+    if len(s.record.instances) < s.spec.instances or not all(i.joined for i in s.record.instances):
         return ServiceState.SYNCHRONIZING
     up = sum(instance.state is InstanceState.UP for instance in instances)
     if up == 0:
         return ServiceState.DOWN
-    return ServiceState.RUNNING if up >= s.wish.instances else ServiceState.DEGRADED
+    return ServiceState.RUNNING if up >= s.spec.instances else ServiceState.DEGRADED
 
 
 def _state_without_primary(s: Situation) -> ServiceState:
@@ -184,7 +184,7 @@ def _version(s: Situation) -> str | None:
 def _durability_view(s: Situation) -> DurabilityView:
     tells = s.capabilities.acknowledges
     return DurabilityView(
-        mode=s.wish.durability,
+        mode=s.spec.durability,
         synchronized=list(s.record.sync_set) if tells else None,
         lost_at=s.record.sync_lost_at if tells else None,
         note=_durability_note(s),
@@ -192,9 +192,9 @@ def _durability_view(s: Situation) -> DurabilityView:
 
 
 def _durability_note(s: Situation) -> str:
-    if s.wish.durability is Durability.MAJORITY:
+    if s.spec.durability is Durability.MAJORITY:
         return "a write is acknowledged when a majority of the members has it"
-    if s.wish.instances == 1:
+    if s.spec.instances == 1:
         return "one instance holds the data; `hamanager scale` adds a standby"
     if not s.capabilities.acknowledges:
         if s.strict:
@@ -228,7 +228,7 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
     seen = s.snapshot.of(instance.name)
     status = seen.status if seen else None
     leads = instance.name == s.record.primary
-    asked = s.wish.restarts.get(instance.name, 0) > instance.restarts_done
+    asked = s.spec.restarts.get(instance.name, 0) > instance.restarts_done
     state = _instance_state(s, instance, seen)
     return InstanceView(
         name=instance.name,
@@ -236,8 +236,8 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         state=state,
         address=instance.address,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
-        image=runs_from(s.wish, instance).words,
-        image_id=runs_from(s.wish, instance).id,
+        image=runs_from(s.spec, instance).words,
+        image_id=runs_from(s.spec, instance).id,
         draining=instance.draining_since is not None,
         connections=seen.connections if seen else None,
         replication_broken_since=None
@@ -309,16 +309,16 @@ def _sync_view(state: InstanceState, status: ServerStatus | None) -> SyncView | 
     return SyncView(stage="starting" if status is None else "attaching")
 
 
-def _address_view(wish: Wish, record: ServiceRecord, problem: str) -> AddressView | None:
+def _address_view(spec: Spec, record: ServiceRecord, problem: str) -> AddressView | None:
     if record.endpoint is None:
         return None
-    reads = wish.reads_max_lag_seconds is not None
+    reads = spec.reads_max_lag_seconds is not None
     return AddressView(
         host=record.endpoint.host,
         port=record.endpoint.port,
         leads_to=leader(record),
         reads_port=record.endpoint.reads_port if reads else None,
-        reads_max_lag_seconds=wish.reads_max_lag_seconds,
+        reads_max_lag_seconds=spec.reads_max_lag_seconds,
         problem=problem,
     )
 

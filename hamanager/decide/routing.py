@@ -10,7 +10,7 @@ from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.decide.situation import follows
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 
 CAPACITY_STEP = 8
@@ -26,7 +26,7 @@ def leader(record: ServiceRecord) -> str | None:
 
 
 def listeners(
-    wish: Wish,
+    spec: Spec,
     record: ServiceRecord,
     snapshot: Snapshot,
     capabilities: Capabilities,
@@ -34,15 +34,15 @@ def listeners(
 ) -> tuple[Listener, ...]:
     """The addresses of a service whose clients are to be sent to that instance (to nobody)."""
     endpoint = record.endpoint
-    if endpoint is None or wish.destroy:
+    if endpoint is None or spec.destroy:
         return ()
     if capabilities.stateless:
-        return (_shared_out(wish, record, endpoint),)
+        return (_shared_out(spec, record, endpoint),)
     capacity = max(capabilities.allowed_instances) + 1
     primary = record.instance(leads)
     found = [
         Listener(
-            name=wish.name,
+            name=spec.name,
             kind=ListenerKind.PRIMARY,
             host=endpoint.host,
             port=endpoint.port,
@@ -51,21 +51,21 @@ def listeners(
             capacity=3,
         )
     ]
-    if wish.reads_max_lag_seconds is not None and endpoint.reads_port is not None:
+    if spec.reads_max_lag_seconds is not None and endpoint.reads_port is not None:
         found.append(
             Listener(
-                name=f"{wish.name}.reads",
+                name=f"{spec.name}.reads",
                 kind=ListenerKind.READS,
                 host=endpoint.host,
                 port=endpoint.reads_port,
-                routes=tuple(_route(i) for i in _readable(wish, record, snapshot, leads)),
+                routes=tuple(_route(i) for i in _readable(spec, record, snapshot, leads)),
                 capacity=capacity,
             )
         )
     return tuple(found)
 
 
-def _shared_out(wish: Wish, record: ServiceRecord, endpoint: EndpointRecord) -> Listener:
+def _shared_out(spec: Spec, record: ServiceRecord, endpoint: EndpointRecord) -> Listener:
     """Requests go to every instance that has passed its check once; the proxy's own checks keep
     them away from one that does not pass it now."""
     routes = tuple(
@@ -74,30 +74,30 @@ def _shared_out(wish: Wish, record: ServiceRecord, endpoint: EndpointRecord) -> 
         if i.joined
     )
     # In steps, so that not each change of size makes the endpoint reload.
-    capacity = -(-max(wish.instances, len(record.instances)) // CAPACITY_STEP) * CAPACITY_STEP
+    capacity = -(-max(spec.instances, len(record.instances)) // CAPACITY_STEP) * CAPACITY_STEP
     return Listener(
-        name=wish.name,
+        name=spec.name,
         kind=ListenerKind.HTTP,
         host=endpoint.host,
         port=endpoint.port,
         routes=routes,
         capacity=capacity,
-        health_path=wish.health_path,
+        health_path=spec.health_path,
     )
 
 
 def _readable(
-    wish: Wish, record: ServiceRecord, snapshot: Snapshot, leads: str | None
+    spec: Spec, record: ServiceRecord, snapshot: Snapshot, leads: str | None
 ) -> list[InstanceRecord]:
     """Standbys that are close enough behind; without any, the primary: reads go on."""
-    assert wish.reads_max_lag_seconds is not None
+    assert spec.reads_max_lag_seconds is not None
     fresh = []
     for instance in record.instances:
         seen = snapshot.of(instance.name)
         if instance.name == leads or seen is None or seen.status is None or not follows(seen):
             continue
         lag = seen.lag_seconds
-        if lag is not None and lag <= wish.reads_max_lag_seconds:
+        if lag is not None and lag <= spec.reads_max_lag_seconds:
             fresh.append(instance)
     primary = record.instance(leads)
     return fresh or ([primary] if primary else [])

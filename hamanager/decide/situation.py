@@ -10,7 +10,7 @@ from hamanager.decide.evidence import Evidence, Verdict, weigh
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
 from hamanager.model.order import ORDER_SECONDS, Order, OrderKind, pending
-from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
 from hamanager.model.sync_set import awaits
 
@@ -26,7 +26,7 @@ RESTART_BOUND_SECONDS = 60.0
 class Situation:
     """Everything a rule may look at."""
 
-    wish: Wish
+    spec: Spec
     record: ServiceRecord
     snapshot: Snapshot
     capabilities: Capabilities
@@ -58,7 +58,7 @@ class Situation:
             self.primary_seen,
             self.primary.replication_address,
             [seen for _, seen in self.standbys],
-            self.wish.down_after_seconds,
+            self.spec.down_after_seconds,
         )
 
     @cached_property
@@ -95,12 +95,12 @@ class Situation:
     @cached_property
     def awaits(self) -> int:
         """For how many standbys each write has to wait."""
-        return awaits(self.wish, self.record, self.capabilities)
+        return awaits(self.spec, self.record, self.capabilities)
 
     @property
     def strict(self) -> bool:
         """Writes wait rather than go on without a standby."""
-        return self.wish.durability is Durability.STRICT
+        return self.spec.durability is Durability.STRICT
 
     @property
     def promotion_may_have_led(self) -> bool:
@@ -112,7 +112,7 @@ class Situation:
 
     def pending(self, kind: OrderKind) -> Order | None:
         """The order of that kind that was neither carried out nor refused yet."""
-        return pending(self.wish.order, self.record.order_result, kind)
+        return pending(self.spec.order, self.record.order_result, kind)
 
     def expired(self, order: Order) -> bool:
         """Nobody expects it any more."""
@@ -125,7 +125,7 @@ class Situation:
 
     def restart_wanted(self, instance: InstanceRecord) -> bool:
         """A person asked for a restart of it that was not begun."""
-        return self.wish.restarts.get(instance.name, 0) > instance.restarts_done
+        return self.spec.restarts.get(instance.name, 0) > instance.restarts_done
 
     def restart_is_stuck(self, instance: InstanceRecord) -> bool:
         """A planned restart was begun, perhaps by a manager that died before it asked the process

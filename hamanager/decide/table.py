@@ -1,7 +1,7 @@
 """What to do next: an ordered table of rules; the first that matches decides.
 
 Pure: no I/O, no clock, no randomness, no engine names. The input is what the user wants (the
-wish), what has been done so far (the record), what was just seen (the snapshot) and what the
+spec), what has been done so far (the record), what was just seen (the snapshot) and what the
 engine is like (its capabilities). "What happens when the primary dies" is the block of rules
 around `primary-dead`; what is then done is in the playbook `failover.py`.
 
@@ -13,15 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hamanager.decide.rules import primary, standbys, stateless
-from hamanager.decide.rules import setup as beginning
-from hamanager.decide.rules import spec as wishes
-from hamanager.decide.rules import sync_set as syncing
-from hamanager.decide.rules import upgrade as upgrading
+from hamanager.decide.rules import primary, setup, spec, standbys, stateless, sync_set, upgrade
 from hamanager.decide.situation import Situation
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 
 BACKING_OFF = "backing-off"
@@ -43,23 +39,23 @@ class Rule:
 
 
 RULES: list[Rule] = [
-    Rule("destroy", beginning.destroy),
-    Rule("paused", beginning.paused),
-    Rule("blind", beginning.blind),
-    Rule("older-record", beginning.older_record),
-    Rule("first-address", beginning.first_address),
-    Rule("first-instance", beginning.first_instance),
-    Rule("set-up", beginning.set_up),
+    Rule("destroy", setup.destroy),
+    Rule("paused", setup.paused),
+    Rule("blind", setup.blind),
+    Rule("older-record", setup.older_record),
+    Rule("first-address", setup.first_address),
+    Rule("first-instance", setup.first_instance),
+    Rule("set-up", setup.set_up),
     # Who is primary?
     Rule("second-primary", primary.second_primary, urgent=True),
     Rule("unfinished-promotion", primary.unfinished_promotion, urgent=True),
     Rule("elected", primary.elected, urgent=True),
     Rule("unfinished-switchover", primary.unfinished_switchover, urgent=True),
-    Rule("upgrade-undone", upgrading.upgrade_undone),
+    Rule("upgrade-undone", upgrade.upgrade_undone),
     Rule("planned-restart", primary.planned_restart, urgent=True),
     Rule("primary-is-ending", primary.primary_is_ending, yields=True, urgent=True),
     Rule("forced-failover", primary.forced_failover, urgent=True),
-    Rule("refuse-switchover", wishes.refuse_switchover),
+    Rule("refuse-switchover", spec.refuse_switchover),
     Rule("majority-lost", primary.majority_lost, urgent=True),
     Rule("flapping", primary.flapping),
     Rule("primary-dead", primary.primary_dead, urgent=True),
@@ -68,35 +64,35 @@ RULES: list[Rule] = [
     Rule("primary-suspect", primary.primary_suspect),
     Rule("primary-restarted", primary.primary_restarted, urgent=True),
     # For whom do writes wait?
-    Rule("sync-leave", syncing.leave, urgent=True),
-    Rule("sync-adjust", syncing.adjust, yields=True, urgent=True),
-    Rule("stuck-clients", syncing.stuck, yields=True),
+    Rule("sync-leave", sync_set.leave, urgent=True),
+    Rule("sync-adjust", sync_set.adjust, yields=True, urgent=True),
+    Rule("stuck-clients", sync_set.stuck, yields=True),
     # Keep the instances running, and make the standbys follow.
     Rule("surplus", standbys.surplus),
     Rule("start", standbys.start_gone, yields=True),
     Rule("primary-not-ready", standbys.primary_not_ready),
     Rule("restart-done", standbys.restart_done),
     Rule("synchronized", standbys.synchronized, yields=True),
-    Rule("sync-join", syncing.join, yields=True),
-    # Make the wish true.
-    Rule("discard", wishes.discard, yields=True),
-    Rule("switchover", wishes.switchover),
+    Rule("sync-join", sync_set.join, yields=True),
+    # Make the spec true.
+    Rule("discard", spec.discard, yields=True),
+    Rule("switchover", spec.switchover),
     Rule("rejoin", standbys.rejoin, yields=True),
-    Rule("upgrade", upgrading.upgrade, yields=True),
-    Rule("restart", wishes.restart, yields=True),
-    Rule("address", wishes.address, yields=True),
-    Rule("memory", wishes.memory, yields=True),
-    Rule("missing", wishes.missing, yields=True),
+    Rule("upgrade", upgrade.upgrade, yields=True),
+    Rule("restart", spec.restart, yields=True),
+    Rule("address", spec.address, yields=True),
+    Rule("memory", spec.memory, yields=True),
+    Rule("missing", spec.missing, yields=True),
     Rule("no-room", standbys.no_room),
-    Rule("upgrade-stopped", upgrading.upgrade_stopped),
-    Rule("well", wishes.well),
+    Rule("upgrade-stopped", upgrade.upgrade_stopped),
+    Rule("well", spec.well),
 ]
 
 
 STATELESS_RULES: list[Rule] = [
-    Rule("destroy", beginning.destroy),
-    Rule("paused", beginning.paused),
-    Rule("blind", beginning.blind),
+    Rule("destroy", setup.destroy),
+    Rule("paused", setup.paused),
+    Rule("blind", setup.blind),
     Rule("first-address", stateless.first_address),
     Rule("ready", stateless.ready, yields=True),
     Rule("surplus", stateless.surplus),
@@ -106,15 +102,15 @@ STATELESS_RULES: list[Rule] = [
     Rule("restart", stateless.restart, yields=True),
     Rule("upgrade", stateless.upgrade, yields=True),
     Rule("memory", stateless.memory, yields=True),
-    Rule("missing", wishes.missing, yields=True),
-    Rule("upgrade-stopped", upgrading.upgrade_stopped),
+    Rule("missing", spec.missing, yields=True),
+    Rule("upgrade-stopped", upgrade.upgrade_stopped),
     Rule("well", stateless.well),
 ]
 """Of services without data."""
 
 
 def decide(
-    wish: Wish,
+    wanted: Spec,
     record: ServiceRecord,
     snapshot: Snapshot,
     capabilities: Capabilities,
@@ -122,7 +118,7 @@ def decide(
 ) -> Decision:
     """The one thing to do now, with its reason. What is backing off is not it: it holds up the
     later rules, or is passed over where its rule yields."""
-    situation = Situation(wish, record, snapshot, capabilities)
+    situation = Situation(wanted, record, snapshot, capabilities)
     passed: list[BackingOff] = []
     for rule in STATELESS_RULES if capabilities.stateless else RULES:
         decision = _decided(rule, situation, backing_off, passed)

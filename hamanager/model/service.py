@@ -1,6 +1,6 @@
-"""What is kept in the store about a service: the wish, the record, the secrets.
+"""What is kept in the store about a service: the spec, the record, the secrets.
 
-The *wish* is written by people's commands and never by the loop; the *record* is
+The *spec* is written by people's commands and never by the loop; the *record* is
 written by the loop and never by commands. That split is why every command survives
 a crash of the manager half-way: the loop compares the two and acts.
 """
@@ -22,7 +22,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Wish(_Frozen):
+class Spec(_Frozen):
     """What the user wants of one service."""
 
     name: str
@@ -295,4 +295,4 @@ class ServiceContext:
     """Made by the driver's `new_secrets`; never printed, logged or put in an error."""
     port: int | None = None
     health_path: str | None = None
-    """Of a service without data, as in its wish."""
+    """Of a service without data, as in its spec."""

@@ -1,4 +1,4 @@
-"""For whom writes wait, and who may be promoted, by wish, record and engine. Pure."""
+"""For whom writes wait, and who may be promoted, by spec, record and engine. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import ServerStatus
 
 
 def awaits(
-    wish: Wish, record: ServiceRecord, capabilities: Capabilities, members: int | None = None
+    spec: Spec, record: ServiceRecord, capabilities: Capabilities, members: int | None = None
 ) -> int:
     """For how many standbys each write has to wait: for every member of the sync set (`members`
     when it is another number than on record), and in strict mode for one at least."""
-    strict = wish.durability is Durability.STRICT and record.guarded and wish.instances > 1
+    strict = spec.durability is Durability.STRICT and record.guarded and spec.instances > 1
     if not capabilities.acknowledges:
         return int(strict)
     return max(int(strict), len(record.sync_set) if members is None else members)

@@ -9,13 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
-from hamanager.model.service import ServiceContext, ServiceRecord, Wish
+from hamanager.model.service import ServiceContext, ServiceRecord, Spec
 
 _ROOT = "services/"
 _SECRETS = TypeAdapter(dict[str, str])
 
 
-def wish_key(name: str) -> str:
+def spec_key(name: str) -> str:
     """What the user wants of that service; it exists as long as this key does."""
     return f"{_ROOT}{name}/wish"
 
@@ -40,24 +40,24 @@ def service_names(store: Store) -> Sequence[str]:
     return [key.split("/")[1] for key in store.keys(_ROOT) if key.endswith("/wish")]
 
 
-def load_wish(store: Store, name: str) -> tuple[Wish, int] | None:
-    """The wish and its version; None when there is no such service.
+def load_spec(store: Store, name: str) -> tuple[Spec, int] | None:
+    """The spec and its version; None when there is no such service.
 
     Raises:
         UnmanageableError: it is damaged.
     """
-    kept = store.get(wish_key(name))
+    kept = store.get(spec_key(name))
     if kept is None:
         return None
     try:
-        return Wish.model_validate_json(kept.value), kept.version
+        return Spec.model_validate_json(kept.value), kept.version
     except ValidationError:
-        raise _damaged(name, "wish", wish_key(name)) from None
+        raise _damaged(name, "wish", spec_key(name)) from None
 
 
-def save_wish(store: Store, wish: Wish, expected: int) -> int:
-    """Write the wish if its version still is `expected`; returns the new version."""
-    return store.put(wish_key(wish.name), wish.model_dump_json(), expected)
+def save_spec(store: Store, spec: Spec, expected: int) -> int:
+    """Write the spec if its version still is `expected`; returns the new version."""
+    return store.put(spec_key(spec.name), spec.model_dump_json(), expected)
 
 
 def load_record(store: Store, name: str) -> tuple[ServiceRecord, int]:
@@ -96,15 +96,15 @@ def load_secrets(store: Store, name: str) -> dict[str, str]:
         raise _damaged(name, "secrets", secrets_key(name)) from None
 
 
-def load_context(store: Store, wish: Wish) -> ServiceContext:
+def load_context(store: Store, spec: Spec) -> ServiceContext:
     """The service as drivers need it."""
     return ServiceContext(
-        wish.name,
-        wish.engine,
-        wish.memory_bytes,
-        load_secrets(store, wish.name),
-        wish.port,
-        wish.health_path,
+        spec.name,
+        spec.engine,
+        spec.memory_bytes,
+        load_secrets(store, spec.name),
+        spec.port,
+        spec.health_path,
     )
 
 
@@ -113,30 +113,30 @@ def save_secrets(store: Store, name: str, secrets: Mapping[str, str], expected: 
     return store.put(secrets_key(name), json.dumps(dict(secrets)), expected)
 
 
-def load_whole(store: Store, name: str, engines: Collection[str]) -> Wish | None:
-    """The wish of a service that can be managed; None when there is no such service.
+def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None:
+    """The spec of a service that can be managed; None when there is no such service.
 
     Raises:
         UnmanageableError: one of its rows is damaged, or its engine is none of these.
     """
-    loaded = load_wish(store, name)
+    loaded = load_spec(store, name)
     if loaded is None:
         return None
-    wish, _ = loaded
-    if wish.engine not in engines:
+    spec, _ = loaded
+    if spec.engine not in engines:
         raise UnmanageableError(
-            f"'{name}' is of the engine '{wish.engine}', which this hamanager does not know"
+            f"'{name}' is of the engine '{spec.engine}', which this hamanager does not know"
             f" ({', '.join(sorted(engines))}): {_repair(name, 'run the one that does')}"
         )
     load_record(store, name)
     load_secrets(store, name)
-    return wish
+    return spec
 
 
 def forget_service(store: Store, name: str) -> None:
-    """Delete everything about it except its history, the wish last: while that is there, a manager
+    """Delete everything about it except its history, the spec last: while that is there, a manager
     that died half-way finishes the job."""
-    for key in (record_key(name), secrets_key(name), lock_key(name), wish_key(name)):
+    for key in (record_key(name), secrets_key(name), lock_key(name), spec_key(name)):
         kept = store.get(key)
         if kept is not None:
             store.delete(key, kept.version)

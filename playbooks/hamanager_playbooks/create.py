@@ -41,9 +41,9 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 host=host,
                 port=port,
                 admin_port=admin_port,
-                memory_bytes=ctx.wish.memory_bytes,
-                # What was asked of a former instance of that name is no wish for this one.
-                restarts_done=ctx.wish.restarts.get(ctx.name, 0),
+                memory_bytes=ctx.spec.memory_bytes,
+                # What was asked of a former instance of that name is no spec for this one.
+                restarts_done=ctx.spec.restarts.get(ctx.name, 0),
             )
             counters = {
                 "next_serial": record.next_serial + 1,
@@ -66,15 +66,15 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
 
         def noted(instance: InstanceRecord) -> InstanceRecord:
             is_primary = instance.name == record.primary
-            image = to_start(ctx.wish, record, instance)
+            image = to_start(ctx.spec, record, instance)
             return instance.model_copy(
                 update={
                     # Before it is started: from then on its data may be that image's.
-                    **started(ctx.wish, record, instance, image),
+                    **started(ctx.spec, record, instance, image),
                     "starts": instance.starts + 1,
                     "started_at": ctx.clock.now(),
                     "synchronized": instance.synchronized and is_primary,
-                    "memory_bytes": ctx.wish.memory_bytes,
+                    "memory_bytes": ctx.spec.memory_bytes,
                     "restart_started": instance.restarting_since is not None,
                 }
             )

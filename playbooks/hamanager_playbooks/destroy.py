@@ -13,7 +13,7 @@ def destroy(ctx: PlaybookContext) -> Sequence[Step]:
     def remove() -> None:
         for target in ctx.members():
             ctx.driver.forget(target)
-        ctx.runtime.destroy_service(ctx.wish.name)
+        ctx.runtime.destroy_service(ctx.spec.name)
 
     return [
         Step("close its address", lambda: ctx.send_clients_to(None)),

@@ -29,7 +29,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
     seen = ctx.snapshot.of(old)
     silent_before = seen.silent_seconds if seen else 0.0
     began = ctx.clock.monotonic()
-    order = pending(ctx.wish.order, before.order_result, OrderKind.FAILOVER)
+    order = pending(ctx.spec.order, before.order_result, OrderKind.FAILOVER)
     forced = order is not None and order.to in (None, ctx.name)
     lossless = ctx.driver.capabilities.acknowledges and ctx.name in before.sync_set and not forced
     losses: list[str] = []
@@ -312,7 +312,7 @@ def fence_left_out(ctx: PlaybookContext, name: str) -> str:
         text = (
             f"{name} neither answers nor can be killed ({error}), so it may be cut off and help to"
             f" elect another primary: end it, or have the runtime answer, and repeat"
-            f" `hamanager failover {ctx.wish.name} --to {ctx.name} --force`; no primary was made"
+            f" `hamanager failover {ctx.spec.name} --to {ctx.name} --force`; no primary was made"
         )
         ctx.records.change(
             lambda record: settled(ctx, record, [OrderKind.FAILOVER], ok=False, text=text)

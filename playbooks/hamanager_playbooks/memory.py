@@ -18,7 +18,7 @@ from hamanager.model.service import InstanceRecord
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
     """The container's limit, and the server's own where it grows."""
-    wanted, present = ctx.wish.memory_bytes, ctx.instance().memory_bytes
+    wanted, present = ctx.spec.memory_bytes, ctx.instance().memory_bytes
 
     def limit() -> None:
         ctx.runtime.set_memory(ctx.place(), wanted)
@@ -40,7 +40,7 @@ def shrink(ctx: PlaybookContext) -> Sequence[Step]:
         _note(ctx, memory_shrinks_since=ctx.clock.now())
 
     return [
-        _or_keep(ctx, f"let {ctx.name} use less", lambda: _resize(ctx, ctx.wish.memory_bytes)),
+        _or_keep(ctx, f"let {ctx.name} use less", lambda: _resize(ctx, ctx.spec.memory_bytes)),
         Step("record that its memory shrinks", begin),
     ]
 

@@ -19,7 +19,7 @@ def settled(
     text: str,
 ) -> ServiceRecord:
     """The record with the result of the pending order, if there is one of these kinds."""
-    order, last = ctx.wish.order, record.order_result
+    order, last = ctx.spec.order, record.order_result
     if order is None or order.kind not in kinds:
         return record
     if last is not None and last.number >= order.number:
@@ -41,7 +41,7 @@ def refuse(ctx: PlaybookContext) -> Sequence[Step]:
 
 def discard(ctx: PlaybookContext) -> Sequence[Step]:
     """Delete data that was set aside: a person said that it is not needed."""
-    order = ctx.wish.order
+    order = ctx.spec.order
     wanted: list[KeptData] = [
         kept
         for kept in ctx.records.read().kept
@@ -50,7 +50,7 @@ def discard(ctx: PlaybookContext) -> Sequence[Step]:
 
     def delete() -> str:
         for kept in wanted:
-            place = Place(ctx.wish.name, kept.instance, kept.generation)
+            place = Place(ctx.spec.name, kept.instance, kept.generation)
             ctx.runtime.discard_volume(place)
         return ", ".join(kept.volume for kept in wanted) or "none"
 

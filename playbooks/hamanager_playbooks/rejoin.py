@@ -106,7 +106,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
     def make_room() -> str:
         assert in_the_way is not None
-        place = Place(ctx.wish.name, in_the_way.instance, in_the_way.generation)
+        place = Place(ctx.spec.name, in_the_way.instance, in_the_way.generation)
         ctx.runtime.discard_volume(place)
         ctx.records.change(lambda r: r.letting_go([in_the_way]))
         if in_the_way.unacknowledged:

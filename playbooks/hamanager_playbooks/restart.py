@@ -22,7 +22,7 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
         update: dict[str, object] = {
             "restarting_since": ctx.clock.now(),
             "restart_started": False,
-            "restarts_done": ctx.wish.restarts.get(ctx.name, 0),
+            "restarts_done": ctx.spec.restarts.get(ctx.name, 0),
         }
         if upgrading:
             # What it did from its former image says nothing about this one.

@@ -55,7 +55,7 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
     """End it; the rule `start` brings it back, and `ready` gives it requests again."""
 
     def plan() -> None:
-        done = ctx.wish.restarts.get(ctx.name, 0)
+        done = ctx.spec.restarts.get(ctx.name, 0)
         _note(ctx, restarts_done=done, draining_since=None, joined=False)
 
     return [
@@ -93,7 +93,7 @@ def end_instance(ctx: PlaybookContext) -> Sequence[Step]:
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
     """The container's limit."""
-    wanted = ctx.wish.memory_bytes
+    wanted = ctx.spec.memory_bytes
 
     def limit() -> None:
         try:

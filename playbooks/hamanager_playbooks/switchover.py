@@ -20,7 +20,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
     before = ctx.records.read()
     old = before.primary
     assert old is not None
-    order = pending(ctx.wish.order, before.order_result, OrderKind.SWITCHOVER)
+    order = pending(ctx.spec.order, before.order_result, OrderKind.SWITCHOVER)
     seen = ctx.snapshot.of(old)
     hurried = seen is not None and seen.asked_to_end_seconds is not None
     patience = 0.0 if hurried else PATIENCE_SECONDS

@@ -75,10 +75,10 @@ def test_the_managers_own_stop_is_neither_held_back_nor_taken_for_somebody_elses
 
     thread = threading.Thread(target=follow)
     thread.start()
-    spec = replace(container.spec, script=HELD, holds_stop=True)
+    launch = replace(container.launch, script=HELD, holds_stop=True)
     try:
         wait_until(lambda: _is_followed(runtime, container, events))
-        runtime.start(PLACE, replace(container, spec=spec))
+        runtime.start(PLACE, replace(container, launch=launch))
         wait_until(lambda: "up" in told(runtime.logs(PLACE, 5)))
         client.containers.get(Names(manager_id).container(PLACE)).kill(signal="SIGTERM")
         next_one(ASKED_TO_END)

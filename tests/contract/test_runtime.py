@@ -93,7 +93,7 @@ def test_files_are_written_before_every_start(
 ) -> None:
     def started_with(text: str) -> str:
         files = {"server.conf": FileContent(text)}
-        runtime.start(PLACE, replace(container, spec=replace(container.spec, files=files)))
+        runtime.start(PLACE, replace(container, launch=replace(container.launch, files=files)))
         return run_inside(
             client,
             manager_id,

@@ -51,7 +51,7 @@ def stage() -> Iterator[Stage]:
 def test_a_wrong_command_says_one_sentence_and_changes_nothing(
     stage: Stage, words: list[str], exit_code: int, said: str
 ) -> None:
-    before = [stage.record("db"), stage.record("docs"), stage.wishes()]
+    before = [stage.record("db"), stage.record("docs"), stage.specs()]
     done = stage.run(*words)
     assert done.returncode == exit_code, done.stderr
     assert done.stdout == ""
@@ -59,7 +59,7 @@ def test_a_wrong_command_says_one_sentence_and_changes_nothing(
     assert len(lines) == 1, done.stderr
     assert said in lines[0]
     assert "Traceback" not in done.stderr
-    assert [stage.record("db"), stage.record("docs"), stage.wishes()] == before
+    assert [stage.record("db"), stage.record("docs"), stage.specs()] == before
 
 
 def test_info_is_valid_yaml_in_dotclouds_shape(stage: Stage) -> None:

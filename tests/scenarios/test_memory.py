@@ -106,7 +106,7 @@ def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
 
 
 def test_what_is_refused(stage: Stage, engine: str) -> None:
-    wish = stage.wishes()
+    spec = stage.specs()
     small = stage.run("scale", f"db:memory={TOO_SMALL[engine]}")
     large = stage.run("scale", "db:memory=8G")
     assert small.returncode in (1, 2)
@@ -115,7 +115,7 @@ def test_what_is_refused(stage: Stage, engine: str) -> None:
         assert refusal.stderr.count("\n") == 1
         assert "nothing was changed" in refusal.stderr
     assert "--allow-large" in large.stderr
-    assert stage.wishes() == wish
+    assert stage.specs() == spec
 
 
 def test_info_tells_used_reserved_and_cache(stage: Stage) -> None:

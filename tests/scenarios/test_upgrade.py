@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from hamanager.chaos.sandbox import Stage, wait_for
-from hamanager.model.upgrade import wished
-from hamanager.stores.repository import load_wish
+from hamanager.model.upgrade import wanted_image
+from hamanager.stores.repository import load_spec
 from hamanager_drivers.registry import load_drivers
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
@@ -37,12 +37,12 @@ class Images:
     def like(self, tag: str, wrapper: str = "") -> str:
         """One that differs by a label, and by what stands before the engine's server program: a
         shell script, `$real` being the program itself."""
-        loaded = load_wish(self._stage.store, "db")
+        loaded = load_spec(self._stage.store, "db")
         assert loaded is not None
-        wish = loaded[0]
-        program = load_drivers()[wish.engine].capabilities.server_program
+        spec = loaded[0]
+        program = load_drivers()[spec.engine].capabilities.server_program
         name = f"{REPOSITORY}:{self._stage.manager_id}-{tag}"
-        lines = [f"FROM {wished(wish).id}", f"LABEL upgrade={tag}"]
+        lines = [f"FROM {wanted_image(spec).id}", f"LABEL upgrade={tag}"]
         files = {}
         if wrapper:
             files[program] = (
@@ -116,7 +116,7 @@ def test_under_load(stage: Stage, engine: str, images: Images) -> None:
 @all_but_one_are_long("redis")
 def test_refused_stopped_and_undone(stage: Stage, engine: str, images: Images) -> None:
     with Scenario(stage, engine, "upgrade to a bad image, and back") as run:
-        old, primary, first = running_from(stage), run.primary, load_wish(stage.store, "db")
+        old, primary, first = running_from(stage), run.primary, load_spec(stage.store, "db")
         assert first is not None
         run.fault(lambda: None)
         older = images.like("older", f'echo "v{OLDER[engine]}"')

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hamanager.act.context import Playbook, PlaybookContext
 from hamanager.decide.situation import RESTART_BOUND_SECONDS
 from hamanager.model.decision import Action, Decision
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Role
 from hamanager_playbooks.book import PLAYBOOKS
 from tests.simulation.world import SimServer, World
@@ -107,7 +107,7 @@ class WatchedPlaybooks(Mapping[Action, Playbook]):
             record = ctx.records.read()
             if self.truth is not None:
                 why_not = no_cause(
-                    ctx.decision, self.truth, ctx.wish, record, ctx.snapshot.at, self._elects
+                    ctx.decision, self.truth, ctx.spec, record, ctx.snapshot.at, self._elects
                 )
                 assert not why_not, f"{ctx.decision.action} {ctx.decision.instance}: {why_not}"
             return PLAYBOOKS[action](ctx)
@@ -122,7 +122,7 @@ class WatchedPlaybooks(Mapping[Action, Playbook]):
 
 
 def no_cause(
-    decision: Decision, truth: Truth, wish: Wish, record: ServiceRecord, at: float, elects: bool
+    decision: Decision, truth: Truth, spec: Spec, record: ServiceRecord, at: float, elects: bool
 ) -> str:
     """Why this should not be done now; '' when it may be."""
     if decision.action is Action.DESTROY:
@@ -134,7 +134,7 @@ def no_cause(
     if others and record.primary and not elects and decision.action is not Action.DEMOTE:
         return f"{others} may take writes, which comes first"
     if decision.action is Action.FAIL_OVER and decision.rule == "primary-dead":
-        return _may_not_be_replaced(truth, wish, record, at)
+        return _may_not_be_replaced(truth, spec, record, at)
     if decision.action is Action.UPGRADE:
         return _may_not_be_upgraded(decision.instance or "", truth, record, elects)
     return ""
@@ -151,7 +151,7 @@ def _may_not_be_upgraded(name: str, truth: Truth, record: ServiceRecord, elects:
     return f"{missing} are missing already" if missing else ""
 
 
-def _may_not_be_replaced(truth: Truth, wish: Wish, record: ServiceRecord, at: float) -> str:
+def _may_not_be_replaced(truth: Truth, spec: Spec, record: ServiceRecord, at: float) -> str:
     name = record.primary or ""
     primary = record.instance(name)
     if name not in truth.running:
@@ -163,9 +163,9 @@ def _may_not_be_replaced(truth: Truth, wish: Wish, record: ServiceRecord, at: fl
         return f"{name} answers"
     if name in truth.followed:
         return f"a standby replicates from {name}"
-    if truth.silent_seconds.get(name, wish.down_after_seconds) < wish.down_after_seconds:
+    if truth.silent_seconds.get(name, spec.down_after_seconds) < spec.down_after_seconds:
         return f"{name} has not been silent for long"
     last = record.last_failover
-    if last and not last.forced and 0 <= at - last.at < wish.failover_period_seconds:
+    if last and not last.forced and 0 <= at - last.at < spec.failover_period_seconds:
         return f"the last fail-over was a moment ago, and {name} is not proven dead"
     return ""

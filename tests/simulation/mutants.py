@@ -21,7 +21,7 @@ from hamanager.loop import KeptRecords
 from hamanager.model import upgrade as upgrading
 from hamanager.model.decision import Action
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Observation, ServerStatus
 from hamanager.observe import observer as observe
 from hamanager.observe.observer import Observer
@@ -213,7 +213,7 @@ def runs_leave_no_trace(patch: Patch) -> None:
 
 def primary_upgraded_first(patch: Patch) -> None:
     def mutated(s: situation.Situation) -> str | None:
-        outdated = s.primary_works and s.primary and upgrading.outdated(s.wish, s.primary)
+        outdated = s.primary_works and s.primary and upgrading.outdated(s.spec, s.primary)
         ready = outdated and s.primary is not None and not s.primary.upgrading
         return s.record.primary if ready else None
 
@@ -227,17 +227,17 @@ def several_upgraded_at_once(patch: Patch) -> None:
 def first_copies_by_another_version(patch: Patch) -> None:
     """A new instance is made from the image that is wanted, whatever its primary runs from."""
 
-    def mutated(wish: Wish, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
+    def mutated(spec: Spec, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
         if instance.joined:
-            return upgrading.to_start(wish, record, instance)
-        return upgrading.wished(wish)
+            return upgrading.to_start(spec, record, instance)
+        return upgrading.wanted_image(spec)
 
     patch.setattr(create, "to_start", mutated)
 
 
 def image_that_never_worked_is_kept(patch: Patch) -> None:
-    def mutated(wish: Wish, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
+    def mutated(spec: Spec, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
         proven = instance.model_copy(update={"former_image": None})
-        return upgrading.to_start(wish, record, proven)
+        return upgrading.to_start(spec, record, proven)
 
     patch.setattr(create, "to_start", mutated)

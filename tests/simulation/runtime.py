@@ -40,8 +40,8 @@ class SimRuntime:
         if server is None or server.volume != volume:
             address = f"{container.host}:{container.port}"
             server = self.world.servers[key] = SimServer(place, address, volume, running=False)
-            server.stop_signal = container.spec.stop_signal
-            server.holds_stop = container.spec.holds_stop
+            server.stop_signal = container.launch.stop_signal
+            server.holds_stop = container.launch.holds_stop
         if not server.running:
             server.image = container.image
             self.world.start_process(server)

@@ -24,10 +24,10 @@ from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import Order, OrderKind
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Role
-from hamanager.model.upgrade import upgraded, wished
-from hamanager.stores.repository import load_record, load_wish, record_key, save_wish
+from hamanager.model.upgrade import upgraded, wanted_image
+from hamanager.stores.repository import load_record, load_spec, record_key, save_spec
 from tests.simulation.causes import Causes
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
@@ -70,7 +70,7 @@ class Simulation:
         self._passing = 0
         """How many managers are in the middle of a pass."""
         self._record: tuple[int, ServiceRecord] = (0, ServiceRecord())
-        wish = Wish(
+        spec = Spec(
             name="db",
             engine="sim",
             instances=instances,
@@ -78,7 +78,7 @@ class Simulation:
             created_at=0,
             durability=durability,
         )
-        save_wish(self.store, wish, 0)
+        save_spec(self.store, spec, 0)
 
     def _manager(self, owner: str) -> Manager:
         return Manager(self.world, self.store, owner, Power(self._before_effect), self.causes)
@@ -140,9 +140,9 @@ class Simulation:
                 self.term = 0
                 self.new_manager()
             case "scale", int(instances):
-                self.wish(instances=instances)
+                self.spec(instances=instances)
             case "memory", int(memory_bytes):
-                self.wish(memory_bytes=memory_bytes)
+                self.spec(memory_bytes=memory_bytes)
             case "upgrade", int(version):
                 self.upgrade(version)
             case "bad image", int(version):
@@ -151,14 +151,14 @@ class Simulation:
                 self.world.bad_images.discard(f"image:{version}")
             case "durability", Durability() as durability:
                 if not world.elects:
-                    self.wish(durability=durability)
+                    self.spec(durability=durability)
             case "switchover", str(name):
                 self.order(OrderKind.SWITCHOVER, name)
             case "restart", str(name):
                 wanted = self.current_wish().restarts.get(name, 0) + 1
-                self.wish(restarts={**self.current_wish().restarts, name: wanted})
+                self.spec(restarts={**self.current_wish().restarts, name: wanted})
             case "pause", bool(paused):
-                self.wish(paused=paused)
+                self.spec(paused=paused)
             case _ if server is not None:
                 self._happen_to(kind, server)
 
@@ -318,20 +318,20 @@ class Simulation:
 
     # --- What people ask for -----------------------------------------------------------------
 
-    def current_wish(self) -> Wish:
-        loaded = load_wish(self.store, "db")
+    def current_wish(self) -> Spec:
+        loaded = load_spec(self.store, "db")
         assert loaded is not None
         return loaded[0]
 
-    def wish(self, **changes: object) -> None:
-        loaded = load_wish(self.store, "db")
+    def spec(self, **changes: object) -> None:
+        loaded = load_spec(self.store, "db")
         assert loaded is not None
-        save_wish(self.store, loaded[0].model_copy(update=changes), loaded[1])
+        save_spec(self.store, loaded[0].model_copy(update=changes), loaded[1])
 
     def order(self, kind: OrderKind, to: str | None = None) -> None:
         last = self.current_wish().order
         number = last.number + 1 if last else 1
-        self.wish(order=Order(number=number, kind=kind, asked_at=self.world.clock.now(), to=to))
+        self.spec(order=Order(number=number, kind=kind, asked_at=self.world.clock.now(), to=to))
 
     def force_failover(self, to: str) -> None:
         """A person decides, knowing what it may cost: from then on loss is no defect."""
@@ -341,7 +341,7 @@ class Simulation:
     def destroy(self) -> None:
         """A person wants all of it gone."""
         self.destroying = True
-        self.wish(destroy=True)
+        self.spec(destroy=True)
 
     def upgrade(self, version: int) -> None:
         """A person wants another image; the command refuses it when data are of a later version."""
@@ -349,7 +349,7 @@ class Simulation:
         if version >= used:
             image = f"image:{version}"
             pinned = PinnedImage(id=image, name=image, version=str(version))
-            self.wish(**dict(upgraded(self.current_wish(), pinned)))
+            self.spec(**dict(upgraded(self.current_wish(), pinned)))
 
     # --- What is seen --------------------------------------------------------------------------
 
@@ -426,8 +426,8 @@ class Simulation:
         self.world.endpoint_down = self.world.names_lost = False
         self.world.runtime_out = frozenset()
         self.world.bad_images.clear()
-        if load_wish(self.store, "db") is not None:
-            self.wish(paused=False)
+        if load_spec(self.store, "db") is not None:
+            self.spec(paused=False)
         for server in self.world.servers.values():
             server.cut_off = server.hung = server.link_cut = server.broken = False
             server.stalled_at = None
@@ -472,7 +472,7 @@ class Simulation:
 
     def healthy(self) -> bool:
         if self.destroying:
-            return load_wish(self.store, "db") is None and not self.world.volumes
+            return load_spec(self.store, "db") is None and not self.world.volumes
         last, record = self.managers[0].loop.last, self.record
         primary = self.world.named(record.primary or "")
         standbys = [i.name for i in record.instances if i.name != record.primary]
@@ -488,5 +488,6 @@ class Simulation:
             and all(follows(last.snapshot.observations[name]) for name in standbys)
             and list(record.sync_set) == acknowledging
             and all(instance.restarting_since is None for instance in record.instances)
-            and {s.image for s in self.world.servers.values()} == {wished(self.current_wish()).id}
+            and {s.image for s in self.world.servers.values()}
+            == {wanted_image(self.current_wish()).id}
         )

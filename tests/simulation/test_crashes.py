@@ -17,7 +17,7 @@ from tests.simulation.stories import STORIES, Story
 
 LATEST = 60
 NOTHING_KNOWN = 3
-"""The first questions of a pass are for wish, secrets and record."""
+"""The first questions of a pass are for spec, secrets and record."""
 BUSY = 255
 """Clients write before every effect."""
 every_story = pytest.mark.parametrize(

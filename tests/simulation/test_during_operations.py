@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hamanager.model.decision import Action
-from hamanager.stores.repository import load_wish
+from hamanager.stores.repository import load_spec
 from tests.simulation.modes import (
     STRICT,
     asynchronous,
@@ -80,7 +80,7 @@ def test_kill_in_the_middle_of_destroying(mode: str, victim: str) -> None:
         simulation.destroy()
         simulation.interject(effect, "kill", victim)
         simulation.live(2)
-        assert load_wish(simulation.store, "db") is None
+        assert load_spec(simulation.store, "db") is None
         assert not simulation.world.servers
         assert not simulation.world.volumes
         if simulation.interjected:

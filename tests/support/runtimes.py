@@ -21,7 +21,7 @@ CLEAN_END = "trap 'echo ended cleanly; exit 0' TERM; echo up; while :; do sleep 
 
 
 def with_script(container: Container, script: str) -> Container:
-    return replace(container, spec=replace(container.spec, script=script))
+    return replace(container, launch=replace(container.launch, script=script))
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:

@@ -35,13 +35,13 @@ LABEL = "hamanager.tests"
 class EngineContainer(DockerContainer):
     """A testcontainers container that gets its files the way the product's runtime does it."""
 
-    def __init__(self, image: str, spec: LaunchSpec, **kwargs: Any) -> None:
+    def __init__(self, image: str, launch: LaunchSpec, **kwargs: Any) -> None:
         super().__init__(image, **kwargs)
-        self._spec = spec
+        self._launch = launch
         self.with_copy_into_container(b"", "/hamanager/unused")
 
     def _transfer_into_container(self, *_: Any) -> None:
-        self.get_wrapped_container().put_archive("/", launch_archive(self._spec))
+        self.get_wrapped_container().put_archive("/", launch_archive(self._launch))
 
 
 class Server:
@@ -66,21 +66,21 @@ class Server:
 
     def start(self) -> Server:
         """Create and start it; does not wait until it answers."""
-        spec = self.driver.launch_spec(self.service, self.target)
+        launch = self.driver.launch_spec(self.service, self.target)
         image = resolve_image(self.client, self.driver.engine, None)
-        testcontainer = EngineContainer(image, spec)
-        testcontainer.with_command(["/bin/sh", "-c", spec.script])
+        testcontainer = EngineContainer(image, launch)
+        testcontainer.with_command(["/bin/sh", "-c", launch.script])
         testcontainer.with_volume_mapping(self.volume, DATA_DIRECTORY, "rw")
         # A port bound to one address is not something with_bind_ports can say.
-        ports = {str(spec.port): (self.target.host, self.target.port)}
-        if spec.admin_port and self.target.admin_port:
-            ports[str(spec.admin_port)] = (self.target.host, self.target.admin_port)
+        ports = {str(launch.port): (self.target.host, self.target.port)}
+        if launch.admin_port and self.target.admin_port:
+            ports[str(launch.admin_port)] = (self.target.host, self.target.admin_port)
         testcontainer.ports = ports  # type: ignore[assignment]
         testcontainer.with_kwargs(
             user=f"{SERVER_UID}:{SERVER_UID}",
             entrypoint=[],
             cap_drop=["ALL"],
-            stop_signal=spec.stop_signal,
+            stop_signal=launch.stop_signal,
             labels={LABEL: "1"},
         )
         self._testcontainer = testcontainer.start()

@@ -32,11 +32,11 @@ from hamanager.model.snapshot import (
 from hamanager.stores.repository import (
     load_record,
     load_secrets,
-    load_wish,
+    load_spec,
     save_record,
     secrets_key,
     service_names,
-    wish_key,
+    spec_key,
 )
 from tests.support.memory_store import MemoryStore
 
@@ -223,7 +223,7 @@ class FakeManager:
     def view(self, name: str) -> ServiceView:
         if self.steps:
             self.steps.pop(0)()
-        loaded = load_wish(self.store, name)
+        loaded = load_spec(self.store, name)
         if loaded is None:
             raise NotFoundError(f"there is no service '{name}'")
         record, _ = load_record(self.store, name)
@@ -245,13 +245,13 @@ class FakeManager:
         return self.view(name)
 
     def connection(self, name: str) -> ConnectionView:
-        wish = self.view(name)
-        if wish.url is None:
+        spec = self.view(name)
+        if spec.url is None:
             raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
         return ConnectionView(
             service=name,
-            engine=wish.engine,
-            url=wish.url,
+            engine=spec.engine,
+            url=spec.url,
             host="10.0.0.1",
             port=7000,
             login="app",
@@ -278,18 +278,18 @@ class FakeManager:
 
     def fulfil(self, name: str, observation: Observation | None = None) -> None:
         """Give the service all it wants; the last standby may look otherwise than well."""
-        loaded = load_wish(self.store, name)
+        loaded = load_spec(self.store, name)
         assert loaded is not None
-        wish = loaded[0]
-        limit = wish.memory_bytes
-        names = [f"{name}.{number}" for number in range(wish.instances)]
+        spec = loaded[0]
+        limit = spec.memory_bytes
+        names = [f"{name}.{number}" for number in range(spec.instances)]
         joined = observation is None or observation.relation is Relation.ATTACHED
         instances = tuple(
             instance(
                 n,
                 memory_bytes=limit,
                 joined=joined or n != names[-1],
-                restarts_done=wish.restarts.get(n, 0),
+                restarts_done=spec.restarts.get(n, 0),
             )
             for n in names
         )
@@ -301,7 +301,7 @@ class FakeManager:
 
     def forget(self, name: str) -> None:
         """Remove what is kept about it."""
-        for key in (secrets_key(name), wish_key(name)):
+        for key in (secrets_key(name), spec_key(name)):
             kept = self.store.get(key)
             assert kept is not None
             self.store.delete(key, kept.version)

@@ -9,7 +9,7 @@ import pytest
 from hamanager.api.views import ServiceView
 from hamanager.daemon.http import make_app
 from hamanager.errors import StoreError
-from hamanager.stores.repository import load_wish
+from hamanager.stores.repository import load_spec
 from tests.unit.fakes import MB, SECRET, FakeManager
 
 with warnings.catch_warnings():
@@ -123,13 +123,13 @@ def test_errors(
     sentence: str,
 ) -> None:
     create(api)
-    before = load_wish(manager.store, "db")
+    before = load_spec(manager.store, "db")
     answer = api.request(method, path, json=body)
     assert answer.status_code == status, answer.text
     assert answer.json()["exit_code"] == exit_code
     assert answer.json()["error"].startswith(sentence)
     assert set(answer.json()) == {"error", "exit_code"}
-    assert load_wish(manager.store, "db") == before
+    assert load_spec(manager.store, "db") == before
 
 
 def test_a_body_that_is_no_json(api: TestClient) -> None:

@@ -25,7 +25,7 @@ from hamanager.cli.main import app
 from hamanager.daemon.http import make_app
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, SyncProgress
-from hamanager.stores.repository import load_record, load_wish, save_record, service_names
+from hamanager.stores.repository import load_record, load_spec, save_record, service_names
 from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
 
@@ -136,7 +136,7 @@ def test_restart(run: Run, manager: FakeManager) -> None:
     manager.steps = [lambda: None, lambda: None, lambda: manager.fulfil("db")]
     result = run("restart", "db.0")
     assert result.exit_code == 0, result.output
-    loaded = load_wish(manager.store, "db")
+    loaded = load_spec(manager.store, "db")
     assert loaded is not None
     assert loaded[0].restarts == {"db.0": 1}
 
@@ -181,13 +181,13 @@ def test_one_clear_sentence_and_nothing_changed(
     run: Run, manager: FakeManager, words: list[str], exit_code: int, sentence: str
 ) -> None:
     manager.commands.create("docs", "mongodb")
-    before = [load_wish(manager.store, name) for name in service_names(manager.store)]
+    before = [load_spec(manager.store, name) for name in service_names(manager.store)]
     result = run(*words)
     assert result.exit_code == exit_code, result.output
     assert result.stdout == ""
     assert result.stderr.startswith(f"hamanager: {sentence}")
     assert result.stderr.count("\n") == 1
-    assert [load_wish(manager.store, name) for name in service_names(manager.store)] == before
+    assert [load_spec(manager.store, name) for name in service_names(manager.store)] == before
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_ctrl_c_ends_the_waiting_not_the_work(manager: FakeManager) -> None:
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
     assert errors.startswith("hamanager: stopped waiting; the work goes on")
-    loaded = load_wish(manager.store, "db")
+    loaded = load_spec(manager.store, "db")
     assert loaded is not None
     assert loaded[0].instances == 2
 
@@ -380,18 +380,18 @@ def test_nothing_to_connect_to_yet(run: Run) -> None:
 
 @pytest.mark.usefixtures("db")
 def test_an_address_for_reading_is_a_setting(run: Run, manager: FakeManager) -> None:
-    def wished() -> float | None:
-        loaded = load_wish(manager.store, "db")
+    def wanted_image() -> float | None:
+        loaded = load_spec(manager.store, "db")
         assert loaded is not None
         return loaded[0].reads_max_lag_seconds
 
     assert run("set", "db", "--reads").exit_code == 0
-    assert wished() == 10.0
+    assert wanted_image() == 10.0
     assert run("set", "db", "--reads-max-lag", "3").exit_code == 0
-    assert wished() == 3.0
+    assert wanted_image() == 3.0
     assert run("set", "db", "--reads-max-lag", "-1").exit_code == 2
     assert run("set", "db", "--no-reads").exit_code == 0
-    assert wished() is None
+    assert wanted_image() is None
     assert run("create", "data", "--engine", "mongodb", "--reads", "--no-wait").exit_code == 2
 
 

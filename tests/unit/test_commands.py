@@ -1,4 +1,4 @@
-"""Commands write wishes, all or nothing."""
+"""Commands write specs, all or nothing."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hamanager.errors import (
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import OrderKind
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.settings import Settings
 from hamanager.stores.repository import (
     load_record,
     load_secrets,
-    load_wish,
+    load_spec,
     save_record,
     secrets_key,
     service_names,
-    wish_key,
+    spec_key,
 )
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import MB, NOW, SECRET, FakeRuntime, commands, instance
@@ -58,8 +58,8 @@ def do(store: WatchedStore) -> Commands:
     return commands(store)
 
 
-def wish(store: MemoryStore, name: str = "db") -> Wish:
-    loaded = load_wish(store, name)
+def spec(store: MemoryStore, name: str = "db") -> Spec:
+    loaded = load_spec(store, name)
     assert loaded is not None
     return loaded[0]
 
@@ -70,8 +70,8 @@ def texts(store: MemoryStore, name: str = "db") -> list[str]:
 
 def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis", 2, 500 * MB, None, Settings(down_after_seconds=5.0))
-    assert store.written == [secrets_key("db"), wish_key("db")]
-    assert wish(store) == Wish(
+    assert store.written == [secrets_key("db"), spec_key("db")]
+    assert spec(store) == Spec(
         name="db",
         engine="redis",
         instances=2,
@@ -102,11 +102,11 @@ def test_secrets_left_by_a_creation_that_died_are_replaced(
 
 def test_create_twice_changes_nothing(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis")
-    before = (wish(store), load_secrets(store, "db"), texts(store))
+    before = (spec(store), load_secrets(store, "db"), texts(store))
     with pytest.raises(ConflictError) as caught:
         do.create("db", "mongodb", 3)
     assert str(caught.value) == "service 'db' exists already (engine redis); nothing was changed"
-    assert (wish(store), load_secrets(store, "db"), texts(store)) == before
+    assert (spec(store), load_secrets(store, "db"), texts(store)) == before
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_scale_several_services(do: Commands, store: WatchedStore) -> None:
         ]
     )
     assert names == ["db", "docs"]
-    assert (wish(store).instances, wish(store).memory_bytes) == (2, 128 * MB)
-    assert wish(store, "docs").instances == 3
+    assert (spec(store).instances, spec(store).memory_bytes) == (2, 128 * MB)
+    assert spec(store, "docs").instances == 3
     assert texts(store)[-1] == "scale db:instances=2 db:memory=128MB"
     assert texts(store, "docs")[-1] == "scale docs:instances=3"
 
@@ -209,7 +209,7 @@ def test_a_lost_compare_and_swap_is_tried_again(do: Commands, store: WatchedStor
     do.create("db", "redis")
     store.losses_left = TRIES - 1
     do.scale([ScaleRequest("db", 2)])
-    assert wish(store).instances == 2
+    assert spec(store).instances == 2
 
 
 def test_but_not_for_ever(do: Commands, store: WatchedStore) -> None:
@@ -217,7 +217,7 @@ def test_but_not_for_ever(do: Commands, store: WatchedStore) -> None:
     store.losses_left = TRIES
     with pytest.raises(StaleVersionError):
         do.scale([ScaleRequest("db", 2)])
-    assert wish(store).instances == 1
+    assert spec(store).instances == 1
 
 
 def test_restart_asked_again_while_pending_adds_none(do: Commands, store: WatchedStore) -> None:
@@ -226,7 +226,7 @@ def test_restart_asked_again_while_pending_adds_none(do: Commands, store: Watche
     save_record(store, "db", record, 0)
     assert do.restart("db.0") == "db"
     do.restart("db.0")
-    assert wish(store).restarts == {"db.0": 5}
+    assert spec(store).restarts == {"db.0": 5}
     assert texts(store)[-1] == "restart db.0"
 
 
@@ -247,14 +247,14 @@ def test_an_instance_that_cannot_be_restarted(
     with pytest.raises(kind) as caught:
         do.restart(name)
     assert str(caught.value).startswith(sentence)
-    assert wish(store).restarts == {}
+    assert spec(store).restarts == {}
 
 
 def test_destroy_is_a_wish_until_the_loop_has_done_it(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis")
     do.destroy("db")
     do.destroy("db")
-    assert wish(store).destroy
+    assert spec(store).destroy
     assert service_names(store) == ["db"]
     assert texts(store) == ["create db: redis, 1 instance, no memory limit", "destroy db"]
     with pytest.raises(ConflictError, match="is being destroyed"):
@@ -263,7 +263,7 @@ def test_destroy_is_a_wish_until_the_loop_has_done_it(do: Commands, store: Watch
         do.restart("db.0")
     with pytest.raises(ConflictError, match="still being destroyed"):
         do.create("db", "redis")
-    assert wish(store).instances == 1
+    assert spec(store).instances == 1
 
 
 def test_destroy_what_is_not_there(do: Commands) -> None:
@@ -281,10 +281,10 @@ def test_the_record_is_the_loops_alone(do: Commands, store: WatchedStore) -> Non
 def test_settings_change_what_is_named_and_nothing_else(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis", settings=Settings(durability=Durability.STRICT))
     do.change_settings("db", Settings(failover_period_seconds=0, allow_drills=True))
-    assert wish(store).durability is Durability.STRICT
-    assert (wish(store).failover_period_seconds, wish(store).allow_drills) == (0, True)
+    assert spec(store).durability is Durability.STRICT
+    assert (spec(store).failover_period_seconds, spec(store).allow_drills) == (0, True)
     assert texts(store)[-1] == "set db failover_period_seconds=0.0 allow_drills=True"
-    before = wish(store)
+    before = spec(store)
     for wrong, words in (
         (Settings(), "nothing to set is named"),
         (Settings(durability=Durability.MAJORITY), "redis has durability availability or strict"),
@@ -292,14 +292,14 @@ def test_settings_change_what_is_named_and_nothing_else(do: Commands, store: Wat
     ):
         with pytest.raises(UsageError, match=words):
             do.change_settings("db", wrong)
-    assert wish(store) == before
+    assert spec(store) == before
 
 
 def test_an_engine_that_leaves_no_choice(do: Commands, store: WatchedStore) -> None:
     with pytest.raises(UsageError, match="mongodb has durability majority, not strict"):
         do.create("db", "mongodb", settings=Settings(durability=Durability.STRICT))
     do.create("db", "mongodb")
-    assert wish(store).durability is Durability.MAJORITY
+    assert spec(store).durability is Durability.MAJORITY
 
 
 def test_orders_are_numbered_and_checked(do: Commands, store: WatchedStore) -> None:
@@ -308,10 +308,10 @@ def test_orders_are_numbered_and_checked(do: Commands, store: WatchedStore) -> N
         do.order("db", OrderKind.SWITCHOVER, "db.7")
     with pytest.raises(UsageError, match="0 to 20 s, not 21"):
         do.order("db", OrderKind.SWITCHOVER, patience_seconds=21)
-    assert wish(store).order is None
+    assert spec(store).order is None
     assert do.order("db", OrderKind.SWITCHOVER) == 1
     assert do.order("db", OrderKind.DISCARD, "volume") == 2
-    order = wish(store).order
+    order = spec(store).order
     assert order is not None
     assert (order.kind, order.to, order.asked_at) == (OrderKind.DISCARD, "volume", NOW)
     do.pause("db", paused=True)

@@ -15,7 +15,7 @@ from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.order import Order, OrderKind
-from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Wish
+from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -81,7 +81,7 @@ def table(
     last_resorts: tuple[str, ...] = (),
     shortfalls: dict[str, str] | None = None,
     capabilities: Capabilities = PROMOTED,
-    wish: dict[str, Any] | None = None,
+    spec: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
     instances: tuple[InstanceRecord, ...] | None = None,
     primary_has_all: bool = False,
@@ -90,7 +90,7 @@ def table(
     wanted = {"name": "db", "engine": "e", "instances": len(seen), "image": "i", "created_at": 0}
     kept = {"term": 3, "primary": "db.0", "initialized": True, "endpoint": ENDPOINT}
     return decide(
-        Wish(**{**wanted, **(wish or {})}),
+        Spec(**{**wanted, **(spec or {})}),
         ServiceRecord(
             **{**kept, **(record or {})},
             instances=instances or tuple(instance(name) for name in seen),
@@ -217,19 +217,19 @@ def test_what_a_standby_needs(relation: Relation, has_led: bool, expected: Actio
 
 
 def test_scaling() -> None:
-    more = table(WELL, wish={"instances": 3})
+    more = table(WELL, spec={"instances": 3})
     assert (more.action, more.instance) == (Action.ADD_INSTANCE, "db.2")
-    fewer = table(WELL, wish={"instances": 1})
+    fewer = table(WELL, spec={"instances": 1})
     assert (fewer.action, fewer.instance) == (Action.REMOVE_INSTANCE, "db.1")
     # The primary stays, whatever its number; a broken standby goes before a good one.
     seen = {"db.0": up(), "db.1": up(Role.PRIMARY), "db.2": up(relation=Relation.DIVERGED)}
-    led = table(seen, wish={"instances": 2}, record={"primary": "db.1"})
+    led = table(seen, spec={"instances": 2}, record={"primary": "db.1"})
     assert (led.action, led.instance) == (Action.REMOVE_INSTANCE, "db.2")
 
 
 def test_a_free_number_is_reused() -> None:
     seen = {"db.1": up(Role.PRIMARY)}
-    decision = table(seen, wish={"instances": 2}, record={"primary": "db.1"})
+    decision = table(seen, spec={"instances": 2}, record={"primary": "db.1"})
     assert (decision.action, decision.instance) == (Action.ADD_INSTANCE, "db.0")
 
 
@@ -265,7 +265,7 @@ def test_one_that_is_not_rebuilt_for_want_of_room_stops_nothing_else() -> None:
     assert (decision.rule, decision.action) == ("no-room", Action.WAIT)
     assert "5 sets of data are kept already" in decision.reason
     asked = Order(number=1, kind=OrderKind.DISCARD, asked_at=NOW)
-    assert full(instance("db.2"), record=members, wish={"order": asked}).action is Action.DISCARD
+    assert full(instance("db.2"), record=members, spec={"order": asked}).action is Action.DISCARD
     late = full(instance("db.2", synchronized=False), record=members)
     assert (late.action, late.instance) == (Action.MARK_SYNCHRONIZED, "db.2")
     broken = instance("db.1", starts=9, started_at=NOW - 61)
@@ -273,19 +273,19 @@ def test_one_that_is_not_rebuilt_for_want_of_room_stops_nothing_else() -> None:
 
 
 def test_a_restart_a_person_asked_for_and_a_new_limit() -> None:
-    assert table(WELL, wish={"restarts": {"db.1": 1}}).action is Action.RESTART
+    assert table(WELL, spec={"restarts": {"db.1": 1}}).action is Action.RESTART
     done = (instance("db.0"), instance("db.1", restarts_done=1))
-    assert table(WELL, wish={"restarts": {"db.1": 1}}, instances=done).action is Action.NOTHING
-    assert table(WELL, wish={"memory_bytes": 2**28}).action is Action.SHRINK
+    assert table(WELL, spec={"restarts": {"db.1": 1}}, instances=done).action is Action.NOTHING
+    assert table(WELL, spec={"memory_bytes": 2**28}).action is Action.SHRINK
 
 
 def test_a_new_service() -> None:
     fresh = {"term": 0, "primary": None, "initialized": False}
-    address = table({}, wish={"instances": 2}, record={**fresh, "endpoint": None})
+    address = table({}, spec={"instances": 2}, record={**fresh, "endpoint": None})
     assert (address.rule, address.action) == ("first-address", Action.RESERVE_ADDRESS)
-    first = table({}, wish={"instances": 2}, record=fresh)
+    first = table({}, spec={"instances": 2}, record=fresh)
     assert (first.action, first.instance) == (Action.ADD_INSTANCE, "db.0")
-    started = table({"db.0": up()}, wish={"instances": 2}, record=fresh)
+    started = table({"db.0": up()}, spec={"instances": 2}, record=fresh)
     assert (started.action, started.instance) == (Action.INITIALIZE, "db.0")
 
 
@@ -296,16 +296,16 @@ def test_an_address_is_made_up_for_only_when_all_else_is_well() -> None:
     assert (
         table(WELL, record=old, capabilities=replace(ELECTING, url_names_all=True)).rule == "well"
     )
-    reads = table(WELL, wish={"reads_max_lag_seconds": 5.0})
+    reads = table(WELL, spec={"reads_max_lag_seconds": 5.0})
     assert (reads.rule, reads.action) == ("address", Action.RESERVE_ADDRESS)
     both = EndpointRecord(host="10.0.0.1", port=7100, reads_port=7101)
     assert (
-        table(WELL, wish={"reads_max_lag_seconds": 5.0}, record={"endpoint": both}).rule == "well"
+        table(WELL, spec={"reads_max_lag_seconds": 5.0}, record={"endpoint": both}).rule == "well"
     )
 
 
 def test_destroy_comes_before_everything() -> None:
-    assert table({"db.0": BLIND}, wish={"destroy": True}).action is Action.DESTROY
+    assert table({"db.0": BLIND}, spec={"destroy": True}).action is Action.DESTROY
 
 
 # --- Playbooks that failed a moment ago ----------------------------------------------------------
@@ -325,10 +325,10 @@ def test_others_have_their_turn_while_one_backs_off() -> None:
     second = table(seen, backing_off=pauses)
     assert (second.rule, second.action, second.instance) == ("rejoin", Action.ATTACH, "db.2")
     pauses += (failed("rejoin", Action.ATTACH, "db.2"),)
-    third = table(seen, backing_off=pauses, wish={"instances": 4})
+    third = table(seen, backing_off=pauses, spec={"instances": 4})
     assert (third.rule, third.action, third.instance) == ("missing", Action.ADD_INSTANCE, "db.3")
     pauses += (failed("missing", Action.ADD_INSTANCE, "db.3", 1),)
-    last = table(seen, backing_off=pauses, wish={"instances": 4})
+    last = table(seen, backing_off=pauses, spec={"instances": 4})
     assert (last.rule, last.action) == ("backing-off", Action.WAIT)
     assert last.reason == (
         "attach db.1: tried 3 times, again within 0.8 s: it is broken;"
@@ -390,7 +390,7 @@ def test_a_planned_restart_is_not_somebody_elses_stop() -> None:
     instances = (instance("db.0", restarting_since=NOW - 1), instance("db.1"))
     decision = table({"db.0": ENDING, "db.1": up()}, ("db.1",), instances=instances)
     assert decision.rule != "primary-is-ending"
-    paused = table({"db.0": ENDING, "db.1": up()}, ("db.1",), wish={"paused": True})
+    paused = table({"db.0": ENDING, "db.1": up()}, ("db.1",), spec={"paused": True})
     assert paused.rule == "paused"
 
 

@@ -20,17 +20,17 @@ HUNG = Observation(Process.RUNNING, Contact.SILENT, silent_seconds=12.0)
 
 
 def decided(
-    *seen: Observation, wanted: int | None = None, record: dict[str, Any] | None = None, **wish: Any
+    *seen: Observation, wanted: int | None = None, record: dict[str, Any] | None = None, **spec: Any
 ) -> Decision:
     records = tuple(instance(f"db.{n}", **(record or {})) for n in range(len(seen)))
-    return with_records(*seen, records=records, instances=wanted or len(seen), **wish)
+    return with_records(*seen, records=records, instances=wanted or len(seen), **spec)
 
 
-def with_records(*seen: Observation, records: tuple[InstanceRecord, ...], **wish: Any) -> Decision:
+def with_records(*seen: Observation, records: tuple[InstanceRecord, ...], **spec: Any) -> Decision:
     return table(
         {f"db.{n}": look for n, look in enumerate(seen)},
         capabilities=STATELESS,
-        wish=wish,
+        spec=spec,
         record={"primary": None, "term": 0},
         instances=records,
     )

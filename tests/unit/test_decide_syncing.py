@@ -72,21 +72,21 @@ def test_a_member_that_does_not_follow_leaves_unless_writes_are_to_wait(
     decision = decided(seen)
     assert (decision.action, decision.instance) == (Action.LEAVE_SYNC_SET, "db.1")
     assert decision.reason == reason
-    assert decided(seen, wish=STRICT).action is not Action.LEAVE_SYNC_SET
+    assert decided(seen, spec=STRICT).action is not Action.LEAVE_SYNC_SET
 
 
 @pytest.mark.parametrize("relation", [Relation.DIVERGED, Relation.EMPTY])
 @pytest.mark.parametrize("wish", [{}, STRICT])
 def test_a_member_whose_data_are_not_what_they_were_leaves_in_any_mode(
-    relation: Relation, wish: dict[str, Any]
+    relation: Relation, spec: dict[str, Any]
 ) -> None:
     seen = {"db.0": leads(1), "db.1": up(relation=relation, excess="x:1")}
-    assert decided(seen, wish=wish).action is Action.LEAVE_SYNC_SET
+    assert decided(seen, spec=spec).action is Action.LEAVE_SYNC_SET
 
 
 def test_of_two_members_one_leaves_in_strict_mode_too() -> None:
     seen = {"db.0": leads(2), "db.1": ACKNOWLEDGES, "db.2": GONE}
-    decision = decided(seen, record={"sync_set": ("db.1", "db.2")}, wish=STRICT)
+    decision = decided(seen, record={"sync_set": ("db.1", "db.2")}, spec=STRICT)
     assert (decision.action, decision.instance) == (Action.LEAVE_SYNC_SET, "db.2")
 
 
@@ -118,13 +118,13 @@ def test_a_member_that_was_restarted_acknowledges_again() -> None:
     ],
 )
 def test_the_primary_waits_for_whom_it_should(
-    awaits: int, members: tuple[str, ...], wish: dict[str, Any], expected: bool
+    awaits: int, members: tuple[str, ...], spec: dict[str, Any], expected: bool
 ) -> None:
     seen = {
         "db.0": leads(awaits),
         "db.1": up(acknowledges=bool(members), acknowledges_from_disk=bool(members)),
     }
-    decision = decided(seen, record={"sync_set": members}, wish=wish)
+    decision = decided(seen, record={"sync_set": members}, spec=spec)
     assert (decision.action is Action.REQUIRE) is expected
 
 
@@ -196,14 +196,14 @@ def test_a_second_silent_failure_needs_proof(
         {"db.0": primary, "db.1": up(link_up=False)},
         ("db.1",),
         record={"last_failover": FLAPPED},
-        wish={"failover_period_seconds": period},
+        spec={"failover_period_seconds": period},
     )
     assert decision.rule == expected
 
 
 def test_paused_nothing_is_done() -> None:
     seen = {"db.0": GONE, "db.1": up(link_up=False)}
-    decision = decided(seen, ("db.1",), wish={"paused": True})
+    decision = decided(seen, ("db.1",), spec={"paused": True})
     assert (decision.rule, decision.action) == ("paused", Action.WAIT)
     assert "its process has ended" in decision.reason
 
@@ -233,13 +233,13 @@ DEAD = {"db.0": GONE, "db.1": up(link_up=False)}
 def test_orders(
     seen: dict[str, Observation],
     candidates: tuple[str, ...],
-    wish: dict[str, Any],
+    spec: dict[str, Any],
     action: Action,
     words: str,
 ) -> None:
-    decision = decided(seen, candidates, wish=wish)
+    decision = decided(seen, candidates, spec=spec)
     assert decision.action is action
     assert words in decision.reason
     done = OrderResult(number=4, ok=False, text="", at=NOW)
-    again = decided(seen, candidates, wish=wish, record={"order_result": done})
+    again = decided(seen, candidates, spec=spec, record={"order_result": done})
     assert again.action is not action or action is Action.FAIL_OVER

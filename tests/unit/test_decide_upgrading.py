@@ -9,7 +9,7 @@ import pytest
 
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceRecord, Wish
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
 from hamanager.model.upgrade import runs_from, sources, started, to_start, upgraded
 from tests.unit.test_decide import (
@@ -34,7 +34,7 @@ def decided(
     seen: dict[str, Observation] | None = None,
     *,
     record: dict[str, Any] | None = None,
-    wish: dict[str, Any] | None = None,
+    spec: dict[str, Any] | None = None,
     **more: Any,
 ) -> Decision:
     looks = {i.name: up(Role.PRIMARY if i.name == "db.0" else Role.STANDBY) for i in instances}
@@ -45,7 +45,7 @@ def decided(
         record = {"sync_set": standbys, **(record or {})}
     return table(
         {**looks, **(seen or {})},
-        wish={**TOO, **(wish or {})},
+        spec={**TOO, **(spec or {})},
         record=record,
         instances=tuple(instances),
         **more,
@@ -129,20 +129,20 @@ def test_not_while_another_is_not_in_the_sync_set() -> None:
 
 
 def test_not_before_those_that_are_wanted_are_there() -> None:
-    decision = decided([old("db.0"), old("db.1")], wish={"instances": 3})
+    decision = decided([old("db.0"), old("db.1")], spec={"instances": 3})
     assert does(decision) == (Action.ADD_INSTANCE, "db.2")
 
 
 @pytest.mark.parametrize("engine", [PROMOTED, ELECTING])
 def test_not_before_those_that_a_majority_needs_are_there(engine: Any) -> None:
     two = [old("db.0"), old("db.1")]
-    assert decided(two, capabilities=engine, wish={"instances": 3}).action is Action.ADD_INSTANCE
+    assert decided(two, capabilities=engine, spec={"instances": 3}).action is Action.ADD_INSTANCE
 
 
 def test_one_that_is_down_is_the_first() -> None:
     bad = new("db.1", starts=5, started_at=NOW - 1, former_image=OLD)
     back = {"pinned": OLD, "image": "db:1"}
-    decision = decided([old("db.0"), bad, old("db.2")], {"db.1": GONE}, wish=back)
+    decision = decided([old("db.0"), bad, old("db.2")], {"db.1": GONE}, spec=back)
     assert does(decision) == (Action.UPGRADE, "db.1")
 
 
@@ -170,13 +170,13 @@ def test_a_primary_that_hangs_in_an_image_is_let_out_of_it() -> None:
     hanging = new("db.0", former_image=OLD, restarting_since=NOW - 20, restart_started=True)
     back = {"pinned": OLD, "image": "db:1"}
     seen = {"db.0": LONG_SILENT}
-    decision = decided([hanging], seen, wish=back)
+    decision = decided([hanging], seen, spec=back)
     assert does(decision) == (Action.UPGRADE, "db.0")
     assert decided([hanging], seen).action is Action.WAIT
     begun = new("db.0", former_image=OLD, restarting_since=NOW - 1, upgrading=True)
-    assert decided([begun], seen, wish=back).action is Action.WAIT
+    assert decided([begun], seen, spec=back).action is Action.WAIT
     proven = new("db.0")
-    assert decided([proven], seen, wish=back).action is not Action.UPGRADE
+    assert decided([proven], seen, spec=back).action is not Action.UPGRADE
 
 
 def test_one_too_old_to_follow_is_upgraded_whoever_is_missing_and_not_attached() -> None:
@@ -220,7 +220,7 @@ def test_what_does_not_come_up_stops_it_and_is_not_rebuilt() -> None:
 
 # --- What an instance is started from --------------------------------------------------------
 
-WISH = Wish(name="db", engine="e", instances=3, created_at=0, image="db:2", pinned=NEW)
+WISH = Spec(name="db", engine="e", instances=3, created_at=0, image="db:2", pinned=NEW)
 
 
 def starts_from(of: InstanceRecord, *others: InstanceRecord, primary: str | None = "db.0") -> str:
@@ -267,12 +267,12 @@ def test_what_is_noted_at_a_start() -> None:
 
 
 def test_an_instance_of_an_older_record_runs_from_what_the_service_was_made_from() -> None:
-    before = Wish(name="db", engine="e", instances=1, created_at=0, image="db:1")
+    before = Spec(name="db", engine="e", instances=1, created_at=0, image="db:1")
     assert runs_from(before, instance("db.0")).id == "db:1"
     assert sources(runs_from(before, instance("db.0"))) == ()
-    wish = upgraded(before, NEW)
-    assert (wish.image, wish.pinned) == ("db:2", NEW)
-    assert runs_from(wish, instance("db.0")).id == "db:1"
-    again = upgraded(wish, PinnedImage(id="sha256:3", name="db:3"))
+    spec = upgraded(before, NEW)
+    assert (spec.image, spec.pinned) == ("db:2", NEW)
+    assert runs_from(spec, instance("db.0")).id == "db:1"
+    again = upgraded(spec, PinnedImage(id="sha256:3", name="db:3"))
     assert runs_from(again, instance("db.0")).id == "db:1"
     assert sources(NEW) == ("db@sha256:2", "db:2")

@@ -13,7 +13,7 @@ from hamanager.model.decision import Action, Decision
 from hamanager.model.memory_limit import grows_to, misfit
 from hamanager.model.service import InstanceRecord, ServiceRecord
 from hamanager.model.snapshot import Role
-from hamanager.stores.repository import load_wish, save_record
+from hamanager.stores.repository import load_spec, save_record
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, FakeRuntime, commands
 from tests.unit.fakes import instance as full_record
@@ -38,7 +38,7 @@ def decided(
         )
         for i in instances
     }
-    return table(seen, wish={"memory_bytes": wanted}, instances=instances)
+    return table(seen, spec={"memory_bytes": wanted}, instances=instances)
 
 
 def test_standbys_grow_first_and_the_primary_shrinks_first() -> None:
@@ -101,13 +101,13 @@ def test_refused_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> Non
     asked = commands(store, runtime)
     asked.create("db", "redis", memory_bytes=512 * MB)
     save_record(store, "db", ServiceRecord(instances=(full_record("db.0"),)), 0)
-    before = load_wish(store, "db")
+    before = load_spec(store, "db")
     monkeypatch.setattr(FakeDriver, "cached", 200 * MB)
     runtime.used = 400 * MB
     with pytest.raises(ConflictError, match=r"db\.0 does not fit into 128MB .*nothing was changed"):
         asked.scale([ScaleRequest("db", memory_bytes=128 * MB)])
     with pytest.raises(UsageError, match=r"more than 4GB .* needs --allow-large"):
         asked.scale([ScaleRequest("db", memory_bytes=5 * GB)])
-    assert load_wish(store, "db") == before
+    assert load_spec(store, "db") == before
     asked.scale([ScaleRequest("db", memory_bytes=5 * GB)], allow_large=True)
     asked.scale([ScaleRequest("db", memory_bytes=1 * GB)])

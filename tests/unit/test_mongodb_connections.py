@@ -100,11 +100,11 @@ def test_the_cache_follows_the_limit() -> None:
 
 
 def test_the_key_is_in_a_file_of_its_own_that_only_the_server_reads() -> None:
-    spec = launch_spec(SERVICE, Target("db.0", "h", 1, 0))
-    assert spec.files["keyfile"].text == SERVICE.secrets["key"]
-    assert spec.files["keyfile"].mode == 0o400
-    assert SERVICE.secrets["key"] not in spec.files["mongod.conf"].text
-    assert SERVICE.secrets["key"] not in spec.script
+    launch = launch_spec(SERVICE, Target("db.0", "h", 1, 0))
+    assert launch.files["keyfile"].text == SERVICE.secrets["key"]
+    assert launch.files["keyfile"].mode == 0o400
+    assert SERVICE.secrets["key"] not in launch.files["mongod.conf"].text
+    assert SERVICE.secrets["key"] not in launch.script
 
 
 def test_a_thousand_clients_find_room_whatever_the_soft_limit_of_open_files() -> None:

@@ -215,13 +215,13 @@ def spec_of(memory_bytes: int | None) -> LaunchSpec:
 
 
 def test_secrets_are_in_one_file_only() -> None:
-    spec = spec_of(None)
+    launch = spec_of(None)
     for secret in SERVICE.secrets.values():
         assert len(secret) <= 32, "a source's password has at most 32 characters"
-        assert secret not in spec.script
-        assert secret not in spec.files["my.cnf"].text
-        assert secret in spec.files["accounts.sql"].text
-    assert spec.files["accounts.sql"].mode == 0o400
+        assert secret not in launch.script
+        assert secret not in launch.files["my.cnf"].text
+        assert secret in launch.files["accounts.sql"].text
+    assert launch.files["accounts.sql"].mode == 0o400
 
 
 @pytest.mark.parametrize(

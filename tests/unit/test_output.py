@@ -33,7 +33,7 @@ from hamanager.cli.text import (
 )
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import Failover, KeptData, ServiceRecord, Wish
+from hamanager.model.service import Failover, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE
@@ -60,7 +60,7 @@ def shown(
     joined: bool = True,
     record: ServiceRecord | None = None,
 ) -> ServiceView:
-    wish = Wish(
+    spec = Spec(
         name="db",
         engine=engine,
         instances=len(seen),
@@ -76,7 +76,7 @@ def shown(
     elects = engine == "mongodb"
     url = URL if not elects else "mongodb://app:p4ss@10.0.0.1:7000,10.0.0.1:7001,10.0.0.1:7002/app"
     return service_view(
-        wish, record, Snapshot(NOW, seen), url, capabilities(elects=elects), message
+        spec, record, Snapshot(NOW, seen), url, capabilities(elects=elects), message
     )
 
 
@@ -270,7 +270,7 @@ def test_lags(seconds: float, text: str) -> None:
 
 
 def test_a_service_without_data() -> None:
-    wish = Wish(
+    spec = Spec(
         name="www",
         engine="stateless",
         instances=2,
@@ -284,5 +284,5 @@ def test_a_service_without_data() -> None:
     seen = {name: standby_seen(Relation.UNKNOWN) for name in names}
     snapshot = Snapshot(NOW, seen, last_resorts=names)
     able = replace(capabilities(), stateless=True)
-    view = service_view(wish, record, snapshot, "http://10.0.0.1:7000/", able, "well")
+    view = service_view(spec, record, snapshot, "http://10.0.0.1:7000/", able, "well")
     compare("info_stateless.yaml", info_text(view))

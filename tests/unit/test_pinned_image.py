@@ -8,7 +8,7 @@ import pytest
 from docker import DockerClient
 
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import Wish
+from hamanager.model.service import Spec
 from hamanager.runtimes.docker.pinning import pin
 from tests.simulation.modes import running
 from tests.simulation.simulation import Simulation
@@ -16,7 +16,7 @@ from tests.simulation.simulation import Simulation
 
 def test_every_instance_runs_from_the_pinned_image() -> None:
     simulation = Simulation()
-    simulation.wish(image="db:1", pinned=PinnedImage(id="sha256:1", digest="db@sha256:2"))
+    simulation.spec(image="db:1", pinned=PinnedImage(id="sha256:1", digest="db@sha256:2"))
     simulation.settle()
     simulation.event("scale", 3)
     simulation.settle()
@@ -30,8 +30,8 @@ def test_a_service_of_an_older_version_runs_from_the_name() -> None:
     simulation.settle()
     started = simulation.world.images["db.2"]
     assert (started.image, started.image_sources) == ("image", ())
-    wish = Wish(name="db", engine="sim", instances=1, image="db:1", created_at=0)
-    assert Wish.model_validate_json(wish.model_dump_json()).pinned is None
+    spec = Spec(name="db", engine="sim", instances=1, image="db:1", created_at=0)
+    assert Spec.model_validate_json(spec.model_dump_json()).pinned is None
 
 
 @pytest.mark.parametrize(

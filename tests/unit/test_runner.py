@@ -14,7 +14,7 @@ from hamanager.contracts.runtime import Place
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
-from hamanager.model.service import ServiceContext, ServiceRecord, Wish
+from hamanager.model.service import ServiceContext, ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
@@ -34,7 +34,7 @@ def store() -> MemoryStore:
 def context(store: MemoryStore, decision: Decision = DECISION) -> PlaybookContext:
     world, power = World(), Power()
     return PlaybookContext(
-        Wish(name="db", engine="sim", instances=1, image="i", created_at=0),
+        Spec(name="db", engine="sim", instances=1, image="i", created_at=0),
         ServiceContext("db", "sim", None, {}),
         decision,
         Snapshot(0, {}),

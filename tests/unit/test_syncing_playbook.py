@@ -7,7 +7,7 @@ import pytest
 from hamanager.act.context import PlaybookContext
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
-from hamanager.model.service import Wish
+from hamanager.model.service import Spec
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager_playbooks import syncing
@@ -27,7 +27,7 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
     assert standby is not None
     standby.acknowledges = standby.link_acknowledges = True
     ctx = PlaybookContext(
-        Wish(name="db", engine="sim", instances=2, image="i", created_at=0),
+        Spec(name="db", engine="sim", instances=2, image="i", created_at=0),
         SERVICE,
         Decision("rule", Action.REQUIRE, "because", "db.0"),
         Observer(driver, runtime, world.clock, Threads.all_in(InlineExecutor())).look(

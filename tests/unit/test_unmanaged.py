@@ -33,7 +33,7 @@ from hamanager.errors import (
 from hamanager.loop import KeptRecords
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.order import OrderKind
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.settings import Settings
 from hamanager.stores.repository import (
     load_record,
@@ -41,9 +41,9 @@ from hamanager.stores.repository import (
     record_key,
     save_record,
     save_secrets,
-    save_wish,
+    save_spec,
     secrets_key,
-    wish_key,
+    spec_key,
 )
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
@@ -54,7 +54,7 @@ from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, capabilities, instance
 
 ROWS: dict[str, Callable[[str], str]] = {
-    "wish": wish_key,
+    "wish": spec_key,
     "record": record_key,
     "secrets": secrets_key,
 }
@@ -90,8 +90,8 @@ class Setting:
         self.path = path
         self.daemon = self._daemon()
         for name in ("hurt", "well"):
-            wish = Wish(name=name, engine="redis", instances=1, image="i", created_at=5)
-            save_wish(self.store, wish, 0)
+            spec = Spec(name=name, engine="redis", instances=1, image="i", created_at=5)
+            save_spec(self.store, spec, 0)
             save_secrets(self.store, name, {"password": SECRET}, 0)
             named = RECORD.model_copy(update={"primary": f"{name}.0", "instances": ()})
             save_record(self.store, name, named.with_instance(instance(f"{name}.0")), 0)
@@ -112,7 +112,7 @@ class Setting:
 
     def damage(self, row: str, name: str = "hurt") -> None:
         """Cut the row's value short, or name an engine that there is not."""
-        key = {**ROWS, "lock": lock_key, "engine": wish_key}[row](name)
+        key = {**ROWS, "lock": lock_key, "engine": spec_key}[row](name)
         kept = self.store.get(key)
         assert kept is not None
         half = kept.value[: len(kept.value) // 2]

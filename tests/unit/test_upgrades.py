@@ -12,9 +12,9 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, RuntimeFailedError
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import ServiceRecord, Wish
+from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process
-from hamanager.stores.repository import load_record, load_wish, save_record
+from hamanager.stores.repository import load_record, load_spec, save_record
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
@@ -45,8 +45,8 @@ def do(store: MemoryStore, runtime: FakeRuntime) -> Commands:
     return made
 
 
-def wish(store: MemoryStore) -> Wish:
-    loaded = load_wish(store, "db")
+def spec(store: MemoryStore) -> Spec:
+    loaded = load_spec(store, "db")
     assert loaded is not None
     return loaded[0]
 
@@ -61,18 +61,18 @@ def test_the_wish_gets_the_image_pinned_anew(
     do: Commands, store: MemoryStore, runtime: FakeRuntime
 ) -> None:
     runtime.versions["sha256:redis:9"] = "9.0.0"
-    before = wish(store)
+    before = spec(store)
     assert do.upgrade("db", "redis:9") == (
         "upgraded to redis:9 (9.0.0), one instance after the other"
     )
-    after = wish(store)
+    after = spec(store)
     assert (after.image, after.made_from) == ("redis:9", before.pinned)
     assert after.pinned == PinnedImage(
         id="sha256:redis:9", digest="redis:9@sha256:0", name="redis:9", version="9.0.0"
     )
     assert store.history("db")[-1].text == "upgrade db to redis:9 (9.0.0)"
     assert do.upgrade("db", "redis:9") == "the upgrade to redis:9 (9.0.0) is under way"
-    assert wish(store) == after
+    assert spec(store) == after
 
 
 def test_without_a_name_it_is_the_image_of_new_services(do: Commands) -> None:
@@ -106,7 +106,7 @@ def test_one_instance_is_interrupted(do: Commands, store: MemoryStore) -> None:
 def test_what_is_refused_changes_nothing(
     do: Commands, store: MemoryStore, runtime: FakeRuntime, kind: str, words: str
 ) -> None:
-    before = wish(store)
+    before = spec(store)
     match kind:
         case "no image":
             runtime.missing_image = True
@@ -128,7 +128,7 @@ def test_what_is_refused_changes_nothing(
             )
     with pytest.raises((NotFoundError, RuntimeFailedError, ConflictError), match=words):
         do.upgrade("cache" if kind == "no service" else "db", "redis:9")
-    assert wish(store) == before
+    assert spec(store) == before
 
 
 def test_one_that_does_not_answer_has_data_of_the_image_that_it_worked_from(

@@ -1,4 +1,4 @@
-"""From wish, record and snapshot to what `info` shows."""
+"""From spec, record and snapshot to what `info` shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hamanager.api.views import InstanceState, ServiceState, ServiceView
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import Failover, InstanceRecord, KeptData, ServiceRecord, Wish
+from hamanager.model.service import Failover, InstanceRecord, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -24,7 +24,7 @@ from hamanager.model.snapshot import (
 )
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
-WISH = Wish(
+WISH = Spec(
     name="db",
     engine="redis",
     instances=2,
@@ -48,12 +48,12 @@ def view(
     seen: dict[str, Observation],
     *,
     record: ServiceRecord = RECORD,
-    wish: Wish = WISH,
+    spec: Spec = WISH,
     candidates: tuple[str, ...] = (),
     elects: bool = False,
 ) -> ServiceView:
     snapshot = Snapshot(NOW, seen, candidates)
-    return service_view(wish, record, snapshot, None, capabilities(elects=elects))
+    return service_view(spec, record, snapshot, None, capabilities(elects=elects))
 
 
 def with_second(**fields: object) -> ServiceRecord:
@@ -145,11 +145,11 @@ def test_a_planned_restart_is_no_fail_over() -> None:
 
 
 def test_a_restart_that_was_asked_for_shows() -> None:
-    wish = WISH.model_copy(update={"restarts": {"db.1": 1}})
+    spec = WISH.model_copy(update={"restarts": {"db.1": 1}})
     seen = {"db.0": primary_seen(), "db.1": standby_seen()}
-    assert [i.restarting for i in view(seen, wish=wish).instances] == [False, True]
+    assert [i.restarting for i in view(seen, spec=spec).instances] == [False, True]
     done = with_second(restarts_done=1)
-    assert [i.restarting for i in view(seen, wish=wish, record=done).instances] == [False, False]
+    assert [i.restarting for i in view(seen, spec=spec, record=done).instances] == [False, False]
 
 
 def test_a_busy_primary_is_alive() -> None:
@@ -172,17 +172,17 @@ def test_the_primary_came_back_refusing_writes() -> None:
 
 
 def test_a_majority_is_lost() -> None:
-    wish = WISH.model_copy(update={"instances": 3})
+    spec = WISH.model_copy(update={"instances": 3})
     record = RECORD.with_instance(instance("db.2"))
     seen = {"db.0": GONE, "db.1": GONE, "db.2": standby_seen(Relation.UNKNOWN)}
-    shown = view(seen, wish=wish, record=record, candidates=("db.2",), elects=True)
+    shown = view(seen, spec=spec, record=record, candidates=("db.2",), elects=True)
     assert states(shown) == ["down", "down", "down", "up"]
     assert shown.topology == "replica-set"
 
 
 def test_one_too_many_is_still_running() -> None:
-    wish = WISH.model_copy(update={"instances": 1})
-    shown = view({"db.0": primary_seen(), "db.1": standby_seen()}, wish=wish)
+    spec = WISH.model_copy(update={"instances": 1})
+    shown = view({"db.0": primary_seen(), "db.1": standby_seen()}, spec=spec)
     assert states(shown) == ["running", "up", "up"]
 
 

@@ -10,7 +10,7 @@ from hamanager import paths
 from hamanager.chaos.workload import LoadWriter
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.service import Target
-from hamanager.stores.repository import load_context, load_record, load_wish
+from hamanager.stores.repository import load_context, load_record, load_spec
 from hamanager.stores.sqlite import SqliteStore
 from hamanager_drivers.registry import load_drivers
 
@@ -36,11 +36,11 @@ class LocalService:
         self.name = name
         self.manager_id = paths.manager_id(home)
         self._store = SqliteStore(paths.database_path(home))
-        wish = load_wish(self._store, name)
-        if wish is None:
+        spec = load_spec(self._store, name)
+        if spec is None:
             self._store.close()
             raise NotFoundError(f"there is no service '{name}'")
-        self.context = load_context(self._store, wish[0])
+        self.context = load_context(self._store, spec[0])
         self._driver = load_drivers()[self.context.engine]
 
     def __enter__(self) -> LocalService:

@@ -161,7 +161,7 @@ def majority_lost(s: Situation) -> Decision | None:
         )
         if up:
             text += (
-                f"; if the others are gone for good, `hamanager failover {s.wish.name} --force`"
+                f"; if the others are gone for good, `hamanager failover {s.spec.name} --force`"
                 f" lets {up[0]} lead, and what only the others have is lost"
             )
         return do(Action.WAIT, None, text)
@@ -173,7 +173,7 @@ def flapping(s: Situation) -> Decision | None:
     last = s.record.last_failover
     if s.evidence.verdict is not Verdict.SILENT or last is None or not s.snapshot.candidates:
         return None
-    since, period = s.snapshot.at - last.at, s.wish.failover_period_seconds
+    since, period = s.snapshot.at - last.at, s.spec.failover_period_seconds
     if last.forced or not 0 <= since < period:
         return None
     return do(
@@ -282,6 +282,6 @@ def last_resort_words(s: Situation) -> str:
         told.append(f"{name} may lack {lacks}")
     best = s.snapshot.last_resorts[0]
     return (
-        f"{'; '.join(told)}; `hamanager failover {s.wish.name} --to {best} --force` promotes"
+        f"{'; '.join(told)}; `hamanager failover {s.spec.name} --to {best} --force` promotes"
         f" {best} and loses that"
     )

@@ -11,16 +11,16 @@ from hamanager.model.snapshot import Process
 
 def destroy(s: Situation) -> Decision | None:
     """A person asked for the service to be destroyed."""
-    if s.wish.destroy:
+    if s.spec.destroy:
         return do(Action.DESTROY, None, "it was asked for")
     return None
 
 
 def paused(s: Situation) -> Decision | None:
     """A person asked the manager to observe and not to act."""
-    if not s.wish.paused:
+    if not s.spec.paused:
         return None
-    text = f"paused by a person: `hamanager resume {s.wish.name}` lets the manager act again"
+    text = f"paused by a person: `hamanager resume {s.spec.name}` lets the manager act again"
     if s.record.initialized and s.evidence.given_up:
         text += f"; {s.record.primary}: {s.evidence.reason}"
     return do(Action.WAIT, None, text)
@@ -51,7 +51,7 @@ def older_record(s: Situation) -> Decision | None:
         f"the store is older than the servers: {' and '.join(names)} knows of term {latest}, the"
         f" record of {s.record.term}, as after restoring an old copy of it; nothing is done, and"
         " the servers go on as they are: put a later copy in place, or `hamanager failover"
-        f" {s.wish.name} --to {names[0]} --force` goes on with what {names[0]} holds",
+        f" {s.spec.name} --to {names[0]} --force` goes on with what {names[0]} holds",
     )
 
 
@@ -66,7 +66,7 @@ def first_address(s: Situation) -> Decision | None:
 def first_instance(s: Situation) -> Decision | None:
     """A new service starts with one instance."""
     if not s.record.instances:
-        return do(Action.ADD_INSTANCE, f"{s.wish.name}.0", "the service is new")
+        return do(Action.ADD_INSTANCE, f"{s.spec.name}.0", "the service is new")
     return None
 
 

@@ -80,7 +80,7 @@ def address(s: Situation) -> Decision | None:
     if s.capabilities.url_names_all:
         return None
     present = s.record.endpoint
-    reads = s.wish.reads_max_lag_seconds is not None
+    reads = s.spec.reads_max_lag_seconds is not None
     if present is not None and (present.reads_port is not None or not reads):
         return None
     what = "an address for reading was asked for" if present else "clients need an address"
@@ -90,7 +90,7 @@ def address(s: Situation) -> Decision | None:
 def memory(s: Situation) -> Decision | None:
     """Another memory limit is wanted: standbys get a larger one first, the primary a smaller one,
     so that no standby ever has less than what it may have to take over."""
-    wanted = s.wish.memory_bytes
+    wanted = s.spec.memory_bytes
     others = [
         (instance, seen)
         for instance, seen in s.all
@@ -107,15 +107,15 @@ def memory(s: Situation) -> Decision | None:
 
 def _shrink(s: Situation, instance: InstanceRecord, seen: Observation) -> Decision:
     since, used = instance.memory_shrinks_since, seen.memory_used_bytes
-    assert s.wish.memory_bytes is not None
+    assert s.spec.memory_bytes is not None
     if since is None:
         return do(Action.SHRINK, instance.name, "a smaller limit is wanted")
     waited = s.snapshot.at - since
-    if used is None or used <= s.wish.memory_bytes * ROOM_SHARE:
+    if used is None or used <= s.spec.memory_bytes * ROOM_SHARE:
         if 0 <= waited < SAMPLE_SECONDS:
             return do(Action.WAIT, instance.name, f"{instance.name} gives memory back")
         return do(Action.SET_MEMORY, instance.name, "it uses less than its new limit")
-    text = f"it uses {size(used)}, too much for a limit of {size(s.wish.memory_bytes)}"
+    text = f"it uses {size(used)}, too much for a limit of {size(s.spec.memory_bytes)}"
     if 0 <= waited < ROOM_SECONDS:
         return do(Action.WAIT, instance.name, f"{instance.name} gives memory back: {text}")
     return do(Action.KEEP_MEMORY, instance.name, text)
@@ -123,14 +123,14 @@ def _shrink(s: Situation, instance: InstanceRecord, seen: Observation) -> Decisi
 
 def missing(s: Situation) -> Decision | None:
     """Fewer instances than wanted: one is added."""
-    if len(s.all) >= s.wish.instances:
+    if len(s.all) >= s.spec.instances:
         return None
     taken = {index_of(instance.name) for instance, _ in s.all}
     index = next(i for i in range(len(taken) + 1) if i not in taken)
     return do(
         Action.ADD_INSTANCE,
-        f"{s.wish.name}.{index}",
-        f"{s.wish.instances} instances are wanted, there are {len(s.all)}",
+        f"{s.spec.name}.{index}",
+        f"{s.spec.instances} instances are wanted, there are {len(s.all)}",
     )
 
 

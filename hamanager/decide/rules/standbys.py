@@ -17,12 +17,12 @@ STARTS_BEFORE_REBUILD = 5
 
 def surplus(s: Situation) -> Decision | None:
     """More instances than wanted: one standby goes, a broken one first, the primary never."""
-    if not s.primary_works or len(s.all) <= s.wish.instances:
+    if not s.primary_works or len(s.all) <= s.spec.instances:
         return None
     return do(
         Action.REMOVE_INSTANCE,
         leaver(s),
-        f"{s.wish.instances} of {len(s.all)} instances are wanted",
+        f"{s.spec.instances} of {len(s.all)} instances are wanted",
     )
 
 
@@ -106,7 +106,7 @@ def _copies_from_another_image(s: Situation, instance: InstanceRecord) -> bool:
     """Engines that do not elect copy between servers of one version only."""
     if s.capabilities.elects_itself or s.primary is None:
         return False
-    return runs_from(s.wish, instance).id != runs_from(s.wish, s.primary).id
+    return runs_from(s.spec, instance).id != runs_from(s.spec, s.primary).id
 
 
 def no_room(s: Situation) -> Decision | None:
@@ -119,7 +119,7 @@ def no_room(s: Situation) -> Decision | None:
                 instance.name,
                 f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept"
                 " already: look at `kept_data` and let go of one with"
-                f" `hamanager discard {s.wish.name} VOLUME`",
+                f" `hamanager discard {s.spec.name} VOLUME`",
             )
     return None
 

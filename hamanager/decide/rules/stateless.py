@@ -7,7 +7,7 @@ from hamanager.decide.situation import STOP_AGAIN_SECONDS, Situation
 from hamanager.model.decision import Action, Decision
 from hamanager.model.service import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation
-from hamanager.model.upgrade import outdated, wished
+from hamanager.model.upgrade import outdated, wanted_image
 
 DRAIN_SECONDS = 30.0
 """How long requests that are under way may take when an instance is to stop."""
@@ -43,10 +43,10 @@ def recovered(s: Situation) -> Decision | None:
 def surplus(s: Situation) -> Decision | None:
     """More instances than wanted: the one with the highest number gets no more requests, ends
     those that it has, and goes."""
-    if len(s.all) <= s.wish.instances:
+    if len(s.all) <= s.spec.instances:
         return None
     instance, seen = max(s.all, key=lambda pair: index_of(pair[0].name))
-    reason = f"{s.wish.instances} of {len(s.all)} instances are wanted"
+    reason = f"{s.spec.instances} of {len(s.all)} instances are wanted"
     return _drained(s, instance, seen, Action.TAKE_OUT, reason)
 
 
@@ -61,14 +61,14 @@ def restart(s: Situation) -> Decision | None:
 def upgrade(s: Situation) -> Decision | None:
     """Another image is wanted: one instance after the other gets it, after its requests have ended
     and while all others pass their check; one that does not goes first."""
-    due = [(i, seen) for i, seen in s.due(s.all) if outdated(s.wish, i)]
+    due = [(i, seen) for i, seen in s.due(s.all) if outdated(s.spec, i)]
     due.sort(key=lambda pair: (pair[0].draining_since is None, _serves(*pair)))
     for instance, seen in due[:1]:
         if instance.upgrading:
             return _stop_again(s, instance, seen)
         others = [pair for pair in s.all if pair[0].name != instance.name]
         if instance.draining_since is not None or all(_serves(*pair) for pair in others):
-            reason = f"it is to run from {wished(s.wish).words}"
+            reason = f"it is to run from {wanted_image(s.spec).words}"
             if not others:
                 reason += "; there is no other, so requests wait until it is back"
             return _drained(s, instance, seen, Action.UPGRADE, reason)
@@ -136,7 +136,7 @@ def memory(s: Situation) -> Decision | None:
     """Another memory limit is wanted; an instance that does not fit keeps its own."""
     for instance, seen in s.due(s.all):
         tried = s.memory_was_tried(instance)
-        if instance.memory_bytes != s.wish.memory_bytes and not seen.gone and not tried:
+        if instance.memory_bytes != s.spec.memory_bytes and not seen.gone and not tried:
             return do(Action.SET_MEMORY, instance.name, "another limit is wanted")
     return None
 
@@ -144,4 +144,4 @@ def memory(s: Situation) -> Decision | None:
 def well(s: Situation) -> Decision | None:
     """Nothing to do."""
     healthy = sum(seen.status is not None and i.joined for i, seen in s.all)
-    return do(Action.NOTHING, None, f"{healthy} of {s.wish.instances} pass their check")
+    return do(Action.NOTHING, None, f"{healthy} of {s.spec.instances} pass their check")

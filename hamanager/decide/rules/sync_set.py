@@ -21,7 +21,7 @@ def leave(s: Situation) -> Decision | None:
     for name in s.record.sync_set:
         if reason := _holds_no_more(s, name):
             return do(Action.LEAVE_SYNC_SET, name, reason)
-        last_of_strict = s.strict and len(s.record.sync_set) == 1 and s.wish.instances > 1
+        last_of_strict = s.strict and len(s.record.sync_set) == 1 and s.spec.instances > 1
         if not last_of_strict and (reason := _does_not_follow(s, name)):
             return do(Action.LEAVE_SYNC_SET, name, reason)
     return None
@@ -52,9 +52,9 @@ def _does_not_follow(s: Situation, name: str) -> str:
         return "it is to be restarted"
     if name == next_to_upgrade(s):
         return "it is to be upgraded"
-    if len(s.all) > s.wish.instances and name == leaver(s):
+    if len(s.all) > s.spec.instances and name == leaver(s):
         return "it is to be removed"
-    if not seen.alive and seen.silent_seconds >= s.wish.down_after_seconds:
+    if not seen.alive and seen.silent_seconds >= s.spec.down_after_seconds:
         return f"no sign of life for {seen.silent_seconds:.1f} s"
     if seen.status is None:
         return ""
@@ -64,14 +64,14 @@ def _does_not_follow(s: Situation, name: str) -> str:
     if seen.status.link_up is False and not _primary_just_started(s):
         if age is None:
             return "its link is down"
-        if age >= s.wish.down_after_seconds:
+        if age >= s.spec.down_after_seconds:
             return f"its link has been silent for {age:.1f} s"
     return ""
 
 
 def _primary_just_started(s: Situation) -> bool:
     started = s.primary.started_at if s.primary else None
-    grace = s.wish.down_after_seconds + RECONNECT_SECONDS
+    grace = s.spec.down_after_seconds + RECONNECT_SECONDS
     return started is not None and 0 <= s.snapshot.at - started < grace
 
 
@@ -139,7 +139,7 @@ def join(s: Situation) -> Decision | None:
     for instance, seen in s.due(s.standbys):
         if not follows(seen) or seen.status is None or not instance.synchronized:
             continue
-        leaves = len(s.all) > s.wish.instances and instance.name == leaver(s)
+        leaves = len(s.all) > s.spec.instances and instance.name == leaver(s)
         upgrades = instance.upgrading or instance.name == next_to_upgrade(s)
         if s.restart_wanted(instance) or leaves or upgrades:
             continue

@@ -11,7 +11,7 @@ from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
 from hamanager.model.service import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation, Relation
-from hamanager.model.upgrade import may_not_follow, outdated, runs_from, wished
+from hamanager.model.upgrade import may_not_follow, outdated, runs_from, wanted_image
 
 STARTS_BEFORE_STOPPED = 3
 STOPPED_SECONDS = 600.0
@@ -23,7 +23,7 @@ def upgrade(s: Situation) -> Decision | None:
     """Another image is wanted: the standbys get it first, one at a time and each while everybody
     else is in place; then one of them takes the primary's place, who is the last. A service of one
     instance is restarted for it."""
-    to = wished(s.wish).words
+    to = wanted_image(s.spec).words
     due = s.due(s.all)
     chosen = next_to_upgrade(s)
     if chosen is not None and any(instance.name == chosen for instance, _ in due):
@@ -49,9 +49,11 @@ def upgrade_undone(s: Situation) -> Decision | None:
     if s.primary_works or primary is None or seen is None or seen.gone:
         return None
     begun = primary.upgrading and not s.restart_is_stuck(primary)
-    if primary.former_image is None or not outdated(s.wish, primary) or begun:
+    if primary.former_image is None or not outdated(s.spec, primary) or begun:
         return None
-    return do(Action.UPGRADE, primary.name, f"it is to run from {wished(s.wish).words} instead")
+    return do(
+        Action.UPGRADE, primary.name, f"it is to run from {wanted_image(s.spec).words} instead"
+    )
 
 
 def upgrade_stopped(s: Situation) -> Decision | None:
@@ -66,7 +68,7 @@ def next_to_upgrade(s: Situation) -> str | None:
     in its place, and then the one with the highest number, while everybody else is."""
     if not s.primary_works:
         return None
-    due = [(i, seen) for i, seen in s.standbys if outdated(s.wish, i) and not i.upgrading]
+    due = [(i, seen) for i, seen in s.standbys if outdated(s.spec, i) and not i.upgrading]
     for instance, seen in due:
         if is_too_old(s, instance) and not follows(seen):
             return instance.name
@@ -74,8 +76,8 @@ def next_to_upgrade(s: Situation) -> str | None:
     if due:
         instance, _ = due[0]
         return instance.name if instance.joined and _others_in_place(s, instance.name) else None
-    alone = len(s.all) == s.wish.instances == 1
-    if alone and s.primary is not None and outdated(s.wish, s.primary):
+    alone = len(s.all) == s.spec.instances == 1
+    if alone and s.primary is not None and outdated(s.spec, s.primary):
         return None if s.primary.upgrading else s.primary.name
     return None
 
@@ -83,7 +85,7 @@ def next_to_upgrade(s: Situation) -> str | None:
 def is_too_old(s: Situation, instance: InstanceRecord) -> bool:
     """A standby that has to be upgraded before it follows. (Members that elect find their primary
     by themselves, and their engines have them run side by side.)"""
-    return not s.capabilities.elects_itself and may_not_follow(s.wish, s.record, instance)
+    return not s.capabilities.elects_itself and may_not_follow(s.spec, s.record, instance)
 
 
 def in_place(s: Situation, instance: InstanceRecord, seen: Observation) -> bool:
@@ -100,7 +102,7 @@ def stopped(s: Situation) -> str:
     """Where an upgrade has stopped, and what to do; '' when it has not."""
     for instance, seen in s.all:
         before, started_at = instance.former_image, instance.started_at
-        if before is None or outdated(s.wish, instance) or follows(seen):
+        if before is None or outdated(s.spec, instance) or follows(seen):
             continue
         if seen.relation is Relation.SEEDING:
             continue
@@ -108,13 +110,13 @@ def stopped(s: Situation) -> str:
         fails = instance.starts >= STARTS_BEFORE_STOPPED and not seen.alive
         if not fails and waited < STOPPED_SECONDS:
             continue
-        others = [i.name for i, _ in s.all if outdated(s.wish, i)]
+        others = [i.name for i, _ in s.all if outdated(s.spec, i)]
         left = f", and no other was touched: {' and '.join(others)}" if others else ""
         why = seen.detail or "it does not follow"
         return (
             f"the upgrade has stopped: {instance.name} does not come up from"
-            f" {runs_from(s.wish, instance).words} ({why}; `hamanager logs {instance.name}`){left};"
-            f" `hamanager upgrade {s.wish.name} --image {before.name or before.id}` goes back"
+            f" {runs_from(s.spec, instance).words} ({why}; `hamanager logs {instance.name}`){left};"
+            f" `hamanager upgrade {s.spec.name} --image {before.name or before.id}` goes back"
         )
     return ""
 
@@ -122,13 +124,13 @@ def stopped(s: Situation) -> str:
 def _others_in_place(s: Situation, name: str) -> bool:
     others = [pair for pair in s.all if pair[0].name != name]
     # Where members elect, all but one of three or five are a majority.
-    return len(s.all) >= s.wish.instances and all(in_place(s, *pair) for pair in others)
+    return len(s.all) >= s.spec.instances and all(in_place(s, *pair) for pair in others)
 
 
 def _only_the_primary_is_left(s: Situation) -> bool:
-    if s.primary is None or not outdated(s.wish, s.primary) or len(s.all) < s.wish.instances:
+    if s.primary is None or not outdated(s.spec, s.primary) or len(s.all) < s.spec.instances:
         return False
     standbys = [instance for instance, _ in s.standbys]
     return all(in_place(s, *pair) for pair in s.all) and not any(
-        outdated(s.wish, instance) for instance in standbys
+        outdated(s.spec, instance) for instance in standbys
     )

@@ -11,7 +11,7 @@ SERVER_UID = 10001
 """Servers run as this user: no image has to define it, and it owns nothing on the host."""
 
 
-def launch_archive(spec: LaunchSpec) -> bytes:
+def launch_archive(launch: LaunchSpec) -> bytes:
     """A tar archive, to be unpacked at `/`: the two directories and the spec's files, all owned
     by the server's user, so that an unprivileged server can use a volume made by root."""
     buffer = io.BytesIO()
@@ -19,7 +19,7 @@ def launch_archive(spec: LaunchSpec) -> bytes:
         _add_directory(archive, "hamanager", 0o755)
         _add_directory(archive, DATA_DIRECTORY, 0o700)
         _add_directory(archive, FILES_DIRECTORY, 0o700)
-        for name, content in spec.files.items():
+        for name, content in launch.files.items():
             data = content.text.encode()
             entry = _entry(f"{FILES_DIRECTORY}/{name}", content.mode)
             entry.size = len(data)

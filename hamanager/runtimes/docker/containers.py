@@ -55,16 +55,16 @@ def inspect(client: DockerClient, names: Names, place: Place) -> dict[str, Any] 
 
 def create(client: DockerClient, names: Names, place: Place, container: Container) -> None:
     """Make the container, not started yet, and the volume and network that it needs."""
-    spec = container.spec
+    launch = container.launch
     _ensure_network(client, names, place.service)
-    if not spec.own_command:
+    if not launch.own_command:
         _ensure_volume(client, names, place)
     api = client.api
     host_config = api.create_host_config(
         network_mode=names.network(place.service),
         port_bindings=_published(container),
         binds={}
-        if spec.own_command
+        if launch.own_command
         else {names.volume(place): {"bind": DATA_DIRECTORY, "mode": "rw"}},
         # Only the loop starts servers: one that came back by itself might take writes.
         restart_policy={"Name": "no", "MaximumRetryCount": 0},
@@ -72,26 +72,26 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
         # The same number: no swap on top, which would turn a limit into a stall.
         memswap_limit=container.memory_bytes,
         # Images of others often begin as root and change their user, for which they need rights.
-        cap_drop=[] if spec.own_command else ["ALL"],
+        cap_drop=[] if launch.own_command else ["ALL"],
         security_opt=["no-new-privileges"],
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     )
     api.create_container(
         container.image,
-        None if spec.own_command else ["/bin/sh", "-c", spec.script],
+        None if launch.own_command else ["/bin/sh", "-c", launch.script],
         name=names.container(place),
-        entrypoint=None if spec.own_command else [],
-        user=None if spec.own_command else f"{SERVER_UID}:{SERVER_UID}",
+        entrypoint=None if launch.own_command else [],
+        user=None if launch.own_command else f"{SERVER_UID}:{SERVER_UID}",
         ports=list(_published(container)),
         host_config=host_config,
         healthcheck={"test": ["NONE"]},
-        stop_signal=spec.stop_signal,
-        stop_timeout=math.ceil(spec.stop_seconds),
+        stop_signal=launch.stop_signal,
+        stop_timeout=math.ceil(launch.stop_seconds),
         labels={
             **names.labels(place),
             ADDRESS: f"{container.host}:{container.port}",
             **({ADMIN_PORT: str(container.admin_port)} if container.admin_port else {}),
-            **({HOLDS_STOP: "yes"} if spec.holds_stop else {}),
+            **({HOLDS_STOP: "yes"} if launch.holds_stop else {}),
             LAUNCH: launch_hash(place, container),
         },
     )
@@ -99,18 +99,18 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
 
 def _published(container: Container) -> dict[int | str, tuple[str, int]]:
     """The ports inside, with the address of each on the host."""
-    host, spec = bind_address(container.host), container.spec
-    published: dict[int | str, tuple[str, int]] = {spec.port: (host, container.port)}
-    if spec.admin_port is not None and container.admin_port is not None:
-        published[spec.admin_port] = (host, container.admin_port)
+    host, launch = bind_address(container.host), container.launch
+    published: dict[int | str, tuple[str, int]] = {launch.port: (host, container.port)}
+    if launch.admin_port is not None and container.admin_port is not None:
+        published[launch.admin_port] = (host, container.admin_port)
     return published
 
 
 def write_files(client: DockerClient, name: str, container: Container) -> None:
     """Put the spec's files into a container that does not run, and make its volume the server
     user's: an archive written over a mounted directory sets that directory's owner."""
-    if not container.spec.own_command:
-        client.api.put_archive(name, "/", launch_archive(container.spec))
+    if not container.launch.own_command:
+        client.api.put_archive(name, "/", launch_archive(container.launch))
 
 
 def limit_memory(client: DockerClient, name: str, memory_bytes: int | None) -> None:

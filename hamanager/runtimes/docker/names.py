@@ -87,10 +87,10 @@ def launch_hash(place: Place, container: Container) -> str:
         container.host,
         container.port,
         container.admin_port,
-        container.spec.port,
-        container.spec.admin_port,
-        container.spec.stop_signal,
-        container.spec.script,
+        container.launch.port,
+        container.launch.admin_port,
+        container.launch.stop_signal,
+        container.launch.script,
         place.generation,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

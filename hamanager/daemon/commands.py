@@ -270,7 +270,7 @@ class Commands:
         return numbers[-1]
 
     def destroy(self, name: str) -> None:
-        """Spec that the service and all its data be gone, whether or not what is kept about it can
+        """Ask that the service and all its data be gone, whether or not what is kept about it can
         be read.
 
         Raises:

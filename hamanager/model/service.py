@@ -109,7 +109,7 @@ class InstanceRecord(_Frozen):
     """It was primary and replaced by a standby that held every acknowledged write: what it alone
     has was never acknowledged to anybody."""
     restarts_done: int = 0
-    """How many of the wish's restarts have been carried out or begun."""
+    """How many of the spec's restarts have been carried out or begun."""
     restarting_since: float | None = None
     """Seconds since the epoch when a planned restart began; None when none is under way."""
     restart_started: bool = False

@@ -17,7 +17,7 @@ _SECRETS = TypeAdapter(dict[str, str])
 
 def spec_key(name: str) -> str:
     """What the user wants of that service; it exists as long as this key does."""
-    return f"{_ROOT}{name}/wish"
+    return f"{_ROOT}{name}/wish"  # the word that it was first written down under
 
 
 def record_key(name: str) -> str:

@@ -155,8 +155,8 @@ class Simulation:
             case "switchover", str(name):
                 self.order(OrderKind.SWITCHOVER, name)
             case "restart", str(name):
-                wanted = self.current_wish().restarts.get(name, 0) + 1
-                self.spec(restarts={**self.current_wish().restarts, name: wanted})
+                wanted = self.current_spec().restarts.get(name, 0) + 1
+                self.spec(restarts={**self.current_spec().restarts, name: wanted})
             case "pause", bool(paused):
                 self.spec(paused=paused)
             case _ if server is not None:
@@ -318,7 +318,7 @@ class Simulation:
 
     # --- What people ask for -----------------------------------------------------------------
 
-    def current_wish(self) -> Spec:
+    def current_spec(self) -> Spec:
         loaded = load_spec(self.store, "db")
         assert loaded is not None
         return loaded[0]
@@ -329,7 +329,7 @@ class Simulation:
         save_spec(self.store, loaded[0].model_copy(update=changes), loaded[1])
 
     def order(self, kind: OrderKind, to: str | None = None) -> None:
-        last = self.current_wish().order
+        last = self.current_spec().order
         number = last.number + 1 if last else 1
         self.spec(order=Order(number=number, kind=kind, asked_at=self.world.clock.now(), to=to))
 
@@ -349,7 +349,7 @@ class Simulation:
         if version >= used:
             image = f"image:{version}"
             pinned = PinnedImage(id=image, name=image, version=str(version))
-            self.spec(**dict(upgraded(self.current_wish(), pinned)))
+            self.spec(**dict(upgraded(self.current_spec(), pinned)))
 
     # --- What is seen --------------------------------------------------------------------------
 
@@ -480,7 +480,7 @@ class Simulation:
         return (
             last is not None
             and last.decision.action is Action.NOTHING
-            and len(record.instances) == self.current_wish().instances
+            and len(record.instances) == self.current_spec().instances
             and primary is not None
             and primary.role is Role.PRIMARY
             and not primary.waiting
@@ -489,5 +489,5 @@ class Simulation:
             and list(record.sync_set) == acknowledging
             and all(instance.restarting_since is None for instance in record.instances)
             and {s.image for s in self.world.servers.values()}
-            == {wanted_image(self.current_wish()).id}
+            == {wanted_image(self.current_spec()).id}
         )

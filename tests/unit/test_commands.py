@@ -68,7 +68,7 @@ def texts(store: MemoryStore, name: str = "db") -> list[str]:
     return [entry.text for entry in store.history(name) if entry.kind == "command"]
 
 
-def test_create_writes_the_secrets_first_then_the_wish(do: Commands, store: WatchedStore) -> None:
+def test_create_writes_the_secrets_first_then_the_spec(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis", 2, 500 * MB, None, Settings(down_after_seconds=5.0))
     assert store.written == [secrets_key("db"), spec_key("db")]
     assert spec(store) == Spec(
@@ -198,7 +198,7 @@ def test_one_bad_target_and_nothing_changes(
     assert len(texts(store)) == 1
 
 
-def test_scale_to_what_is_wished_already_writes_nothing(do: Commands, store: WatchedStore) -> None:
+def test_scale_to_what_is_wanted_already_writes_nothing(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis")
     store.written.clear()
     do.scale([ScaleRequest("db", 1)])
@@ -250,7 +250,9 @@ def test_an_instance_that_cannot_be_restarted(
     assert spec(store).restarts == {}
 
 
-def test_destroy_is_a_wish_until_the_loop_has_done_it(do: Commands, store: WatchedStore) -> None:
+def test_destroy_is_written_down_until_the_loop_has_done_it(
+    do: Commands, store: WatchedStore
+) -> None:
     do.create("db", "redis")
     do.destroy("db")
     do.destroy("db")

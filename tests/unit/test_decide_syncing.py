@@ -76,7 +76,7 @@ def test_a_member_that_does_not_follow_leaves_unless_writes_are_to_wait(
 
 
 @pytest.mark.parametrize("relation", [Relation.DIVERGED, Relation.EMPTY])
-@pytest.mark.parametrize("wish", [{}, STRICT])
+@pytest.mark.parametrize("spec", [{}, STRICT])
 def test_a_member_whose_data_are_not_what_they_were_leaves_in_any_mode(
     relation: Relation, spec: dict[str, Any]
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_member_that_was_restarted_acknowledges_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("awaits", "members", "wish", "expected"),
+    ("awaits", "members", "spec", "expected"),
     [
         (1, (), {}, True),
         (0, ("db.1",), {}, True),
@@ -217,7 +217,7 @@ DEAD = {"db.0": GONE, "db.1": up(link_up=False)}
 
 
 @pytest.mark.parametrize(
-    ("seen", "candidates", "wish", "action", "words"),
+    ("seen", "candidates", "spec", "action", "words"),
     [
         (WELL, ("db.1",), order(OrderKind.SWITCHOVER), Action.SWITCHOVER, "asked"),
         (WELL, (), order(OrderKind.SWITCHOVER), Action.REFUSE, "no standby could take over"),

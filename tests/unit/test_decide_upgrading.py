@@ -220,12 +220,12 @@ def test_what_does_not_come_up_stops_it_and_is_not_rebuilt() -> None:
 
 # --- What an instance is started from --------------------------------------------------------
 
-WISH = Spec(name="db", engine="e", instances=3, created_at=0, image="db:2", pinned=NEW)
+SPEC = Spec(name="db", engine="e", instances=3, created_at=0, image="db:2", pinned=NEW)
 
 
 def starts_from(of: InstanceRecord, *others: InstanceRecord, primary: str | None = "db.0") -> str:
     record = ServiceRecord(primary=primary, instances=(of, *others))
-    return to_start(WISH, record, of).version
+    return to_start(SPEC, record, of).version
 
 
 def test_only_a_planned_step_gives_data_to_another_image() -> None:
@@ -254,15 +254,15 @@ def test_what_never_worked_from_its_image_gets_another() -> None:
 
 def test_what_is_noted_at_a_start() -> None:
     record = ServiceRecord(primary="db.0")
-    assert started(WISH, record, old("db.1"), NEW) == {
+    assert started(SPEC, record, old("db.1"), NEW) == {
         "image": NEW,
         "former_image": OLD,
         "upgrading": False,
     }
-    assert started(WISH, record, new("db.1"), NEW)["former_image"] is None
-    back = started(WISH, record, new("db.1", former_image=OLD), OLD)
+    assert started(SPEC, record, new("db.1"), NEW)["former_image"] is None
+    back = started(SPEC, record, new("db.1", former_image=OLD), OLD)
     assert back["former_image"] is None
-    copy = started(WISH, record, old("db.1", joined=False), NEW)
+    copy = started(SPEC, record, old("db.1", joined=False), NEW)
     assert copy["former_image"] is None
 
 

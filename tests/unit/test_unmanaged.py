@@ -54,7 +54,7 @@ from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, capabilities, instance
 
 ROWS: dict[str, Callable[[str], str]] = {
-    "wish": spec_key,
+    "spec": spec_key,
     "record": record_key,
     "secrets": secrets_key,
 }

@@ -24,7 +24,7 @@ from hamanager.model.snapshot import (
 )
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
-WISH = Spec(
+SPEC = Spec(
     name="db",
     engine="redis",
     instances=2,
@@ -48,7 +48,7 @@ def view(
     seen: dict[str, Observation],
     *,
     record: ServiceRecord = RECORD,
-    spec: Spec = WISH,
+    spec: Spec = SPEC,
     candidates: tuple[str, ...] = (),
     elects: bool = False,
 ) -> ServiceView:
@@ -145,7 +145,7 @@ def test_a_planned_restart_is_no_fail_over() -> None:
 
 
 def test_a_restart_that_was_asked_for_shows() -> None:
-    spec = WISH.model_copy(update={"restarts": {"db.1": 1}})
+    spec = SPEC.model_copy(update={"restarts": {"db.1": 1}})
     seen = {"db.0": primary_seen(), "db.1": standby_seen()}
     assert [i.restarting for i in view(seen, spec=spec).instances] == [False, True]
     done = with_second(restarts_done=1)
@@ -172,7 +172,7 @@ def test_the_primary_came_back_refusing_writes() -> None:
 
 
 def test_a_majority_is_lost() -> None:
-    spec = WISH.model_copy(update={"instances": 3})
+    spec = SPEC.model_copy(update={"instances": 3})
     record = RECORD.with_instance(instance("db.2"))
     seen = {"db.0": GONE, "db.1": GONE, "db.2": standby_seen(Relation.UNKNOWN)}
     shown = view(seen, spec=spec, record=record, candidates=("db.2",), elects=True)
@@ -181,7 +181,7 @@ def test_a_majority_is_lost() -> None:
 
 
 def test_one_too_many_is_still_running() -> None:
-    spec = WISH.model_copy(update={"instances": 1})
+    spec = SPEC.model_copy(update={"instances": 1})
     shown = view({"db.0": primary_seen(), "db.1": standby_seen()}, spec=spec)
     assert states(shown) == ["running", "up", "up"]
 

@@ -10,7 +10,7 @@ them come back at once. Told are, over some rounds:
 - *beyond*: how much longer that is than the median of *one*; the goal is 1 s at the most,
 - *floor*: how long the same crowd needs to come back to a healthy server when it drops all of its
   connections at once, up to the answer to a question that touches no data (a write would wait for
-  standbys, which there are none of after a fail-over): what the program and the logins cost here.
+  standbys, which there are none of after a failover): what the program and the logins cost here.
 """
 
 from __future__ import annotations

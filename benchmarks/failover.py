@@ -1,4 +1,4 @@
-"""How long a fail-over takes: SIGKILL of the primary's server process to the first write that
+"""How long a failover takes: SIGKILL of the primary's server process to the first write that
 another instance accepts.
 
     python -m benchmarks.failover [--engine redis] [--rounds 10]

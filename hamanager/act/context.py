@@ -71,7 +71,7 @@ class PlaybookContext:
 
     def send_clients_to(self, name: str | None, *, cut: bool = True) -> str | None:
         """Let the service's address lead to that instance, or to nobody: then new connections
-        wait. Whatever the endpoint says, no fail-over may depend on it: what could not be done is
+        wait. Whatever the endpoint says, no failover may depend on it: what could not be done is
         told, and the loop does it later.
 
         Raises:

@@ -49,7 +49,7 @@ class _Lease(BaseModel):
 
 
 class ServiceLock:
-    """One manager at a time acts on a service. Kept while its owner lives, so that a fail-over
+    """One manager at a time acts on a service. Kept while its owner lives, so that a failover
     does not wait for it; another manager may take it when the lease has run out. The term is
     what makes a mistake here harmless: its compare-and-swap has one winner."""
 

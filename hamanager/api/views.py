@@ -240,7 +240,7 @@ class ServiceView(_View):
     durability: DurabilityView | None = None
     down_after_seconds: float = 3.0
     failover_period_seconds: float = 60.0
-    """How long after a fail-over another one needs proof of death."""
+    """How long after a failover another one needs proof of death."""
     allow_drills: bool = False
     paused: bool = False
     last_switchover: SwitchoverView | None = None

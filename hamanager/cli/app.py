@@ -47,7 +47,7 @@ DownAfterOption = Annotated[
 ]
 FailoverPeriodOption = Annotated[
     float | None,
-    typer.Option(help="Seconds after a fail-over in which another one needs proof of death."),
+    typer.Option(help="Seconds after a failover in which another one needs proof of death."),
 ]
 DrillsOption = Annotated[
     bool | None,

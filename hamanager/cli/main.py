@@ -70,7 +70,7 @@ def demo(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="With little data.")] = False,
 ) -> None:
-    """Show a fail-over on real databases, from nothing to nothing.
+    """Show a failover on real databases, from nothing to nothing.
 
     \b
     Example: hamanager demo --engine redis

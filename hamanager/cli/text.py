@@ -102,7 +102,7 @@ def _run_lines(run: Sequence[HistoryEntry]) -> list[str]:
 
 
 def failover_assessment(view: ServiceView, to: str | None) -> str:
-    """One sentence: what a forced fail-over would do and may cost."""
+    """One sentence: what a forced failover would do and may cost."""
     lacking = {resort.instance: resort.may_lack for resort in view.last_resorts}
     chosen = to or next(iter(lacking), None)
     others = [i for i in view.instances if i.state is InstanceState.DOWN]

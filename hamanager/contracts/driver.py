@@ -280,7 +280,7 @@ class Driver(Protocol):
         awaits: int,
         term: int | None = None,
     ) -> str:
-        """Make it accept writes, as the last step of a fail-over; returns when it does, with a
+        """Make it accept writes, as the last step of a failover; returns when it does, with a
         short note on what was or may have been lost ('' when the engine cannot tell). From its
         first write on it waits for `awaits` standbys (see `require`). Its data, and so those of all
         who follow it, tell of the term from then on (see `ServerStatus.term`)."""

@@ -83,7 +83,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
 
 
 def _check(drivers: Mapping[str, Driver]) -> None:
-    """Time-outs that contradict each other would show in the middle of a fail-over."""
+    """Time-outs that contradict each other would show in the middle of a failover."""
     found = timeouts.problems(timeouts.present(drivers))
     if found:
         raise HamanagerError(

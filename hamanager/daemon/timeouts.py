@@ -97,12 +97,12 @@ def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
     why = "as a silence that was watched would be forgotten"
     yield t.look + t.tick, "a look and a tick", t.longest_gap, "the longest gap between looks", why
     yield t.shortest_down_after, "the shortest `down_after`", t.longest_gap, "that gap", why
-    why = "as clients that wait at the address would be turned away in a fail-over on silence"
+    why = "as clients that wait at the address would be turned away in a failover on silence"
     silence = t.down_after + t.look + t.tick
     yield silence, "`down_after`, a look and a tick", t.clients_wait, "a client's wait", why
     why = "as whoever leads is waited for"
     yield t.urgent_pause, "the longest urgent pause", t.tick, "a tick", why
-    yield t.endpoint_answer, "the proxy's answer", t.look, "a look", "as a fail-over waits for it"
+    yield t.endpoint_answer, "the proxy's answer", t.look, "a look", "as a failover waits for it"
     why = "as it would be refused while it is carried out"
     yield t.patience, "the longest patience", t.order, "the time for an order", why
     why = "as it would have ended in the middle of its planned change"

@@ -44,7 +44,7 @@ class Spec(_Frozen):
     """Seconds since the epoch."""
     durability: Durability = Durability.AVAILABILITY
     failover_period_seconds: float = 60.0
-    """A second automatic fail-over within it needs proof of the primary's death."""
+    """A second automatic failover within it needs proof of the primary's death."""
     allow_drills: bool = False
     """A person said that failures may be injected into it on purpose."""
     paused: bool = False
@@ -164,7 +164,7 @@ class Switchover(_Frozen):
 KEPT_LIMIT = 5
 """So many sets of data are set aside for a service. Then those that hold nothing but writes that
 were never acknowledged make room, oldest first; when there is none of these, a person has to. Where
-standbys do not acknowledge, each fail-over sets one aside, and the oldest makes room."""
+standbys do not acknowledge, each failover sets one aside, and the oldest makes room."""
 
 
 class KeptData(_Frozen):

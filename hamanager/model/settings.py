@@ -16,7 +16,7 @@ class Settings(BaseModel):
     down_after_seconds: float | None = None
     """How long a primary must be silent, unproven dead, before it is given up."""
     failover_period_seconds: float | None = None
-    """How long after a fail-over another one needs proof of death."""
+    """How long after a failover another one needs proof of death."""
     reads: bool | None = None
     """Whether a second address offers the standbys for reading."""
     reads_max_lag_seconds: float | None = None

@@ -11,9 +11,9 @@ KEPT_ENTRIES = 100_000
 KEPT_SECONDS = 400 * 86400.0
 """A year, and what is compared with it."""
 ALWAYS_KEPT = 1_000
-"""Of each service that there is: a quiet one keeps its last fail-over, however old."""
+"""Of each service that there is: a quiet one keeps its last failover, however old."""
 BATCH = 200
-"""Entries deleted at once: some milliseconds, for which a fail-over may have to wait."""
+"""Entries deleted at once: some milliseconds, for which a failover may have to wait."""
 BATCHES = 100
 """Of each service in one go, which is more than can be written in the meantime."""
 BREATH_SECONDS = 0.02

@@ -137,7 +137,7 @@ class SqliteStore:
         return [key for (key,) in rows]
 
     def append(self, entry: HistoryEntry) -> None:
-        """Add to the history, with the next change of a key at the latest on the disk: a fail-over
+        """Add to the history, with the next change of a key at the latest on the disk: a failover
         writes ten entries and does not wait for the disk with each."""
         with self._transaction(durable=False) as connection:
             connection.execute(

@@ -1,7 +1,7 @@
 """Another memory limit, while the server runs.
 
 Growing: the container first, then the server. Shrinking: the server first; when later passes see
-that it has given the memory back, the container. Nothing waits here: a fail-over must not either.
+that it has given the memory back, the container. Nothing waits here: a failover must not either.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_what_a_departed_standby_had_acknowledged_counts_for_nobody(stage: Stage
         wait_for(f"{dies} to leave the sync set", 20, lambda: dies not in db.members)
         time.sleep(2)  # for whatever the manager might do about it
         db.faults.kill(old)
-        wait_for("a fail-over", 30, lambda: db.primary != old)
+        wait_for("a failover", 30, lambda: db.primary != old)
         db.faults.heal()
         db.wait_whole(3)
         write.assert_not_lost()

@@ -94,7 +94,7 @@ def test_store_locked(stage: Stage, engine: str) -> None:
 @EVERY
 @long
 def test_killed_in_the_middle_of_a_fail_over(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager killed in the middle of a fail-over") as run:
+    with Scenario(stage, engine, "manager killed in the middle of a failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
         stage.kill_daemon()

@@ -29,7 +29,7 @@ def test_what_was_written_since_is_not_discarded_without_a_persons_word(
     copied(store, saved)
     old = stage.primary("db").name
     stage.container(old).kill()
-    wait_for("a fail-over", 20, lambda: stage.primary("db").name != old)
+    wait_for("a failover", 20, lambda: stage.primary("db").name != old)
     stage.wait_for_state("db", "running", 120, 2)
     new = stage.primary("db").name
     writer = stage.start_writer("db")

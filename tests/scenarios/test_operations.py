@@ -152,7 +152,7 @@ def test_a_failure_during_the_recovery_of_another(stage: Stage, engine: str) -> 
 @MYSQL
 @long
 def test_silent_twice_needs_proof(stage: Stage, engine: str) -> None:
-    """Silence is enough for one fail-over; soon after it the next one takes proof."""
+    """Silence is enough for one failover; soon after it the next one takes proof."""
     with Scenario(stage, engine, "second silent failure soon after: waits") as run:
         old = run.primary
         run.faults.hang(old)

@@ -51,7 +51,7 @@ def stopped(stage: Stage, engine: str) -> None:
         run.wait_whole()
         if held:
             assert run.history_says(f"somebody else asked {old} to end")
-            assert run.info()["last_failover"] is None, "it was a fail-over"
+            assert run.info()["last_failover"] is None, "it was a failover"
 
 
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
@@ -105,7 +105,7 @@ def test_hangs_and_wakes_too(stage: Stage, engine: str) -> None:
 @EVERY
 @long
 def test_hangs_for_a_moment(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary hangs 1.5 s: no fail-over") as run:
+    with Scenario(stage, engine, "primary hangs 1.5 s: no failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
         time.sleep(1.5)

@@ -114,7 +114,7 @@ def test_after_a_fail_over_it_leads_to_the_new_standby(
 ) -> None:
     promoted = standby(stage)
     stage.container(stage.primary("db").name).kill()
-    wait_for("the fail-over", 20, lambda: stage.primary("db").name == promoted)
+    wait_for("the failover", 20, lambda: stage.primary("db").name == promoted)
     stage.wait_for_state("db", "running", 60, 2)
     wait_for("the new standby", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
     assert stage.command("url", "db", "--reads").strip() == reads

@@ -167,5 +167,5 @@ def _may_not_be_replaced(truth: Truth, spec: Spec, record: ServiceRecord, at: fl
         return f"{name} has not been silent for long"
     last = record.last_failover
     if last and not last.forced and 0 <= at - last.at < spec.failover_period_seconds:
-        return f"the last fail-over was a moment ago, and {name} is not proven dead"
+        return f"the last failover was a moment ago, and {name} is not proven dead"
     return ""

@@ -75,7 +75,7 @@ class SimRuntime:
     def discard_volume(self, place: Place) -> None:
         self._effect("discard_volume")
         gone = self.world.volumes.pop(self.volume_name(place), None)
-        # Where each fail-over may leave some behind only the newest sets of data are kept.
+        # Where each failover may leave some behind only the newest sets of data are kept.
         if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
             self.world.archive |= set(gone.log)
 

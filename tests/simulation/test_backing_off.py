@@ -101,7 +101,7 @@ def test_one_that_can_never_be_attached_starves_nobody(
 
     simulation.event("kill", "db.0")
     simulation.live(3)
-    assert simulation.record.primary in ("db.2", "db.3"), "nor is a fail-over held up"
+    assert simulation.record.primary in ("db.2", "db.3"), "nor is a failover held up"
     failing.repaired = True
     if mode in ASYNCHRONOUS:
         simulation.settle()

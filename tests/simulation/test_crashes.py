@@ -62,7 +62,7 @@ def come_to_rest(simulation: Simulation) -> None:
 
 def may_differ(story: Story, mode: str) -> set[str]:
     """Members that elect may choose another one meanwhile; a switchover that was interrupted late
-    is finished as a fail-over."""
+    is finished as a failover."""
     if mode == "electing":
         return {"primary", "failover", "order"}
     return {"failover"} if story.action is Action.SWITCHOVER else set()

@@ -208,7 +208,7 @@ def test_primary_resumes_while_a_former_member_still_acknowledges(mode: str) -> 
 
 @lossless
 def test_unacknowledged_writes_make_room_for_others(mode: str) -> None:
-    """Every fail-over may leave some behind: they do not fill up the room for data set aside."""
+    """Every failover may leave some behind: they do not fill up the room for data set aside."""
     simulation = running(mode)
     for _ in range(8):
         old, new = simulation.record.primary, simulation.record.instances
@@ -238,7 +238,7 @@ def test_unproven_data_are_never_let_go(mode: str) -> None:
 
 @asynchronous
 def test_oldest_data_set_aside_make_room(mode: str) -> None:
-    """Where each fail-over may leave some behind the newest five are kept."""
+    """Where each failover may leave some behind the newest five are kept."""
     simulation = running(mode)
     for _ in range(7):
         simulation.event("write on standby", "db.1")

@@ -68,7 +68,7 @@ def test_it_ends_amid_its_planned_change(mode: str, effect: int, what: str) -> N
     simulation.live(4)
     if mode == "electing":
         assert_it_ends_well(simulation)
-    simulation.settle()  # an asynchronous service may lose writes by a fail-over
+    simulation.settle()  # an asynchronous service may lose writes by a failover
     assert simulation.writes()
 
 

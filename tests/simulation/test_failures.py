@@ -121,7 +121,7 @@ def test_primary_cut_off_from_everyone(mode: str) -> None:
 
 @in_all_modes
 def test_primary_cut_off_from_the_manager_only(mode: str) -> None:
-    """It is the manager who is cut off: no fail-over, and writes go on."""
+    """It is the manager who is cut off: no failover, and writes go on."""
     simulation = running(mode)
     simulation.event("cut off", "db.0")
     for _ in range(20):
@@ -196,7 +196,7 @@ def test_member_crashes_and_somebody_else_restarts_it() -> None:
 
 @in_all_modes
 def test_primary_restarted_on_purpose(mode: str) -> None:
-    """No fail-over. (Members that elect may choose another one meanwhile: a planned change.)"""
+    """No failover. (Members that elect may choose another one meanwhile: a planned change.)"""
     simulation = running(mode)
     simulation.event("restart", "db.0")
     simulation.live(6)

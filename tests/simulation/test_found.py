@@ -42,7 +42,7 @@ def test_a_standby_that_has_not_followed_the_new_primary_yet_is_in_nobodys_way()
 
 
 def test_a_service_does_not_wait_for_the_promotion_of_one_that_was_removed() -> None:
-    """Its fail-over was begun and failed, the primary came back, and it went with `scale`."""
+    """Its failover was begun and failed, the primary came back, and it went with `scale`."""
     simulation = begun("asynchronous, strict", 2)
     simulation.events(
         ("hang", "db.0"),

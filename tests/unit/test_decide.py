@@ -410,7 +410,7 @@ def test_which_rules_are_never_passed_over() -> None:
     firm = [rule.name for rule in RULES if not rule.yields]
     at = [rule.name for rule in RULES].index("sync-adjust")
     before = [rule.name for rule in RULES[:at]]
-    before.remove("primary-is-ending")  # a planned change that fails must not delay the fail-over
+    before.remove("primary-is-ending")  # a planned change that fails must not delay the failover
     assert firm[: at - 1] == before
     later = ["surplus", "primary-not-ready", "restart-done", "switchover", "no-room"]
     later += ["upgrade-stopped", "well"]

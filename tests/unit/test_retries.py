@@ -58,7 +58,7 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
 
 
 def test_the_last_error_is_told_whichever_rule_decides_the_same() -> None:
-    """A fail-over that was begun goes on by the rule `unfinished-promotion`."""
+    """A failover that was begun goes on by the rule `unfinished-promotion`."""
     clock = SimClock()
     retries = Retries(clock)
     unfinished = replace(LEAD, rule="unfinished-promotion")

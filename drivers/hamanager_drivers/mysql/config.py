@@ -36,7 +36,7 @@ CONNECTION_BYTES = MIB // 2
 FEWEST_CONNECTIONS, MOST_CONNECTIONS = 200, 10_000
 DEFAULT_CONNECTIONS = 2000
 LISTEN_BACKLOG = 4096
-"""How many may come at once, as all do after a fail-over, before the server accepts the first; one
+"""How many may come at once, as all do after a failover, before the server accepts the first; one
 too many waits up to a second for the kernel's next try. Linux allows so many by default."""
 
 # The data directory is made beside its place and renamed: what was begun and not finished is

@@ -23,7 +23,7 @@ CLIENT_PASSWORD = "client-password"  # noqa: S105
 LARGEST_BACKLOG_BYTES = 64 * 1024**2
 BACKLOG_SHARE = 0.1
 LISTEN_BACKLOG = 4096
-"""How many clients may come at once, as all do after a fail-over; Linux's own default limit."""
+"""How many clients may come at once, as all do after a failover; Linux's own default limit."""
 MEMORY_SHARE = 0.7
 """The part of the container's limit for data; the rest is for buffers and copy-on-write."""
 

@@ -165,7 +165,7 @@ def _footer() -> Iterator[str]:
     yield (
         '<section><p class="quiet">Times count from the moment at which the fault was injected.'
         " <b>Detected</b>: the manager's first decision. <b>Promoted</b>: the end of the"
-        " fail-over. <b>First write</b>: acknowledged by another instance or, when the primary"
+        " failover. <b>First write</b>: acknowledged by another instance or, when the primary"
         " stayed, the first one after the interruption. <b>Healthy</b>: all instances up and in"
         " step again. <b>Longest gap</b>: between two acknowledged writes of a client that writes"
         " without a pause. <b>Two primaries</b>: looks that found a server taking writes while"

@@ -25,7 +25,7 @@ class Plan:
     undo: Act | None = None
     hold_seconds: float = 0.0
     silent: bool = False
-    """Nothing proves that the primary is dead: soon after another fail-over nobody replaces it."""
+    """Nothing proves that the primary is dead: soon after another failover nobody replaces it."""
 
 
 PLANS: Mapping[Fault, Plan] = {

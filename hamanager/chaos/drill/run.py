@@ -164,7 +164,7 @@ class _Drill:
         )
 
     def _wait_for_proofless_failover(self) -> ServiceView:
-        """Soon after a fail-over the manager wants proof before another one; a fault that gives
+        """Soon after a failover the manager wants proof before another one; a fault that gives
         none waits until that is over."""
         view = self.client.view(self.service.name)
         if not PLANS[self.fault].silent or view.last_failover is None:
@@ -174,7 +174,7 @@ class _Drill:
         if seconds <= 0:
             return view
         self.say(
-            f"waiting {seconds:.0f} s: within {view.failover_period_seconds:g} s of a fail-over"
+            f"waiting {seconds:.0f} s: within {view.failover_period_seconds:g} s of a failover"
             f" another one needs proof of death, which '{self.fault}' does not give"
         )
         time.sleep(seconds + 1)

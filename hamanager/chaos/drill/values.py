@@ -20,7 +20,7 @@ class Measures(BaseModel):
     detect_seconds: float | None = None
     """To the manager's first decision."""
     promote_seconds: float | None = None
-    """To the end of the fail-over; null when the primary stayed."""
+    """To the end of the failover; null when the primary stayed."""
     first_write_seconds: float | None = None
     """To the first write acknowledged by another instance; when the primary stayed, to the first
     one after the interruption, null when there was none."""

@@ -98,7 +98,7 @@ def planned_restart(s: Situation) -> Decision | None:
 
 def primary_is_ending(s: Situation) -> Decision | None:
     """Somebody else asked the primary's process to end, which its guard holds back for a moment:
-    the best standby takes over as planned meanwhile. If it does not succeed a fail-over follows."""
+    the best standby takes over as planned meanwhile. If it does not succeed a failover follows."""
     primary, seen = s.primary, s.primary_seen
     if primary is None or seen is None or not s.primary_works or s.restart_runs(primary):
         return None
@@ -169,7 +169,7 @@ def majority_lost(s: Situation) -> Decision | None:
 
 
 def flapping(s: Situation) -> Decision | None:
-    """Soon after a fail-over silence is not enough for another one: it takes proof of death."""
+    """Soon after a failover silence is not enough for another one: it takes proof of death."""
     last = s.record.last_failover
     if s.evidence.verdict is not Verdict.SILENT or last is None or not s.snapshot.candidates:
         return None
@@ -179,7 +179,7 @@ def flapping(s: Situation) -> Decision | None:
     return do(
         Action.WAIT,
         s.record.primary,
-        f"{s.record.primary}: {s.evidence.reason}, but the last fail-over was {since:.0f} s ago:"
+        f"{s.record.primary}: {s.evidence.reason}, but the last failover was {since:.0f} s ago:"
         f" within {period:g} s another one needs proof of death, lest the primary's role flaps",
     )
 
@@ -224,7 +224,7 @@ def primary_cut_off(s: Situation) -> Decision | None:
     return do(
         Action.WAIT,
         s.record.primary,
-        f"{s.record.primary} does not answer the manager, but {s.evidence.reason}: no fail-over",
+        f"{s.record.primary} does not answer the manager, but {s.evidence.reason}: no failover",
     )
 
 

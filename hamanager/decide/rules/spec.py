@@ -52,7 +52,7 @@ def switchover(s: Situation) -> Decision | None:
 
 
 def refuse_switchover(s: Situation) -> Decision | None:
-    """A planned change needs a primary that works: it does not replace a fail-over."""
+    """A planned change needs a primary that works: it does not replace a failover."""
     if s.primary_works or s.pending(OrderKind.SWITCHOVER) is None:
         return None
     return do(

@@ -1,5 +1,5 @@
 """The IP addresses of advertised hosts. A name that ceases to resolve, or a server of names that
-hangs, must not hold up a fail-over: the last known address goes on being used, and is looked up
+hangs, must not hold up a failover: the last known address goes on being used, and is looked up
 again only while nobody waits."""
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class HaproxyEndpoint:
                 if self._in_force >= set(names) and not due:
                     return
                 if self._silences:
-                    # A proxy that hangs must not delay a fail-over by its time-outs.
+                    # A proxy that hangs must not delay a failover by its time-outs.
                     raise EndpointFailedError("HAProxy does not answer; it is being brought back")
                 try:
                     self._enforce(names)

@@ -43,7 +43,8 @@ DurabilityOption = Annotated[
     ),
 ]
 DownAfterOption = Annotated[
-    float | None, typer.Option(help="Seconds of silence after which a primary is given up.")
+    float | None,
+    typer.Option(help="Seconds of silence after which a primary is considered failed."),
 ]
 FailoverPeriodOption = Annotated[
     float | None,

@@ -201,12 +201,12 @@ class Driver(Protocol):
         """Pure: whether that server has applied all that the primary had at that time."""
         ...
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """Pure: what that server has and the primary has not, in the engine's terms (a set of
         transaction identifiers, an amount of bytes); '' when nothing is known of."""
         ...
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """Pure: what that server lacks of what the primary was last seen to have, in words; ''
         when nothing is known of."""
         ...

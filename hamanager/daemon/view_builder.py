@@ -217,7 +217,7 @@ def _last_resorts(s: Situation) -> list[LastResortView]:
     lacking = s.snapshot.shortfalls
     return [
         LastResortView(instance=name, may_lack=lacking.get(name, ""))
-        for name in s.snapshot.last_resorts
+        for name in s.snapshot.unsafe_candidates
     ]
 
 
@@ -258,7 +258,7 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         synchronized=None
         if leads or not s.capabilities.acknowledges
         else instance.name in s.record.sync_set,
-        excess=seen.excess if seen else "",
+        excess=seen.errant_writes if seen else "",
         warnings=_warnings(instance, seen),
         facts=dict(status.facts) if status else {},
     )

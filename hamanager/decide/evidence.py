@@ -37,7 +37,7 @@ class Evidence:
     reason: str
 
     @property
-    def given_up(self) -> bool:
+    def failed(self) -> bool:
         """Whether the primary may be replaced."""
         return self.verdict in (Verdict.DEAD, Verdict.SILENT)
 

@@ -130,7 +130,7 @@ class Observation:
     asked_to_end_seconds: float | None = None
     """How long ago somebody other than the manager asked its process to end, which its guard holds
     back for a moment; None when nobody did."""
-    excess: str = ""
+    errant_writes: str = ""
     """What it has and the primary on record has not, in the engine's terms; '' for nothing."""
     lag_seconds: float | None = None
     """Of a standby: how long ago the primary had the first thing that this one has not applied."""
@@ -168,11 +168,11 @@ class Snapshot:
     candidates: tuple[str, ...] = ()
     """Standbys that could be promoted without losing more than the service's durability allows,
     the one with the most data first."""
-    last_resorts: tuple[str, ...] = ()
+    unsafe_candidates: tuple[str, ...] = ()
     """Standbys that only a person's order promotes, as they may lack acknowledged writes; the
     one with the most data first."""
     shortfalls: Mapping[str, str] = field(default_factory=dict)
-    """Per last resort, what it is known to lack, in words."""
+    """Per unsafe candidate, what it is known to lack, in words."""
     primary_has_all: bool = False
     """The primary on record answers, and no synchronized standby has data that it lacks."""
 

@@ -151,9 +151,9 @@ class Observer:
             self._clock.now(),
         )
         candidates, primary_has_all = self._rank(record, related)
-        last_resorts, shortfalls = self._last_resorts(record, related, candidates)
+        unsafe_candidates, shortfalls = self._last_resorts(record, related, candidates)
         return Snapshot(
-            self._clock.now(), related, candidates, last_resorts, shortfalls, primary_has_all
+            self._clock.now(), related, candidates, unsafe_candidates, shortfalls, primary_has_all
         )
 
     def _look_at_all(
@@ -316,8 +316,10 @@ class Observer:
             relation = self._driver.relate(
                 Target.of(instance), status, Target.of(primary), primary_status, members
             )
-            excess = self._driver.excess(status, primary_status)
-            related[instance.name] = replace(seen[instance.name], relation=relation, excess=excess)
+            errant_writes = self._driver.errant_writes(status, primary_status)
+            related[instance.name] = replace(
+                seen[instance.name], relation=relation, errant_writes=errant_writes
+            )
         return related
 
     def _rank(
@@ -352,7 +354,7 @@ class Observer:
         if self._led is None or self._led[0] != record.primary:
             return ranked, {}
         led = self._led[1]
-        return ranked, {name: self._driver.shortfall(others[name], led) for name in ranked}
+        return ranked, {name: self._driver.missing_writes(others[name], led) for name in ranked}
 
 
 class _Rates:

@@ -61,11 +61,11 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     old_place = ctx.place()
     volume = ctx.runtime.volume_name(old_place)
     seen = ctx.snapshot.of(ctx.name)
-    excess = seen.excess if seen else ""
+    errant_writes = seen.errant_writes if seen else ""
     # A copy that was never completed holds nothing of its own, unless somebody wrote to it; nor
     # does one whose data are gone.
     empty = seen is not None and seen.relation is Relation.EMPTY
-    keep = bool(excess) or (not empty and (instance.joined or instance.has_led))
+    keep = bool(errant_writes) or (not empty and (instance.joined or instance.has_led))
     in_the_way = _in_the_way(ctx) if keep else None
 
     def take_down() -> str:
@@ -94,8 +94,8 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                 generation=old_place.generation,
                 at=ctx.clock.now(),
                 reason=ctx.decision.reason,
-                writes=excess,
-                unacknowledged=bool(excess) and instance.unacknowledged_only,
+                writes=errant_writes,
+                unacknowledged=bool(errant_writes) and instance.unacknowledged_only,
             )
             changed = record.with_instance(renewed).model_copy(
                 update={"next_generation": record.next_generation + 1}

@@ -15,8 +15,8 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
     seen = ctx.snapshot.of(ctx.name)
     instance = ctx.instance()
     proven = seen is not None and seen.relation is Relation.ATTACHED
-    excess = seen.excess if seen else ""
-    discard = proven or not (instance.joined or excess)
+    errant_writes = seen.errant_writes if seen else ""
+    discard = proven or not (instance.joined or errant_writes)
     volume = ctx.runtime.volume_name(ctx.place())
 
     def detach() -> None:
@@ -37,7 +37,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
             generation=instance.generation,
             at=ctx.clock.now(),
             reason="it was removed before its data was proven to be elsewhere",
-            writes=excess,
+            writes=errant_writes,
         )
 
         def change(record: ServiceRecord) -> ServiceRecord:

@@ -112,7 +112,7 @@ def test_nobody_is_told_of_a_write_that_waited_when_its_primary_is_demoted(
         writer.join(10)
     assert outcomes == ["refused"] * 5
     assert driver.probe(service, primary.target).role is Role.STANDBY
-    assert driver.excess(
+    assert driver.errant_writes(
         driver.probe(service, primary.target), driver.probe(service, standby.target)
     )
 

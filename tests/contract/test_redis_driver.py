@@ -110,9 +110,11 @@ def test_what_a_woken_primary_alone_has_is_told_in_bytes(pair: tuple[Server, Ser
         writer.write(number)
     writer.close()
     seen = driver.probe(service, old.target)
-    lacks = driver.shortfall(driver.probe(service, new.target), seen)
+    lacks = driver.missing_writes(driver.probe(service, new.target), seen)
     assert lacks.startswith("at least ")
     driver.promote(service, new.target, [], 0)
     driver.demote(service, old.target)
-    alone = driver.excess(driver.probe(service, old.target), driver.probe(service, new.target))
+    alone = driver.errant_writes(
+        driver.probe(service, old.target), driver.probe(service, new.target)
+    )
     assert alone == lacks.removeprefix("at least ").replace("the replication", "its replication")

@@ -97,10 +97,10 @@ class SimDriver:
         attached = standby.source == primary_target.address
         return Relation.ATTACHED if attached else Relation.DETACHED
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         return ",".join(str(number) for number in sorted(_read(status) - _read(primary)))
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         lacks = _read(primary) - _read(status)
         return f"at least {len(lacks)} writes" if lacks else ""
 

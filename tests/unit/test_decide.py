@@ -78,7 +78,7 @@ def table(
     seen: dict[str, Observation],
     candidates: tuple[str, ...] = (),
     *,
-    last_resorts: tuple[str, ...] = (),
+    unsafe_candidates: tuple[str, ...] = (),
     shortfalls: dict[str, str] | None = None,
     capabilities: Capabilities = PROMOTED,
     spec: dict[str, Any] | None = None,
@@ -95,7 +95,7 @@ def table(
             **{**kept, **(record or {})},
             instances=instances or tuple(instance(name) for name in seen),
         ),
-        Snapshot(NOW, seen, candidates, last_resorts, shortfalls or {}, primary_has_all),
+        Snapshot(NOW, seen, candidates, unsafe_candidates, shortfalls or {}, primary_has_all),
         capabilities,
         backing_off,
     )

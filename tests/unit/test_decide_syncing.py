@@ -80,7 +80,7 @@ def test_a_member_that_does_not_follow_leaves_unless_writes_are_to_wait(
 def test_a_member_whose_data_are_not_what_they_were_leaves_in_any_mode(
     relation: Relation, spec: dict[str, Any]
 ) -> None:
-    seen = {"db.0": leads(1), "db.1": up(relation=relation, excess="x:1")}
+    seen = {"db.0": leads(1), "db.1": up(relation=relation, errant_writes="x:1")}
     assert decided(seen, spec=spec).action is Action.LEAVE_SYNC_SET
 
 
@@ -159,7 +159,7 @@ def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
         seen,
         record={"sync_set": (), "sync_lost_at": NOW - 7},
         instances=broken,
-        last_resorts=("db.1",),
+        unsafe_candidates=("db.1",),
         shortfalls={"db.1": "at least 12 transactions"},
     )
     assert (decision.rule, decision.action) == ("no-safe-candidate", Action.WAIT)

@@ -282,7 +282,7 @@ def test_a_service_without_data() -> None:
     names = ("www.0", "www.1")
     record = ServiceRecord(initialized=True, instances=tuple(instance(name) for name in names))
     seen = {name: standby_seen(Relation.UNKNOWN) for name in names}
-    snapshot = Snapshot(NOW, seen, last_resorts=names)
+    snapshot = Snapshot(NOW, seen, unsafe_candidates=names)
     able = replace(capabilities(), stateless=True)
     view = service_view(spec, record, snapshot, "http://10.0.0.1:7000/", able, "well")
     compare("info_stateless.yaml", info_text(view))

@@ -32,7 +32,7 @@ from hamanager_drivers.mongodb.connections import (
 )
 from hamanager_drivers.mongodb.election import ELECTION_SECONDS, Election
 from hamanager_drivers.mongodb.membership import Standing
-from hamanager_drivers.mongodb.status import applied_up_to, shortfall
+from hamanager_drivers.mongodb.status import applied_up_to, missing_writes
 from hamanager_drivers.mongodb.upgrade import upgrade_problem
 from hamanager_drivers.mongodb.writer import MongoDBWriter
 from hamanager_drivers.naming import APPLICATION
@@ -124,13 +124,13 @@ class MongoDBDriver:
         """By the last operation."""
         return applied_up_to(status) >= applied_up_to(primary)
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
         """A member rolls back what the set does not have; it is told from the files it leaves."""
         return ""
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As seconds between the last operations."""
-        return shortfall(status, primary)
+        return missing_writes(status, primary)
 
     def upgrade_problem(self, present: str, wanted: str) -> str:
         """One major release at a time, and none back."""

@@ -107,7 +107,7 @@ def applied_up_to(status: ServerStatus) -> tuple[int, int, int]:
     return int(status.position.get("term", -1)), int(seconds), int(increment)
 
 
-def shortfall(standby: ServerStatus, primary: ServerStatus) -> str:
+def missing_writes(standby: ServerStatus, primary: ServerStatus) -> str:
     """How far the one's last operation is behind the other's, in words."""
     behind = _operation_second(primary) - _operation_second(standby)
     return f"at least {behind} s of writes" if behind > 0 else ""

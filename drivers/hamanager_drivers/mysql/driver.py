@@ -135,12 +135,12 @@ class MySQLDriver:
         executed = gtid.parse(status.position["executed"])
         return gtid.parse(primary.position["executed"]) <= executed
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As a GTID set."""
         follows = bool(status.source) and status.position["receiver"] != "OFF"
         return str(beyond(status, primary, follows=follows))
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As a number of transactions."""
         missing = (gtid.parse(primary.position["executed"]) - holds(status)).count
         return f"at least {missing} transactions" if missing else ""
@@ -193,7 +193,7 @@ class MySQLDriver:
         return status if has_all else replace(status, synchronized=False)
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
-        """An authenticated connection: a bare one is given up after `connect_timeout`."""
+        """An authenticated connection: a bare one is considered failed after `connect_timeout`."""
         return idle_socket(service, target)
 
     def initialize(self, service: ServiceContext, target: Target) -> None:

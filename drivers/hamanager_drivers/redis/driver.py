@@ -109,12 +109,12 @@ class RedisDriver:
         """By offset within one history."""
         return covers(status, primary)
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As bytes of its replication stream, where both offsets belong to one history."""
         extra = beyond(status, primary)
         return f"{extra} bytes of its replication stream" if extra else ""
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
         """As bytes of the primary's replication stream, where both share a history."""
         missing = beyond(primary, status)
         return f"at least {missing} bytes of the replication stream" if missing else ""

@@ -107,11 +107,11 @@ class StatelessDriver:
         """There is nothing to apply."""
         return True
 
-    def excess(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
+    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
         """Nothing."""
         return ""
 
-    def shortfall(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
+    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:  # noqa: ARG002
         """Nothing."""
         return ""
 

@@ -132,7 +132,7 @@ def forced_failover(s: Situation) -> Decision | None:
             f"{s.record.primary} takes writes: `hamanager switchover` changes the primary without"
             " loss; nothing was changed",
         )
-    known = [*s.snapshot.candidates, *s.snapshot.last_resorts]
+    known = [*s.snapshot.candidates, *s.snapshot.unsafe_candidates]
     target = order.to or (known[0] if known else None)
     if s.record.instance(target) is None:
         names = " and ".join(known) or "none answers"
@@ -151,7 +151,7 @@ def forced_failover(s: Situation) -> Decision | None:
 def majority_lost(s: Situation) -> Decision | None:
     """Without a majority no election is possible, and none is forced: only processes that
     ended are started again (by the rule `start`, further down)."""
-    if s.capabilities.elects_itself and s.evidence.given_up and not s.majority_is_up:
+    if s.capabilities.elects_itself and s.evidence.failed and not s.majority_is_up:
         if decision := start_one_that_ended(s):
             return decision
         up = [instance.name for instance, seen in s.all if seen.alive]
@@ -187,7 +187,7 @@ def flapping(s: Situation) -> Decision | None:
 def primary_dead(s: Situation) -> Decision | None:
     """The primary is proven dead, or silent for too long: the best standby takes over. (The
     playbook makes sure first that a silent one can take no more writes.)"""
-    if not s.evidence.given_up or not s.snapshot.candidates or s.promotion_may_have_led:
+    if not s.evidence.failed or not s.snapshot.candidates or s.promotion_may_have_led:
         return None
     stood_in_vain = s.capabilities.elects_itself and s.record.promoting is not None
     if stood_in_vain and (decision := start_one_that_ended(s)):
@@ -200,13 +200,13 @@ def primary_dead(s: Situation) -> Decision | None:
 def no_safe_candidate(s: Situation) -> Decision | None:
     """The primary is dead, and no standby is known to hold every acknowledged write: nobody is
     promoted unless a person decides it. What ended is started again: the primary may return."""
-    if s.capabilities.elects_itself or not s.evidence.given_up:
+    if s.capabilities.elects_itself or not s.evidence.failed:
         return None
     if decision := start_one_that_ended(s):
         return decision
     if s.promotion_may_have_led:
         reason = f"{s.record.promoting} may have taken writes in term {s.record.term}"
-    elif s.snapshot.last_resorts:
+    elif s.snapshot.unsafe_candidates:
         reason = "no standby is known to hold every acknowledged write"
     else:
         return None
@@ -271,16 +271,16 @@ def primary_restarted(s: Situation) -> Decision | None:
 
 def last_resort_words(s: Situation) -> str:
     """Who could be promoted by a person's order, what would be lost, and the order's words."""
-    if not s.snapshot.last_resorts:
+    if not s.snapshot.unsafe_candidates:
         return "no other instance could lead, so it is waited for"
     told = []
-    for name in s.snapshot.last_resorts:
+    for name in s.snapshot.unsafe_candidates:
         lacks = s.snapshot.shortfalls.get(name) or "an unknown number of acknowledged writes"
         if s.record.sync_lost_at is not None:
             ago = max(0.0, s.snapshot.at - s.record.sync_lost_at)
             lacks += f", all of them from the last {ago:.0f} s"
         told.append(f"{name} may lack {lacks}")
-    best = s.snapshot.last_resorts[0]
+    best = s.snapshot.unsafe_candidates[0]
     return (
         f"{'; '.join(told)}; `hamanager failover {s.spec.name} --to {best} --force` promotes"
         f" {best} and loses that"

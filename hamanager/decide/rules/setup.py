@@ -21,7 +21,7 @@ def paused(s: Situation) -> Decision | None:
     if not s.spec.paused:
         return None
     text = f"paused by a person: `hamanager resume {s.spec.name}` lets the manager act again"
-    if s.record.initialized and s.evidence.given_up:
+    if s.record.initialized and s.evidence.failed:
         text += f"; {s.record.primary}: {s.evidence.reason}"
     return do(Action.WAIT, None, text)
 

@@ -135,9 +135,9 @@ def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> s
         return "it was primary, and its data cannot be proven to be elsewhere"
     if seen.relation is Relation.DIVERGED:
         reason = f"its data is not a part of what {s.record.primary} can send"
-        if seen.excess:
+        if seen.errant_writes:
             what = "never acknowledged" if instance.unacknowledged_only else "missing there"
-            reason += f": it alone has {seen.excess} ({what})"
+            reason += f": it alone has {seen.errant_writes} ({what})"
         return reason
     return ""
 

@@ -34,7 +34,7 @@ def _holds_no_more(s: Situation, name: str) -> str:
         return "it is no standby"
     if seen.relation is Relation.DIVERGED:
         return f"its data is not {s.record.primary}'s" + (
-            f": it alone has {seen.excess}" if seen.excess else ""
+            f": it alone has {seen.errant_writes}" if seen.errant_writes else ""
         )
     if seen.relation in (Relation.EMPTY, Relation.SEEDING, Relation.UNPROVEN):
         return "it holds no full copy"

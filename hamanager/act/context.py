@@ -15,7 +15,7 @@ from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
 from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
 from hamanager.model.snapshot import Snapshot
-from hamanager.model.sync_set import awaits
+from hamanager.model.sync_set import required_acks
 from hamanager.model.upgrade import runs_from, sources
 
 
@@ -88,10 +88,10 @@ class PlaybookContext:
             return f"not in force yet: {error}"
         return None
 
-    def awaits(self, members: int | None = None) -> int:
+    def required_acks(self, members: int | None = None) -> int:
         """For how many standbys each write has to wait, by the present record (or with another
         number of members of the sync set)."""
-        return awaits(self.spec, self.records.read(), self.driver.capabilities, members)
+        return required_acks(self.spec, self.records.read(), self.driver.capabilities, members)
 
     @property
     def name(self) -> str:

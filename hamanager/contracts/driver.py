@@ -144,7 +144,7 @@ class HandOver:
     before_undo: Callable[[], None]
     """To be called before the primary is let take writes again; when it raises, another manager
     has taken over, and the primary must not."""
-    awaits: int
+    required_acks: int
     """For how many standbys the new primary's writes wait."""
     term: int | None
     """What the new primary's data tell of from then on."""
@@ -277,12 +277,12 @@ class Driver(Protocol):
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],
-        awaits: int,
+        required_acks: int,
         term: int | None = None,
     ) -> str:
         """Make it accept writes, as the last step of a failover; returns when it does, with a
         short note on what was or may have been lost ('' when the engine cannot tell). From its
-        first write on it waits for `awaits` standbys (see `require`). Its data, and so those of all
+        first write on it waits for `required_acks` standbys (see `set_required_acks`). Its data, and so those of all
         who follow it, tell of the term from then on (see `ServerStatus.term`)."""
         ...
 
@@ -292,23 +292,29 @@ class Driver(Protocol):
         never come: the next promotion copes with what is left."""
         ...
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         """From now on each write waits for so many standbys before it is acknowledged; 0: for
         none, and those that wait now are acknowledged. Engines that cannot do nothing."""
         ...
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         """End every client whose write waits for a standby, without acknowledging one; from its
-        next client on it waits for `awaits` standbys as before. Returns a short note. One that was
+        next client on it waits for `required_acks` standbys as before. Returns a short note. One that was
         begun and not finished turns clients away (`ServerStatus.turns_clients_away`)."""
         ...
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """Let that standby acknowledge what it receives, once it is on its disk; or not any more.
         When it returns the primary counts (or does not count) on it."""
         ...
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         """Return when that standby is proven to hold, on disk and applied, every write that the
         primary had acknowledged before this call.
 
@@ -317,7 +323,7 @@ class Driver(Protocol):
         """
         ...
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """Return when that standby is proven to have received everything that was in the
         primary's log before this call, acknowledged or not.
 

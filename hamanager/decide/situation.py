@@ -12,7 +12,7 @@ from hamanager.model.durability import Durability
 from hamanager.model.order import ORDER_SECONDS, Order, OrderKind, pending
 from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
-from hamanager.model.sync_set import awaits
+from hamanager.model.sync_set import required_acks
 
 STOP_AGAIN_SECONDS = 35.0
 """A process that was asked to end has done so by then."""
@@ -93,9 +93,9 @@ class Situation:
         return 2 * sum(seen.alive for _, seen in self.all) > len(self.record.instances)
 
     @cached_property
-    def awaits(self) -> int:
+    def required_acks(self) -> int:
         """For how many standbys each write has to wait."""
-        return awaits(self.spec, self.record, self.capabilities)
+        return required_acks(self.spec, self.record, self.capabilities)
 
     @property
     def strict(self) -> bool:

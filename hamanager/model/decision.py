@@ -24,7 +24,7 @@ class Action(StrEnum):
     JOIN_SYNC_SET = "join sync set"
     """Let a standby acknowledge writes, and publish that it holds all of them."""
     LEAVE_SYNC_SET = "leave sync set"
-    REQUIRE = "require"
+    SET_REQUIRED_ACKS = "set required acks"
     """Let the primary wait for as many standbys as it should."""
     END_WAITING = "end waiting clients"
     """Their writes wait, they hold every connection, and nobody acknowledges."""

@@ -92,7 +92,7 @@ class ServerStatus:
     """It holds a full copy and follows."""
     sync: SyncProgress | None = None
     """Present while a full copy is being made or loaded."""
-    awaits: int | None = None
+    required_acks: int | None = None
     """Of a primary: for how many standbys' acknowledgements each write waits; None for engines
     that cannot be told to."""
     stuck_clients: int = 0

@@ -10,7 +10,7 @@ from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import ServerStatus
 
 
-def awaits(
+def required_acks(
     spec: Spec, record: ServiceRecord, capabilities: Capabilities, members: int | None = None
 ) -> int:
     """For how many standbys each write has to wait: for every member of the sync set (`members`

@@ -46,7 +46,7 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.REBUILD: rejoin.rebuild,
     Action.JOIN_SYNC_SET: syncing.join,
     Action.LEAVE_SYNC_SET: syncing.leave,
-    Action.REQUIRE: syncing.require,
+    Action.SET_REQUIRED_ACKS: syncing.set_required_acks,
     Action.END_WAITING: syncing.end_waiting,
     Action.FAIL_OVER: failover.fail_over,
     Action.RESUME: failover.resume,

@@ -36,7 +36,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
 
     def promote() -> str:
         others = [t for t in ctx.members() if t.name not in (ctx.name, old)]
-        term, waits = ctx.records.read().term, ctx.awaits(members=0)
+        term, waits = ctx.records.read().term, ctx.required_acks(members=0)
         note = ctx.driver.promote(ctx.service, ctx.target(), others, waits, term)
         losses.append(note)
         return f"lost writes: {note}" if note and not lossless else ""
@@ -92,7 +92,7 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
     def promote() -> None:
         others = [t for t in ctx.members() if t.name != ctx.name]
         term = ctx.records.read().term
-        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.awaits(), term)
+        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.required_acks(), term)
 
     def record() -> None:
         ctx.records.change(
@@ -370,7 +370,7 @@ def with_primary(
 
 def _note_led(ctx: PlaybookContext) -> None:
     seen = ctx.snapshot.of(ctx.name)
-    waits = seen is not None and seen.status is not None and bool(seen.status.awaits)
+    waits = seen is not None and seen.status is not None and bool(seen.status.required_acks)
 
     def led(instance: InstanceRecord) -> InstanceRecord:
         update = {

@@ -48,7 +48,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             before_stop=stop_clients,
             before_promotion=publish,
             before_undo=lambda: confirm(ctx),
-            awaits=ctx.awaits(members=0),
+            required_acks=ctx.required_acks(members=0),
             term=ctx.records.read().term + 1,
             patience_seconds=order.patience_seconds if order else patience,
             kill=order.kill if order else True,

@@ -30,22 +30,26 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         return _silenced(ctx, names)
 
     def wait_for_it() -> None:
-        # Never for fewer than now: that takes every member's word (see `require`).
+        # Never for fewer than now: that takes every member's word (see `set_required_acks`).
         led = ctx.snapshot.of(ctx.records.read().primary)
-        present = (led.status.awaits or 0) if led is not None and led.status is not None else 0
-        ctx.driver.require(ctx.service, _primary(ctx), max(present, ctx.awaits(len(members))))
+        present = (
+            (led.status.required_acks or 0) if led is not None and led.status is not None else 0
+        )
+        ctx.driver.set_required_acks(
+            ctx.service, _primary(ctx), max(present, ctx.required_acks(len(members)))
+        )
 
-    def acknowledge() -> None:
-        ctx.driver.acknowledge(ctx.service, ctx.target(), wanted=True)
+    def set_semisync_replica() -> None:
+        ctx.driver.set_semisync_replica(ctx.service, ctx.target(), wanted=True)
 
-    def confirm() -> None:
-        ctx.driver.confirm(ctx.service, ctx.target(), _primary(ctx))
+    def wait_until_caught_up() -> None:
+        ctx.driver.wait_until_caught_up(ctx.service, ctx.target(), _primary(ctx))
 
     def catch_up() -> str | None:
         """What it has not received yet when writes begin to wait for it, they wait for; and from
         then on it has to sync each event, which makes it slower."""
         try:
-            confirm()
+            wait_until_caught_up()
         except ServerError as error:
             return f"not yet, so writes will wait until it has: {error}"
         return None
@@ -57,14 +61,14 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         return f"every acknowledged write is on {' and '.join(ordered)}, too"
 
     count = Step(f"let writes wait for {len(members)} standbys", wait_for_it)
-    acknowledging = Step(f"let {ctx.name} acknowledge writes", acknowledge)
+    acknowledging = Step(f"let {ctx.name} acknowledge writes", set_semisync_replica)
     first = len(members) == 1
     return [
         # After a change of primary former members still acknowledge.
         Step("let no other standby acknowledge", silence_others),
         Step(f"let {ctx.name} catch up first", catch_up),
         *([acknowledging, count] if first else [count, acknowledging]),
-        Step(f"confirm that {ctx.name} holds every acknowledged write", confirm),
+        Step(f"confirm that {ctx.name} holds every acknowledged write", wait_until_caught_up),
         Step("publish the sync set", publish),
     ]
 
@@ -73,11 +77,11 @@ def leave(ctx: PlaybookContext) -> Sequence[Step]:
     """Store first, then engine."""
     return [
         Step(f"take {ctx.name} out of the sync set", lambda: take_out(ctx, ctx.name)),
-        *require(ctx, leaving=ctx.name),
+        *set_required_acks(ctx, leaving=ctx.name),
     ]
 
 
-def require(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
+def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
     """The primary waits for as many standbys as the record says, and nobody else acknowledges.
 
     When the number falls a server counts the acknowledgements anew that it has stored, those of
@@ -85,24 +89,24 @@ def require(ctx: PlaybookContext, leaving: str | None = None) -> Sequence[Step]:
     member lacks. So every member is first proven to have received whatever may wait now; what is
     written later has no stored acknowledgement of one that was silenced before."""
 
-    def confirm(name: str) -> Step:
+    def wait_until_caught_up(name: str) -> Step:
         def received() -> None:
-            ctx.driver.confirm_received(ctx.service, ctx.target(name), _primary(ctx))
+            ctx.driver.wait_until_received(ctx.service, ctx.target(name), _primary(ctx))
 
         return Step(f"make sure that {name} has received everything", received)
 
     members = [name for name in ctx.records.read().sync_set if name != leaving]
     led = ctx.snapshot.of(ctx.records.read().primary)
-    present = led.status.awaits if led is not None and led.status is not None else None
-    falls = present is None or present > ctx.awaits(len(members))
+    present = led.status.required_acks if led is not None and led.status is not None else None
+    falls = present is None or present > ctx.required_acks(len(members))
 
     def wait_for_them() -> str:
-        ctx.driver.require(ctx.service, _primary(ctx), ctx.awaits())
-        return f"writes wait for {ctx.awaits()} standbys"
+        ctx.driver.set_required_acks(ctx.service, _primary(ctx), ctx.required_acks())
+        return f"writes wait for {ctx.required_acks()} standbys"
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
-        *(confirm(name) for name in members if falls),
+        *(wait_until_caught_up(name) for name in members if falls),
         Step("tell the primary for how many to wait", wait_for_them),
         Step("let standbys catch up that nobody waits for", lambda: relax(ctx)),
     ]
@@ -112,7 +116,7 @@ def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
     """Let go of clients whose writes wait for nobody who could acknowledge them."""
 
     def end() -> str:
-        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.awaits())
+        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
 
     return [Step("end the clients whose writes wait, acknowledging none", end)]
 
@@ -133,7 +137,9 @@ def relax(ctx: PlaybookContext) -> str | None:
         gives = status is not None and status.acknowledges and status.link_up
         if gives and instance.name != record.primary:
             try:
-                ctx.driver.acknowledge(ctx.service, ctx.target(instance.name), wanted=False)
+                ctx.driver.set_semisync_replica(
+                    ctx.service, ctx.target(instance.name), wanted=False
+                )
             except ServerError as error:
                 notes.append(str(error))
     return "; ".join(notes) or None
@@ -164,7 +170,7 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
         return f"{name} was killed, as it does not answer and might acknowledge writes"
     # Also one that seems not to: its link may be down for now.
     try:
-        ctx.driver.acknowledge(ctx.service, ctx.target(name), wanted=False)
+        ctx.driver.set_semisync_replica(ctx.service, ctx.target(name), wanted=False)
     except ServerError as error:
         ctx.runtime.kill(ctx.place(name))
         return f"{name} was killed, as it might acknowledge writes: {error}"

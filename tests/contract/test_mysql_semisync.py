@@ -33,26 +33,26 @@ def pair() -> Iterator[tuple[Server, Server]]:
 
 def synchronize(primary: Server, standby: Server) -> None:
     driver, service = primary.driver, primary.service
-    driver.acknowledge(service, standby.target, wanted=True)
-    driver.require(service, primary.target, 1)
-    driver.confirm(service, standby.target, primary.target)
+    driver.set_semisync_replica(service, standby.target, wanted=True)
+    driver.set_required_acks(service, primary.target, 1)
+    driver.wait_until_caught_up(service, standby.target, primary.target)
 
 
 def test_a_write_is_acknowledged_when_the_standby_has_it(pair: tuple[Server, Server]) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    assert driver.probe(service, primary.target).awaits == 1
+    assert driver.probe(service, primary.target).required_acks == 1
     assert driver.probe(service, standby.target).acknowledges
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
-    driver.acknowledge(service, standby.target, wanted=False)
+    driver.set_semisync_replica(service, standby.target, wanted=False)
     assert not driver.probe(service, standby.target).acknowledges
     with application(primary, seconds=0.7) as client, pytest.raises(pymysql.MySQLError):
         client.run(f"{INSERT} (2)")
-    driver.require(service, primary.target, 0)
+    driver.set_required_acks(service, primary.target, 0)
     with application(primary) as client:
         client.run(f"{INSERT} (3)")
-    assert driver.probe(service, primary.target).awaits == 0
+    assert driver.probe(service, primary.target).required_acks == 0
 
 
 def test_what_was_acknowledged_survives_the_standby_and_the_primary(
@@ -127,10 +127,10 @@ def test_a_standby_is_not_confirmed_before_it_has_applied_everything(
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
     with pytest.raises(ServerError, match="1 transactions are left to apply"):
-        driver.confirm(service, standby.target, primary.target)
+        driver.wait_until_caught_up(service, standby.target, primary.target)
     with manager(standby) as session:
         session.run("START REPLICA SQL_THREAD")
-    driver.confirm(service, standby.target, primary.target)
+    driver.wait_until_caught_up(service, standby.target, primary.target)
 
 
 def test_nobody_waits_for_the_confirmation_of_one_whose_link_has_ended(
@@ -138,13 +138,13 @@ def test_nobody_waits_for_the_confirmation_of_one_whose_link_has_ended(
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    driver.require(service, primary.target, 0)
+    driver.set_required_acks(service, primary.target, 0)
     with manager(standby) as session:
         session.run("STOP REPLICA IO_THREAD")
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
     with pytest.raises(ServerError, match="has lost its link to the primary"):
-        driver.confirm(service, standby.target, primary.target)
+        driver.wait_until_caught_up(service, standby.target, primary.target)
 
 
 def test_a_restarted_primary_waits_again_before_it_takes_writes(
@@ -156,7 +156,7 @@ def test_a_restarted_primary_waits_again_before_it_takes_writes(
     primary.start_again()
     primary.wait()
     driver.promote(service, primary.target, [], 1)
-    assert driver.probe(service, primary.target).awaits == 1
+    assert driver.probe(service, primary.target).required_acks == 1
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
 
@@ -198,7 +198,7 @@ def test_one_that_was_told_to_cease_does_not_begin_again_when_its_link_is_back(
     with manager(standby) as session:
         session.run("STOP REPLICA IO_THREAD")
     assert not driver.probe(service, standby.target).acknowledges
-    driver.acknowledge(service, standby.target, wanted=False)
+    driver.set_semisync_replica(service, standby.target, wanted=False)
     with manager(standby) as session:
         session.run("START REPLICA IO_THREAD")
     standby.wait(lambda s: s.link_up is True)
@@ -212,7 +212,7 @@ def test_one_that_was_half_told_to_cease_ceases(pair: tuple[Server, Server]) -> 
     with manager(standby) as session:
         session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
     assert driver.probe(service, standby.target).acknowledges
-    driver.acknowledge(service, standby.target, wanted=False)
+    driver.set_semisync_replica(service, standby.target, wanted=False)
     assert not driver.probe(service, standby.target).acknowledges
 
 
@@ -224,7 +224,7 @@ def test_one_that_was_half_told_to_acknowledge_does_so_from_its_disk(
     with manager(standby) as session:
         session.run("SET GLOBAL sync_relay_log = 10000")
     assert not driver.probe(service, standby.target).acknowledges_from_disk
-    driver.acknowledge(service, standby.target, wanted=True)
+    driver.set_semisync_replica(service, standby.target, wanted=True)
     status = driver.probe(service, standby.target)
     assert status.acknowledges
     assert status.acknowledges_from_disk
@@ -233,17 +233,17 @@ def test_one_that_was_half_told_to_acknowledge_does_so_from_its_disk(
 def test_what_a_standby_has_not_received_is_not_confirmed(pair: tuple[Server, Server]) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    driver.require(service, primary.target, 0)
+    driver.set_required_acks(service, primary.target, 0)
     with manager(standby) as session:
         session.run("STOP REPLICA SQL_THREAD")
         with application(primary) as client:
             client.run(f"{INSERT} (1)")
-        driver.confirm_received(service, standby.target, primary.target)
+        driver.wait_until_received(service, standby.target, primary.target)
         session.run("STOP REPLICA IO_THREAD")
     with application(primary) as client:
         client.run(f"{INSERT} (2)")
     with pytest.raises(ServerError, match="has lost its link to the primary"):
-        driver.confirm_received(service, standby.target, primary.target)
+        driver.wait_until_received(service, standby.target, primary.target)
 
 
 def test_one_whose_stepping_down_was_cut_short_takes_clients_when_promoted(

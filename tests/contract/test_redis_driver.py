@@ -81,9 +81,9 @@ def test_writes_are_refused_without_a_standby_where_that_is_asked_for(
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    assert driver.probe(service, primary.target).awaits == 0
-    driver.require(service, primary.target, 1)
-    assert driver.probe(service, primary.target).awaits == 1
+    assert driver.probe(service, primary.target).required_acks == 0
+    driver.set_required_acks(service, primary.target, 1)
+    assert driver.probe(service, primary.target).required_acks == 1
     writer = driver.open_writer(service, primary.target)
     writer.write(1)
     standby.kill()
@@ -96,7 +96,7 @@ def test_writes_are_refused_without_a_standby_where_that_is_asked_for(
 
     with pytest.raises(ServerError, match="NOREPLICAS"):
         go_on_writing()
-    driver.require(service, primary.target, 0)
+    driver.set_required_acks(service, primary.target, 0)
     writer.write(3)
     writer.close()
 

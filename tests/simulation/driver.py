@@ -23,7 +23,15 @@ from tests.simulation.world import CONNECTIONS, Engine, SimServer, World, versio
 
 STALL_SEEN_SECONDS = 1.5
 EFFECTS = (
-    *("initialize", "seed", "attach", "drain", "promote", "require", "acknowledge"),
+    *(
+        "initialize",
+        "seed",
+        "attach",
+        "drain",
+        "promote",
+        "set_required_acks",
+        "set_semisync_replica",
+    ),
     *("demote", "force", "hand_over", "detach", "resize", "before_stop", "end_waiting"),
 )
 
@@ -121,7 +129,7 @@ class SimDriver:
             link_age_seconds=self._link_age_seconds(server),
             lag_seconds=0.0 if linked else None,
             synchronized=linked and volume.seeded and self._has_all(server),
-            awaits=None if self.world.elects else server.awaits,
+            required_acks=None if self.world.elects else server.required_acks,
             # Also while its receiver looks for the source in vain.
             acknowledges=server.link_acknowledges and server.source is not None,
             acknowledges_from_disk=server.syncs,
@@ -148,14 +156,16 @@ class SimDriver:
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
         raise ServerError("there are none here")
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         server, led = self._reach(target), self._reach(primary)
         self.world.receive(server)
         self.world.data(server).apply()
         if not set(self.world.data(led).log) <= set(self.world.data(server).log):
             raise ServerError("it does not hold everything")
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         server, led = self._reach(target), self._reach(primary)
         self.world.receive(server)
         if not set(self.world.data(led).log) <= set(self.world.data(server).log):
@@ -189,7 +199,7 @@ class SimDriver:
     ) -> None:
         server = self._act(target)
         self.world.data(server).apply()
-        server.role, server.source, server.awaits = Role.STANDBY, primary.address, 0
+        server.role, server.source, server.required_acks = Role.STANDBY, primary.address, 0
         server.expelled = False
         server.waiting.clear()
         server.acks.clear()
@@ -207,7 +217,7 @@ class SimDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],
-        awaits: int,
+        required_acks: int,
         term: int | None = None,
     ) -> str:
         server = self._act(target)
@@ -216,43 +226,47 @@ class SimDriver:
             if server.role is not Role.PRIMARY:
                 raise ServerError("it was not elected")
             return ""
-        self._lead(server, awaits, term)
+        self._lead(server, required_acks, term)
         return ""
 
-    def _lead(self, server: SimServer, awaits: int, term: int | None) -> None:
+    def _lead(self, server: SimServer, required_acks: int, term: int | None) -> None:
         if server.role is Role.PRIMARY:
             return  # it may have been told another number since
         self.world.data(server).drop_unapplied()
         server.source, server.role, server.offline = None, Role.PRIMARY, False
         self.world.data(server).told_term = term or 0
-        server.awaits, server.acknowledges, server.syncs = awaits, False, False
+        server.required_acks, server.acknowledges, server.syncs = required_acks, False, False
         server.acks.clear()
         self.world.relink(server)
 
     def settle(self, service: ServiceContext, target: Target) -> None:
         self._act(target)
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         server = self._act(primary)
-        server.awaits = awaits
+        server.required_acks = required_acks
         self.world.count_acknowledgements(server)
-        if not awaits:
+        if not required_acks:
             server.acks.clear()
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         server = self._act(primary)
         server.offline = True
         server = self._act(primary)
         server.waiting.clear()
-        server.awaits = 0
+        server.required_acks = 0
         server.acks.clear()
         server = self._act(primary)
-        server.awaits = awaits
+        server.required_acks = required_acks
         server = self._act(primary)
         server.offline = False
         return ""
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """Several statements: a manager may die between any two of them."""
         server = self._act(target)
         if server.acknowledges is server.link_acknowledges is server.syncs is wanted:
@@ -272,7 +286,7 @@ class SimDriver:
 
     def demote(self, service: ServiceContext, target: Target) -> None:
         server = self._act(target)
-        server.role, server.awaits = Role.STANDBY, 0
+        server.role, server.required_acks = Role.STANDBY, 0
         server.waiting.clear()
         server.acks.clear()
 
@@ -297,19 +311,19 @@ class SimDriver:
         old = self._act(primary)
         terms.before_stop()
         old = self._act(primary)
-        old.role, awaited = Role.STANDBY, old.awaits
+        old.role, awaited = Role.STANDBY, old.required_acks
         try:
             self._catch_up(target, primary)
             self.world.release(self._reach(primary))
             self._reach(primary).waiting.clear()
             terms.before_promotion()
-            self._lead(self._act(target), terms.awaits, terms.term)
+            self._lead(self._act(target), terms.required_acks, terms.term)
         except StaleVersionError:
             raise  # another manager has taken over: what to do now is not for this one to say
         except HamanagerError:
             terms.before_undo()
             old = self._act(primary)
-            old.role, old.awaits = Role.PRIMARY, awaited
+            old.role, old.required_acks = Role.PRIMARY, awaited
             raise
         return ""
 

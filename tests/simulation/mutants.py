@@ -116,8 +116,8 @@ def sync_set_not_consulted(patch: Patch) -> None:
 def left_by_the_engine_first(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
     def relax() -> None:
         record = ctx.records.read()
-        ctx.driver.require(
-            ctx.service, ctx.target(record.primary), ctx.awaits(len(record.sync_set) - 1)
+        ctx.driver.set_required_acks(
+            ctx.service, ctx.target(record.primary), ctx.required_acks(len(record.sync_set) - 1)
         )
 
     return [Step("relax first", relax), *steps]

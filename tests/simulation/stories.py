@@ -101,7 +101,7 @@ def a_manager_died_while_one_joined(mode: str) -> Simulation:
     simulation.event("kill", "db.2")
     simulation.event("pass")
     until(simulation, Action.JOIN_SYNC_SET)
-    while simulation.server("db.0").awaits == 1:
+    while simulation.server("db.0").required_acks == 1:
         effects = simulation.effects
         simulation.event("pass and die", simulation.effects - effects + 2)
     return simulation
@@ -261,14 +261,16 @@ STORIES = [
         clients_hold_every_connection,
         [mode for mode in LOSSLESS if mode in STRICT],
     ),
-    Story(Action.REQUIRE, "another durability is wanted", durability_changes, ASYNCHRONOUS),
     Story(
-        Action.REQUIRE,
+        Action.SET_REQUIRED_ACKS, "another durability is wanted", durability_changes, ASYNCHRONOUS
+    ),
+    Story(
+        Action.SET_REQUIRED_ACKS,
         "writes shall wait",
         nobody_is_left_when_writes_shall_wait,
         [mode for mode in LOSSLESS if mode in AVAILABILITY],
     ),
-    Story(Action.REQUIRE, "half a join", a_manager_died_while_one_joined, LOSSLESS),
+    Story(Action.SET_REQUIRED_ACKS, "half a join", a_manager_died_while_one_joined, LOSSLESS),
     Story(Action.FAIL_OVER, "the primary died", after(("kill", "db.0"))),
     Story(Action.FAIL_OVER, "the primary hangs", after(("hang", "db.0"), instances=3), PROMOTED),
     Story(Action.FAIL_OVER, "a person forces it", a_person_forces_it, PROMOTED),

@@ -105,7 +105,7 @@ def test_clients_whose_writes_wait_do_not_keep_others_out(mode: str) -> None:
     simulation.live(8, writing=False)
     assert not primary.waiting
     assert simulation.world.acknowledged == told
-    assert primary.awaits == 1
+    assert primary.required_acks == 1
     simulation.event("write", 0)
     assert len(primary.waiting) == 1
     simulation.event("repair", "db.1")

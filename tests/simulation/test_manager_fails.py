@@ -25,7 +25,7 @@ something_to_do = pytest.mark.parametrize("reason", REASON_TO_ACT)
 def state(simulation: Simulation) -> object:
     """All that a manager could have changed."""
     servers = [
-        (server.address, server.running, server.role, server.source, server.awaits)
+        (server.address, server.running, server.role, server.source, server.required_acks)
         for server in simulation.world.servers.values()
     ]
     return servers, simulation.record, sorted(simulation.world.volumes)

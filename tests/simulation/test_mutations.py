@@ -201,7 +201,7 @@ MUTANTS = [
     ),
     Mutant(
         "the same, after a manager that died",
-        mutants.without_step(Action.REQUIRE, "has received everything"),
+        mutants.without_step(Action.SET_REQUIRED_ACKS, "has received everything"),
         lambda: acks.test_the_same_after_a_manager_that_died("lossless, strict"),
     ),
     Mutant(

@@ -31,7 +31,7 @@ def test_sync_set_is_emptied_first() -> None:
     waited = []
     for effect in range(5):
         simulation.event("pass and die", effect)
-        waited.append((simulation.record.sync_set, simulation.server("db.0").awaits))
+        waited.append((simulation.record.sync_set, simulation.server("db.0").required_acks))
         if waited[-1] == ((), 0):
             break
     assert waited[0] == (("db.1",), 1)

@@ -98,7 +98,7 @@ class SimServer:
     """Since when nothing arrives on its link, which seems to be up for a while yet."""
     role: Role = Role.STANDBY
     source: str | None = None
-    awaits: int = 0
+    required_acks: int = 0
     """How many acknowledgements a write of its clients waits for."""
     acknowledges: bool = False
     """What it is told; it takes effect when its receiver connects."""
@@ -217,7 +217,7 @@ class World:
             return not server.hung and not server.link_cut  # its majority has moved on by then
         if self.engine is Engine.ASYNCHRONOUS:
             return True  # whom it last heard of it counts on for some seconds more
-        return server.awaits == 0 or len(self.acknowledging(server)) >= server.awaits
+        return server.required_acks == 0 or len(self.acknowledging(server)) >= server.required_acks
 
     def write(self, first: int = 0) -> None:
         """A client writes to whoever takes it; `first` turns the order in which standbys get it:
@@ -240,7 +240,7 @@ class World:
         if self.engine is not Engine.ASYNCHRONOUS:
             return not server.offline and len(server.waiting) < CONNECTIONS
         linked = [s for s in self.servers.values() if s.source == server.address]
-        return sum(self.linked(s) for s in linked) >= server.awaits
+        return sum(self.linked(s) for s in linked) >= server.required_acks
 
     def release(self, server: SimServer, first: int = 0) -> None:
         """Tell the clients whose writes wait, if enough standbys have them. Any that acknowledge
@@ -248,7 +248,7 @@ class World:
         if server.hung or not server.waiting:
             return
         if self.engine is Engine.ACKNOWLEDGING:
-            for standby in _turned(self.acknowledging(server), first)[: server.awaits]:
+            for standby in _turned(self.acknowledging(server), first)[: server.required_acks]:
                 self.receive(standby)
                 mine, theirs = self.data(standby), self.data(server)
                 if mine.log == theirs.log[: len(mine.log)]:
@@ -259,9 +259,11 @@ class World:
         """Whoever gave them, and whether or not it is still there."""
         log = self.data(server).log
         released = len(log)
-        if self.engine is Engine.ACKNOWLEDGING and server.awaits:
+        if self.engine is Engine.ACKNOWLEDGING and server.required_acks:
             stored = sorted(server.acks.values(), reverse=True)
-            released = stored[server.awaits - 1] if len(stored) >= server.awaits else 0
+            released = (
+                stored[server.required_acks - 1] if len(stored) >= server.required_acks else 0
+            )
         told = set(log[:released]) & set(server.waiting)
         self.acknowledged |= told
         server.waiting[:] = [number for number in server.waiting if number not in told]
@@ -385,7 +387,7 @@ class World:
         server.running = server.hung = False
         server.role, server.source, server.stalled_at = Role.STANDBY, None, None
         server.ends_at = None
-        server.awaits, server.acknowledges, server.syncs = 0, False, False
+        server.required_acks, server.acknowledges, server.syncs = 0, False, False
         server.offline = False
         server.waiting.clear()
         server.acks.clear()

@@ -258,7 +258,7 @@ def test_one_that_is_not_rebuilt_for_want_of_room_stops_nothing_else() -> None:
         instances = (instance("db.0"), broken, third)
         return table(seen, capabilities=ACKNOWLEDGING, instances=instances, record=record, **more)
 
-    seen["db.0"] = up(Role.PRIMARY, awaits=1)
+    seen["db.0"] = up(Role.PRIMARY, required_acks=1)
     seen["db.2"] = up(acknowledges=True, acknowledges_from_disk=True)
     members = {"sync_set": ("db.2",)}
     decision = full(instance("db.2"), record=members)

@@ -39,8 +39,8 @@ def decided(
     )
 
 
-def leads(awaits: int) -> Observation:
-    return up(Role.PRIMARY, awaits=awaits)
+def leads(required_acks: int) -> Observation:
+    return up(Role.PRIMARY, required_acks=required_acks)
 
 
 ACKNOWLEDGES = up(acknowledges=True, acknowledges_from_disk=True)
@@ -106,7 +106,7 @@ def test_a_member_that_was_restarted_acknowledges_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("awaits", "members", "spec", "expected"),
+    ("required_acks", "members", "spec", "expected"),
     [
         (1, (), {}, True),
         (0, ("db.1",), {}, True),
@@ -118,14 +118,14 @@ def test_a_member_that_was_restarted_acknowledges_again() -> None:
     ],
 )
 def test_the_primary_waits_for_whom_it_should(
-    awaits: int, members: tuple[str, ...], spec: dict[str, Any], expected: bool
+    required_acks: int, members: tuple[str, ...], spec: dict[str, Any], expected: bool
 ) -> None:
     seen = {
-        "db.0": leads(awaits),
+        "db.0": leads(required_acks),
         "db.1": up(acknowledges=bool(members), acknowledges_from_disk=bool(members)),
     }
     decision = decided(seen, record={"sync_set": members}, spec=spec)
-    assert (decision.action is Action.REQUIRE) is expected
+    assert (decision.action is Action.SET_REQUIRED_ACKS) is expected
 
 
 def test_a_member_puts_on_its_disk_what_it_acknowledges() -> None:
@@ -138,14 +138,14 @@ def test_a_member_puts_on_its_disk_what_it_acknowledges() -> None:
 def test_the_number_does_not_fall_while_a_member_is_silent() -> None:
     """It would never be proven to have received everything."""
     silent = up(acknowledges=True, acknowledges_from_disk=True, link_up=False, link_age_seconds=1.0)
-    assert decided({"db.0": leads(2), "db.1": silent}).action is not Action.REQUIRE
-    assert decided({"db.0": leads(2), "db.1": ACKNOWLEDGES}).action is Action.REQUIRE
+    assert decided({"db.0": leads(2), "db.1": silent}).action is not Action.SET_REQUIRED_ACKS
+    assert decided({"db.0": leads(2), "db.1": ACKNOWLEDGES}).action is Action.SET_REQUIRED_ACKS
 
 
 def test_one_that_acknowledges_for_nobody_is_let_catch_up() -> None:
     behind = up(acknowledges=True, synchronized=False)
     decision = decided({"db.0": leads(0), "db.1": behind}, record={"sync_set": ()})
-    assert (decision.action, decision.instance) == (Action.REQUIRE, "db.0")
+    assert (decision.action, decision.instance) == (Action.SET_REQUIRED_ACKS, "db.0")
     assert "keeps it from catching up" in decision.reason
     close = decided({"db.0": leads(0), "db.1": ACKNOWLEDGES}, record={"sync_set": ()})
     assert close.action is Action.JOIN_SYNC_SET

@@ -42,7 +42,7 @@ LED: dict[str, Any] = {
     "applying_us": None,
     "worker_error": None,
     "coordinator_error": None,
-    "awaits": 0,
+    "required_acks": 0,
     "acknowledges": None,
     "from_disk": 0,
     "offline": 0,
@@ -65,7 +65,7 @@ FOLLOWING: dict[str, Any] = {
     "applier": "ON",
     "worker_error": 0,
     "coordinator_error": 0,
-    "awaits": 0,
+    "required_acks": 0,
     "acknowledges": 0,
 }
 ALONE: dict[str, Any] = {**LED, "read_only": 1, "super_read_only": 1, "uuid": B}

@@ -29,7 +29,7 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
     ctx = PlaybookContext(
         Spec(name="db", engine="sim", instances=2, image="i", created_at=0),
         SERVICE,
-        Decision("rule", Action.REQUIRE, "because", "db.0"),
+        Decision("rule", Action.SET_REQUIRED_ACKS, "because", "db.0"),
         Observer(driver, runtime, world.clock, Threads.all_in(InlineExecutor())).look(
             SERVICE, record
         ),
@@ -39,6 +39,6 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
         world.clock,
         MemoryEndpoint(),
     )
-    for step in syncing.require(ctx):
+    for step in syncing.set_required_acks(ctx):
         step.run()
     assert standby.acknowledges is bool(members)

@@ -239,7 +239,7 @@ class MongoDBDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],
-        awaits: int,  # noqa: ARG002
+        required_acks: int,  # noqa: ARG002
         term: int | None = None,  # noqa: ARG002
     ) -> str:
         """Start its election at once, without waiting for the election time-out.
@@ -257,20 +257,26 @@ class MongoDBDriver:
     def settle(self, service: ServiceContext, target: Target) -> None:
         """Nothing."""
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         """Each write says itself for how many members it waits."""
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:  # noqa: ARG002
         """No client waits for a standby in the server."""
         return "none waits"
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """Every member acknowledges."""
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         """The set keeps its own account."""
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """The set keeps its own account."""
 
     def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:

@@ -248,13 +248,13 @@ class MySQLDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
-        awaits: int,
+        required_acks: int,
         term: int | None = None,
     ) -> str:
         """Follow nobody and take writes."""
         with self._connections.session(service, target) as session:
             remember = partial(remember_application, service, target)
-            executed = take_writes(session, target, awaits, term, remember)
+            executed = take_writes(session, target, required_acks, term, remember)
         return self._loss(service, executed)
 
     def settle(self, service: ServiceContext, target: Target) -> None:
@@ -262,39 +262,45 @@ class MySQLDriver:
         with self._connections.session(service, target) as session:
             forget_source(session)
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         """The source side of semi-synchronous replication."""
         with self._connections.session(service, primary) as session:
-            semisync.require(session, awaits)
+            semisync.set_required_acks(session, required_acks)
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         """Cut off, they are let go and told nothing. A wait cannot be ended in another way."""
         with self._connections.session(service, primary) as session:
-            ended = end_waiting(session, awaits)
+            ended = end_waiting(session, required_acks)
         return f"{ended} connections were ended"
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """The replica side, and a relay log that is synced with each event. Who acknowledges may be
         promoted, and then the application's clients come all at once."""
         if wanted:
             remember_application(service, target)
         with self._connections.session(service, target) as session:
-            semisync.acknowledge(session, target, wanted=wanted)
+            semisync.set_semisync_replica(session, target, wanted=wanted)
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         """By position in the primary's binary log, and by what is applied."""
         with self._connections.session(service, primary) as led:
             written = semisync.end_of_log(led)
             executed = gtid.parse(server_row(led)["executed"])
         with self._connections.session(service, target) as session:
-            semisync.confirm(session, target, written, executed)
+            semisync.wait_until_caught_up(session, target, written, executed)
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """By position in the primary's binary log."""
         with self._connections.session(service, primary) as led:
             written = semisync.end_of_log(led)
         with self._connections.session(service, target) as session:
-            semisync.confirm_received(session, target, written)
+            semisync.wait_until_received(session, target, written)
 
     def demote(self, service: ServiceContext, target: Target) -> None:
         """`super_read_only`, with every client cut off before anything is let go."""

@@ -54,7 +54,7 @@ def hand_over(
     with connections.session(service, primary) as old:
         if not taken_over:
             _await_long_transactions(old, primary, terms)
-        awaited = int(server_row(old)["awaits"])
+        awaited = int(server_row(old)["required_acks"])
         terms.before_stop()
         _await_logins(old)
         began = time.monotonic()
@@ -66,13 +66,13 @@ def hand_over(
         with connections.session(service, target) as new:
             _catch_up(new, target, written, began + HAND_OVER_SECONDS)
             terms.before_promotion()
-            take_writes(new, target, terms.awaits, terms.term)
+            take_writes(new, target, terms.required_acks, terms.term)
     except HamanagerError:
         with connections.session(service, target) as new:
             refuse_writes(new)
             if not gtid.parse(server_row(new)["executed"]) <= gtid.parse(written):
                 # It did take over, and clients have written to it: there is no way back.
-                take_writes(new, target, terms.awaits)
+                take_writes(new, target, terms.required_acks)
                 return f"{target.name} took over, its answer came late"
         terms.before_undo()
         with connections.session(service, primary) as old:

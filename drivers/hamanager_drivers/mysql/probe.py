@@ -90,7 +90,7 @@ def stuck_clients(session: Session, server: Row) -> int:
     """How many clients' commits have been waiting for a while on a server that has no connection
     left; 0 when these are not the reason. (Of those that commit together only the first waits
     for the acknowledgement itself.)"""
-    if not server["crowded"] or not server["awaits"]:
+    if not server["crowded"] or not server["required_acks"]:
         return 0
     stuck = int(session.row(_STUCK, APPLICATION, STUCK_SECONDS)["stuck"])
     limit = int(session.row("SELECT @@GLOBAL.max_connections AS n")["n"])

@@ -53,8 +53,8 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         step_down(session)
     elif not server["super_read_only"]:
         session.run("SET GLOBAL super_read_only = ON")
-    if server["awaits"]:
-        semisync.require(session, 0)  # the primary's side, from when it was one
+    if server["required_acks"]:
+        semisync.set_required_acks(session, 0)  # the primary's side, from when it was one
     if not _follows(server, primary):
         apply_received(session, target, server)
         stop_replicating(session, target)
@@ -135,7 +135,7 @@ def _left(server: Row) -> gtid.GtidSet:
 def take_writes(
     session: Session,
     target: Target,
-    awaits: int,
+    required_acks: int,
     term: int | None = None,
     begin: Callable[[], None] | None = None,
 ) -> str:
@@ -162,10 +162,10 @@ def take_writes(
             begin()
         semisync.cease(session)
         if term is not None:
-            semisync.require(session, 0)
+            semisync.set_required_acks(session, 0)
             session.run("SET GLOBAL super_read_only = OFF")
             note_term(session, term)
-        semisync.require(session, awaits)
+        semisync.set_required_acks(session, required_acks)
         session.run(
             # A manager may have died while it made a primary step down.
             "SET GLOBAL offline_mode = OFF",
@@ -202,23 +202,23 @@ def step_down(session: Session) -> None:
     """
     session.run("SET GLOBAL event_scheduler = OFF", "SET GLOBAL offline_mode = ON")
     cut_clients(session)
-    semisync.require(session, 0)
+    semisync.set_required_acks(session, 0)
     session.run("SET GLOBAL super_read_only = ON", "SET GLOBAL offline_mode = OFF")
 
 
-def end_waiting(session: Session, awaits: int) -> int:
+def end_waiting(session: Session, required_acks: int) -> int:
     """End every client, acknowledging nothing that waits, and wait for so many standbys from the
     next client on; how many were ended."""
     session.run("SET GLOBAL offline_mode = ON")
     ended = len(session.rows(_CLIENTS, MANAGER, REPLICATOR))
     cut_clients(session)
-    semisync.require(session, 0)
+    semisync.set_required_acks(session, 0)
     deadline = time.monotonic() + STOP_SECONDS
     while session.rows(_CLIENTS, MANAGER, REPLICATOR):
         if time.monotonic() > deadline:
             raise ServerError("clients that were ended are still there: it turns others away")
         time.sleep(POLL_SECONDS)
-    semisync.require(session, awaits)
+    semisync.set_required_acks(session, required_acks)
     session.run("SET GLOBAL offline_mode = OFF")
     return ended
 

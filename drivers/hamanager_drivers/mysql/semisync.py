@@ -28,12 +28,12 @@ LAZY_SYNC = 10000
 PARSE_ERROR = 1064
 
 
-def require(session: Session, awaits: int) -> None:
+def set_required_acks(session: Session, required_acks: int) -> None:
     """Let each write wait for so many standbys; 0 lets go of those that wait now."""
-    if not awaits:
+    if not required_acks:
         session.run("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
         return
-    session.rows("SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = %s", awaits)
+    session.rows("SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = %s", required_acks)
     session.run("SET GLOBAL rpl_semi_sync_source_enabled = ON")
 
 
@@ -44,7 +44,7 @@ def cease(session: Session) -> None:
     session.rows("SET GLOBAL sync_relay_log = %s", LAZY_SYNC)
 
 
-def acknowledge(session: Session, target: Target, *, wanted: bool) -> None:
+def set_semisync_replica(session: Session, target: Target, *, wanted: bool) -> None:
     """Turn a standby's acknowledgements on or off; before the first one its relay log is synced
     with every event, so that an acknowledgement means "on this disk".
 
@@ -86,7 +86,7 @@ def end_of_log(session: Session) -> tuple[str, int]:
     return str(row["File"]), int(row["Position"])
 
 
-def confirm(
+def wait_until_caught_up(
     standby: Session, target: Target, written: tuple[str, int], executed: gtid.GtidSet
 ) -> None:
     """Wait until the standby has received the primary's binary log up to there, in order, and
@@ -107,7 +107,7 @@ def confirm(
     _confirm(standby, target, written, left)
 
 
-def confirm_received(standby: Session, target: Target, written: tuple[str, int]) -> None:
+def wait_until_received(standby: Session, target: Target, written: tuple[str, int]) -> None:
     """Wait until the standby has received the primary's binary log up to there.
 
     Raises:

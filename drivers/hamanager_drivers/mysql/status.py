@@ -38,7 +38,7 @@ def server_status(server: Row, clone: Sequence[Row]) -> ServerStatus:
             position,
             lag_seconds=0.0,
             synchronized=True,
-            awaits=int(server["awaits"]),
+            required_acks=int(server["required_acks"]),
             turns_clients_away=bool(server["offline"]),
             empty=not position["executed"],
             facts={"transactions": str(gtid.parse(position["executed"]).count)},

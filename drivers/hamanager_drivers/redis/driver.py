@@ -206,11 +206,11 @@ class RedisDriver:
         service: ServiceContext,
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
-        awaits: int,
+        required_acks: int,
         term: int | None = None,
     ) -> str:
         """REPLICAOF NO ONE; clients that read from it are cut off and look again."""
-        self.require(service, target, awaits)
+        self.set_required_acks(service, target, required_acks)
         self._take_writes(service, target)
         note_term(self._connections.manager(service, target), term)
         with told_apart(target):
@@ -220,25 +220,34 @@ class RedisDriver:
     def settle(self, service: ServiceContext, target: Target) -> None:
         """Nothing."""
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         """`min-replicas-to-write`: writes are refused unless so many standbys were heard of within
         `min-replicas-max-lag`. That bounds what can be lost; it does not make it nothing."""
         with told_apart(primary):
             self._connections.manager(service, primary).config_set(
-                "min-replicas-to-write", awaits, "min-replicas-max-lag", config.MAX_LAG_SECONDS
+                "min-replicas-to-write",
+                required_acks,
+                "min-replicas-max-lag",
+                config.MAX_LAG_SECONDS,
             )
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:  # noqa: ARG002
         """No client waits for a standby in the server."""
         return "none waits"
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """A standby always reports its offset; nothing waits for it."""
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         """Nothing is promised of a standby."""
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """Nothing is promised of a standby."""
 
     def demote(self, service: ServiceContext, target: Target) -> None:
@@ -263,7 +272,7 @@ class RedisDriver:
             target,
             primary,
             terms,
-            lambda: self.require(service, target, terms.awaits),
+            lambda: self.set_required_acks(service, target, terms.required_acks),
         )
 
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:  # noqa: ARG002

@@ -32,10 +32,10 @@ def hand_over(
     target: Target,
     primary: Target,
     terms: HandOver,
-    require: Callable[[], None],
+    set_required_acks: Callable[[], None],
 ) -> str:
     """Pause the primary's writes, wait until the target has all of them, make the one a standby
-    and then the other the primary; `require` prepares the target for its first write.
+    and then the other the primary; `set_required_acks` prepares the target for its first write.
 
     Raises:
         ServerError: it was not possible in time; the primary takes writes as before.
@@ -48,7 +48,7 @@ def hand_over(
     status = server_status(seen, None, None)
     if status.source != primary.address or not status.link_up:
         raise ServerError(f"{target.name} does not follow {primary.name}: nothing was changed")
-    require()
+    set_required_acks()
     terms.before_stop()
     began = time.monotonic()
     with _undone_on_failure(old, new, primary, terms):

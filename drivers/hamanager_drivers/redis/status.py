@@ -37,7 +37,7 @@ def server_status(
             lag_seconds=0.0,
             synchronized=True,
             # The field is there when writes need standbys.
-            awaits=int("min_slaves_good_slaves" in info),
+            required_acks=int("min_slaves_good_slaves" in info),
             empty=position["keys"] == "0",
             facts=_facts(info),
         )

@@ -153,7 +153,7 @@ class StatelessDriver:
         service: ServiceContext,  # noqa: ARG002
         target: Target,
         others: Sequence[Target],  # noqa: ARG002
-        awaits: int,  # noqa: ARG002
+        required_acks: int,  # noqa: ARG002
         term: int | None = None,  # noqa: ARG002
     ) -> str:
         """Never."""
@@ -162,20 +162,26 @@ class StatelessDriver:
     def settle(self, service: ServiceContext, target: Target) -> None:
         """Nothing."""
 
-    def require(self, service: ServiceContext, primary: Target, awaits: int) -> None:
+    def set_required_acks(
+        self, service: ServiceContext, primary: Target, required_acks: int
+    ) -> None:
         """Nothing."""
 
-    def end_waiting(self, service: ServiceContext, primary: Target, awaits: int) -> str:  # noqa: ARG002
+    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:  # noqa: ARG002
         """No client waits for a standby in the server."""
         return "none waits"
 
-    def acknowledge(self, service: ServiceContext, target: Target, *, wanted: bool) -> None:
+    def set_semisync_replica(
+        self, service: ServiceContext, target: Target, *, wanted: bool
+    ) -> None:
         """Nothing."""
 
-    def confirm(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_caught_up(
+        self, service: ServiceContext, target: Target, primary: Target
+    ) -> None:
         """Nothing."""
 
-    def confirm_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
+    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """Nothing."""
 
     def demote(self, service: ServiceContext, target: Target) -> None:

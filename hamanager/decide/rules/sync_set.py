@@ -80,14 +80,14 @@ def adjust(s: Situation) -> Decision | None:
     after a manager died half-way, or when a person changed the durability."""
     if not s.primary_works or s.primary_seen is None or s.primary_seen.status is None:
         return None
-    present = s.primary_seen.status.awaits
-    falls = present is not None and 0 < s.awaits < present
+    present = s.primary_seen.status.required_acks
+    falls = present is not None and 0 < s.required_acks < present
     # A lower number needs every member's word: while one is silent this is not its turn.
-    if present is not None and present != s.awaits and not (falls and _member_is_silent(s)):
+    if present is not None and present != s.required_acks and not (falls and _member_is_silent(s)):
         return do(
-            Action.REQUIRE,
+            Action.SET_REQUIRED_ACKS,
             s.record.primary,
-            f"its writes wait for {present} standbys, and should for {s.awaits}",
+            f"its writes wait for {present} standbys, and should for {s.required_acks}",
         )
     for instance, seen in s.standbys:
         is_member = instance.name in s.record.sync_set
@@ -95,12 +95,12 @@ def adjust(s: Situation) -> Decision | None:
             continue
         if s.record.sync_set:
             reason = f"{instance.name} acknowledges writes and is no member of the sync set"
-            return do(Action.REQUIRE, s.record.primary, reason)
+            return do(Action.SET_REQUIRED_ACKS, s.record.primary, reason)
         if not follows(seen) and seen.status.link_up:
             # One that acknowledges has to put every event on its disk first. One without a link
             # has nothing to catch up with yet: it is told when it has one.
             reason = f"{instance.name} acknowledges writes, which keeps it from catching up"
-            return do(Action.REQUIRE, s.record.primary, reason)
+            return do(Action.SET_REQUIRED_ACKS, s.record.primary, reason)
     return None
 
 

@@ -44,7 +44,7 @@ DurabilityOption = Annotated[
 ]
 DownAfterOption = Annotated[
     float | None,
-    typer.Option(help="Seconds of silence after which a primary is considered failed."),
+    typer.Option(help="Seconds of silence after which a primary counts as failed."),
 ]
 FailoverPeriodOption = Annotated[
     float | None,

@@ -282,8 +282,9 @@ class Driver(Protocol):
     ) -> str:
         """Make it accept writes, as the last step of a failover; returns when it does, with a
         short note on what was or may have been lost ('' when the engine cannot tell). From its
-        first write on it waits for `required_acks` standbys (see `set_required_acks`). Its data, and so those of all
-        who follow it, tell of the term from then on (see `ServerStatus.term`)."""
+        first write on it waits for `required_acks` standbys (see `set_required_acks`). Its data,
+        and so those of all who follow it, tell of the term from then on (see
+        `ServerStatus.term`)."""
         ...
 
     def settle(self, service: ServiceContext, target: Target) -> None:
@@ -301,8 +302,9 @@ class Driver(Protocol):
 
     def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         """End every client whose write waits for a standby, without acknowledging one; from its
-        next client on it waits for `required_acks` standbys as before. Returns a short note. One that was
-        begun and not finished turns clients away (`ServerStatus.turns_clients_away`)."""
+        next client on it waits for `required_acks` standbys as before. Returns a short note. One
+        that was begun and not finished turns clients away
+        (`ServerStatus.turns_clients_away`)."""
         ...
 
     def set_semisync_replica(

@@ -64,7 +64,9 @@ def weigh(
         return Evidence(Verdict.DEAD, "it refuses connections and every standby lost its link")
     for_seconds = f"no sign of life for {primary.silent_seconds:.1f} s"
     if primary.silent_seconds < down_after_seconds:
-        return Evidence(Verdict.SUSPECT, f"{for_seconds}, given up after {down_after_seconds:g} s")
+        return Evidence(
+            Verdict.SUSPECT, f"{for_seconds}, counts as failed after {down_after_seconds:g} s"
+        )
     return Evidence(Verdict.SILENT, for_seconds)
 
 

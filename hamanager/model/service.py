@@ -39,7 +39,7 @@ class Spec(_Frozen):
     """What stood there before the first upgrade: an instance runs from that whose record does not
     say what it runs from."""
     down_after_seconds: float = 3.0
-    """How long a primary must be silent, unproven dead, before it is considered failed."""
+    """How long a primary must be silent, unproven dead, before it counts as failed."""
     created_at: float
     """Seconds since the epoch."""
     durability: Durability = Durability.AVAILABILITY

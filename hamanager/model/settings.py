@@ -14,7 +14,7 @@ class Settings(BaseModel):
 
     durability: Durability | None = None
     down_after_seconds: float | None = None
-    """How long a primary must be silent, unproven dead, before it is considered failed."""
+    """How long a primary must be silent, unproven dead, before it counts as failed."""
     failover_period_seconds: float | None = None
     """How long after a failover another one needs proof of death."""
     reads: bool | None = None

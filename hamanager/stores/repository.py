@@ -52,7 +52,7 @@ def load_spec(store: Store, name: str) -> tuple[Spec, int] | None:
     try:
         return Spec.model_validate_json(kept.value), kept.version
     except ValidationError:
-        raise _damaged(name, "wish", spec_key(name)) from None
+        raise _damaged(name, "spec", spec_key(name)) from None
 
 
 def save_spec(store: Store, spec: Spec, expected: int) -> int:

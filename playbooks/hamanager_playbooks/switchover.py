@@ -110,7 +110,7 @@ def abandon(ctx: PlaybookContext) -> Sequence[Step]:
     def record() -> None:
         ctx.records.change(lambda r: _without_plan(ctx, r, ctx.decision.reason))
 
-    return [Step("record that it was considered failed", record)]
+    return [Step("record that it was abandoned", record)]
 
 
 def _give_up(ctx: PlaybookContext, before: ServiceRecord, reason: str) -> None:

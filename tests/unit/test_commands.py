@@ -250,9 +250,7 @@ def test_an_instance_that_cannot_be_restarted(
     assert spec(store).restarts == {}
 
 
-def test_destroy_is_written_down_until_the_loop_has_done_it(
-    do: Commands, store: WatchedStore
-) -> None:
+def test_destroy_is_written_down_until_it_is_done(do: Commands, store: WatchedStore) -> None:
     do.create("db", "redis")
     do.destroy("db")
     do.destroy("db")

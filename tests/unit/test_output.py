@@ -199,7 +199,7 @@ def test_history() -> None:
         entry("step", "put db.1 on record: at 10.0.0.1:7001", run="r1", number=1, seconds=0.002),
         entry("step", "start db.1", run="r1", number=2, seconds=0.413),
         entry("outcome", "add instance db.1: done", run="r1", seconds=0.4151),
-        entry("note", "db.0: no sign of life for 0.2 s, given up after 3 s"),
+        entry("note", "db.0: no sign of life for 0.2 s, counts as failed after 3 s"),
         entry("decision", "fail over db.1: db.0: it is gone", run="r2"),
         entry("step", "fence db.0: it did not stop", run="r2", number=1, seconds=61.0, ok=False),
         entry("outcome", "fail over db.1: failed", run="r2", seconds=61.0, ok=False),

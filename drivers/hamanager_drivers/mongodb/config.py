@@ -22,7 +22,7 @@ OUTSIDE_CACHE_BYTES = GIGABYTE // 8
 """Connections, queries and the engine itself."""
 
 SET_SETTINGS: dict[str, Any] = {
-    # The manager steps a standby up as soon as the primary is considered failed (3 s of silence unless
+    # The manager steps a standby up as soon as the primary counts as failed (3 s of silence unless
     # the service says otherwise). The set must not be faster than that, and a short stall of
     # a disk must not cause an election; by itself it only acts when the manager is away.
     "electionTimeoutMillis": 5000,

@@ -193,7 +193,7 @@ class MySQLDriver:
         return status if has_all else replace(status, synchronized=False)
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
-        """An authenticated connection: a bare one is considered failed after `connect_timeout`."""
+        """An authenticated connection: a bare one is dropped after `connect_timeout`."""
         return idle_socket(service, target)
 
     def initialize(self, service: ServiceContext, target: Target) -> None:

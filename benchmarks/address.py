@@ -17,7 +17,7 @@ from functools import partial
 
 from docker.models.containers import Container
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.clients import PlainWriter
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
@@ -47,24 +47,24 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     for engine in chosen.engine or SIZES:
-        with Stage() as stage:
-            print(_measure(stage, engine, chosen.fault, chosen.rounds), flush=True)
+        with Sandbox() as sandbox:
+            print(_measure(sandbox, engine, chosen.fault, chosen.rounds), flush=True)
     return 0
 
 
-def _measure(stage: Stage, engine: str, fault: str, rounds: int) -> str:
-    stage.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
-    url = stage.command("url", "db").strip()
+def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
+    url = sandbox.command("url", "db").strip()
     writer = PlainWriter(engine, url)
     writer.start()
     rounds_done: list[Round] = []
     try:
         for _ in range(rounds):
             time.sleep(UNDER_WAY_SECONDS)
-            rounds_done.append(one_round(stage, writer, fault))
+            rounds_done.append(one_round(sandbox, writer, fault))
     finally:
         writer.stop()
-    same = stage.command("url", "db").strip() == url
+    same = sandbox.command("url", "db").strip() == url
     gaps = told([done.gap_seconds for done in rounds_done])
     in_step = told([done.in_step_seconds for done in rounds_done])
     return (
@@ -80,13 +80,13 @@ def told(seconds: list[float]) -> str:
     return f"{min(seconds):.3f} / {statistics.median(seconds):.3f} / {max(seconds):.3f} s"
 
 
-def one_round(stage: Stage, writer: PlainWriter, fault: str) -> Round:
+def one_round(sandbox: Sandbox, writer: PlainWriter, fault: str) -> Round:
     """Do it to the primary and wait until all is well."""
     began = time.monotonic()
-    record = stage.record("db")
-    term, primary = record.term, stage.container(record.primary or "")
+    record = sandbox.record("db")
+    term, primary = record.term, sandbox.container(record.primary or "")
     if fault == "switchover":
-        stage.command("switchover", "db")
+        sandbox.command("switchover", "db")
     else:
         match fault:
             case "kill":
@@ -103,16 +103,16 @@ def one_round(stage: Stage, writer: PlainWriter, fault: str) -> Round:
     )
     if fault == "terminate":
         # Its place is taken before it ends, and until then all are in step.
-        wait_for("its end", HEARD_SECONDS, partial(_has_ended, stage, primary))
-    in_step_seconds = stage.wait_until_in_step("db", term, SETTLED_SECONDS) - began
-    view = stage.wait_for_state("db", "running", SETTLED_SECONDS)
+        wait_for("its end", HEARD_SECONDS, partial(_has_ended, sandbox, primary))
+    in_step_seconds = sandbox.wait_until_in_step("db", term, SETTLED_SECONDS) - began
+    view = sandbox.wait_for_state("db", "running", SETTLED_SECONDS)
     assert len(view["instances"]) == view["desired"]["instances"]
     return Round(writer.gap_seconds(began), in_step_seconds)
 
 
-def _has_ended(stage: Stage, before: Container) -> bool:
+def _has_ended(sandbox: Sandbox, before: Container) -> bool:
     """Whether that process of it has; perhaps it was started again."""
-    now = stage.docker.api.inspect_container(before.id or "")["State"]
+    now = sandbox.docker.api.inspect_container(before.id or "")["State"]
     return not now["Running"] or now["StartedAt"] != before.attrs["State"]["StartedAt"]
 
 

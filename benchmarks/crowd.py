@@ -30,7 +30,7 @@ from typing import Any
 from benchmarks.address import SETTLED_SECONDS, SIZES, UNDER_WAY_SECONDS, one_round
 from benchmarks.crowd_clients import Crowd
 from benchmarks.crowd_wires import MySQLWire
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from tests.support.clients import PlainWriter
 
 GOAL_SECONDS = 1.0
@@ -147,14 +147,14 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=1000)
     chosen = parser.parse_args()
     for engine in chosen.engine or SIZES:
-        with Stage() as stage:
-            _measure(stage, engine, chosen.rounds, chosen.clients)
+        with Sandbox() as sandbox:
+            _measure(sandbox, engine, chosen.rounds, chosen.clients)
     return 0
 
 
-def _measure(stage: Stage, engine: str, rounds: int, clients: int) -> None:
-    stage.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
-    url = stage.command("url", "db").strip()
+def _measure(sandbox: Sandbox, engine: str, rounds: int, clients: int) -> None:
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
+    url = sandbox.command("url", "db").strip()
     writer = PlainWriter(engine, url)
     writer.start()
     program = None
@@ -162,13 +162,13 @@ def _measure(stage: Stage, engine: str, rounds: int, clients: int) -> None:
         alone = []
         for _ in range(rounds):
             time.sleep(UNDER_WAY_SECONDS)
-            alone.append(one_round(stage, writer, "kill").gap_seconds)
+            alone.append(one_round(sandbox, writer, "kill").gap_seconds)
         told = f"{engine}: {rounds} x kill, {clients} clients (min / median / max, s)"
         print(f"{told}\n  one        {_three(alone)}", flush=True)
         program = CrowdProgram(engine, url, clients)
         program.ask("open")
         program.came_back()
-        floors, kills = _rounds(stage, writer, program, rounds)
+        floors, kills = _rounds(sandbox, writer, program, rounds)
     finally:
         writer.stop()
         if program is not None:
@@ -189,7 +189,7 @@ def _measure(stage: Stage, engine: str, rounds: int, clients: int) -> None:
 
 
 def _rounds(
-    stage: Stage, writer: PlainWriter, program: CrowdProgram, rounds: int
+    sandbox: Sandbox, writer: PlainWriter, program: CrowdProgram, rounds: int
 ) -> tuple[list[Return], list[tuple[float, float, Return]]]:
     floors, kills = [], []
     for number in range(rounds):
@@ -199,7 +199,7 @@ def _rounds(
         time.sleep(QUIET_SECONDS)
         program.ask("watch")
         began = time.monotonic()
-        stage.container(stage.record("db").primary or "").kill()
+        sandbox.container(sandbox.record("db").primary or "").kill()
         back = program.came_back()
         gap, last_before = _gap(writer, began)
         kills.append((gap, max(back.times) - last_before, back))
@@ -211,7 +211,7 @@ def _rounds(
             f" {back.full_logins} full logins; {failures}",
             flush=True,
         )
-        stage.wait_for_state("db", "running", SETTLED_SECONDS)
+        sandbox.wait_for_state("db", "running", SETTLED_SECONDS)
     return floors, kills
 
 

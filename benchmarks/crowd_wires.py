@@ -65,7 +65,7 @@ class Wire:
         self.user, _, self.password = account.partition(":")
         self.database = parts.path.lstrip("/")
         self.options = parse_qs(parts.query)
-        pairs = (place.rpartition(":") for place in places.split(","))
+        pairs = (ref.rpartition(":") for ref in places.split(","))
         self.addresses = [(host, int(port)) for host, _, port in pairs]
 
     def log_in(self, link: Link) -> Waiting:

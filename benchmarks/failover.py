@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from hamanager_drivers.registry import load_drivers
 
 RECOVERY_SECONDS = 180
@@ -30,9 +30,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     rows: list[tuple[str, list[float], list[float], int, int]] = []
-    with Stage() as stage:
-        engines = arguments.engine or sorted(stage.drivers)
-        rows.extend((engine, *measure(stage, engine, arguments.rounds)) for engine in engines)
+    with Sandbox() as sandbox:
+        engines = arguments.engine or sorted(sandbox.drivers)
+        rows.extend((engine, *measure(sandbox, engine, arguments.rounds)) for engine in engines)
     print("\nSIGKILL of the primary's process to the first write accepted elsewhere, in ms")
     print(f"{'engine':<10}{'rounds':>8}{'minimum':>10}{'median':>10}{'maximum':>10}{'lost':>12}")
     for engine, gaps, _, lost, acknowledged in rows:
@@ -51,33 +51,35 @@ def main() -> int:
     return 0
 
 
-def measure(stage: Stage, engine: str, rounds: int) -> tuple[list[float], list[float], int, int]:
+def measure(
+    sandbox: Sandbox, engine: str, rounds: int
+) -> tuple[list[float], list[float], int, int]:
     """The gaps and the times until all were in step, in seconds; the number of writes lost and of
     writes acknowledged."""
-    size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
-    writer = stage.start_writer("db")
+    size = 3 if sandbox.drivers[engine].capabilities.elects_itself else 2
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(size))
+    sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    writer = sandbox.start_writer("db")
     gaps, in_step = [], []
     try:
         for number in range(1, rounds + 1):
             time.sleep(1.0)
-            old, term = stage.primary("db").name, stage.record("db").term
-            process = int(stage.container(old).attrs["State"]["Pid"])
+            old, term = sandbox.primary("db").name, sandbox.record("db").term
+            process = int(sandbox.container(old).attrs["State"]["Pid"])
             killed = time.monotonic()
             os.kill(process, signal.SIGKILL)
             accepted = writer.wait_for_write(after=killed, not_on=old, timeout_seconds=60)
             if accepted is None:
                 sys.exit(f"{engine}: no write accepted within 60 s in round {number}")
             gaps.append(accepted.at - killed)
-            in_step.append(stage.wait_until_in_step("db", term, RECOVERY_SECONDS) - killed)
+            in_step.append(sandbox.wait_until_in_step("db", term, RECOVERY_SECONDS) - killed)
             told = f"{gaps[-1] * 1e3:.0f} ms, back in step after {in_step[-1]:.2f} s"
             print(f"{engine} round {number}: {told}", flush=True)
-            stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+            sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     finally:
         writer.stop()
-    lost, acknowledged = stage.lost("db", writer), len(writer.acknowledged())
-    stage.command("destroy", "db", "--yes")
+    lost, acknowledged = sandbox.lost("db", writer), len(writer.acknowledged())
+    sandbox.command("destroy", "db", "--yes")
     return gaps, in_step, lost, acknowledged
 
 

@@ -33,7 +33,7 @@ from hamanager.contracts.driver import (
     FileContent,
     LaunchSpec,
 )
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role
@@ -133,9 +133,9 @@ class SentinelPair:
         """SIGKILL, and started again after a while by somebody else."""
         self.faults.kill(instance)
         time.sleep(self._start_seconds)
-        place = next(p for p, t in self._places() if t.name == instance)
+        ref = next(p for p, t in self._places() if t.name == instance)
         try:
-            self._docker.api.start(Names(self._manager_id).container(place))
+            self._docker.api.start(Names(self._manager_id).container(ref))
         except DockerException as error:
             raise HamanagerError(f"{instance} could not be started again: {error}") from error
 
@@ -153,9 +153,9 @@ class SentinelPair:
     def account(self) -> str:
         """What the sentinels wrote."""
         logs = []
-        for place, target in self._places():
+        for ref, target in self._places():
             logs.append(f"--- {target.name}")
-            logs += [line.text for line in self._runtime.logs(place, LOG_LINES)]
+            logs += [line.text for line in self._runtime.logs(ref, LOG_LINES)]
         return "\n".join(logs)
 
     # --- Making it -----------------------------------------------------------------------------
@@ -171,10 +171,10 @@ class SentinelPair:
             kind.append(Target(name, host, port, serial))
         self._last = self._servers[0]
         image = self._runtime.resolve_image(self.driver.engine, None)
-        for place, target in self._places():
+        for ref, target in self._places():
             sentinel = target in self._sentinels
             launch = self._sentinel_spec(target) if sentinel else self._server_spec(target)
-            self._runtime.start(place, Container(image, target.host, target.port, launch))
+            self._runtime.start(ref, Container(image, target.host, target.port, launch))
         self._client = Sentinel(  # type: ignore[no-untyped-call]
             [(target.host, target.port) for target in self._sentinels],
             sentinel_kwargs={
@@ -186,9 +186,9 @@ class SentinelPair:
         )
         wait_for("the sentinels to know each other", SETUP_SECONDS, self._is_watched)
 
-    def _places(self) -> list[tuple[Place, Target]]:
+    def _places(self) -> list[tuple[InstanceRef, Target]]:
         both = [*self._servers, *self._sentinels]
-        return [(Place(SERVICE, target.name), target) for target in both]
+        return [(InstanceRef(SERVICE, target.name), target) for target in both]
 
     def _server_spec(self, target: Target) -> LaunchSpec:
         """The product's, but that the file says who leads: Sentinel's servers start as what they

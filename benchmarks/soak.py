@@ -26,7 +26,7 @@ from benchmarks.sentinel import SentinelPair
 from hamanager.api.client import Client
 from hamanager.api.views import ServiceState
 from hamanager.chaos.faults import Faults
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.contracts.driver import Writer
 from hamanager.errors import HamanagerError, ServerError
@@ -135,47 +135,47 @@ class Managed:
 
     def __init__(
         self,
-        stage: Stage,
+        sandbox: Sandbox,
         engine: str,
         instances: int | None = None,
         durability: str | None = None,
     ) -> None:
-        self.driver = stage.drivers[engine]
-        self._stage = stage
+        self.driver = sandbox.drivers[engine]
+        self._sandbox = sandbox
         self._size = instances or (3 if self.driver.capabilities.elects_itself else 2)
         words = f"create {SERVICE} --engine {engine} --instances {self._size}"
         if durability is not None:
             words += f" --durability {durability}"
-        stage.command(*words.split(), "--failover-period", "0", "--down-after", "1.5")
-        stage.wait_for_state(SERVICE, "running", RECOVERY_SECONDS, self._size)
-        self.context = stage.context(SERVICE)
-        self.faults = Faults(stage.docker, stage.manager_id)
+        sandbox.command(*words.split(), "--failover-period", "0", "--down-after", "1.5")
+        sandbox.wait_for_state(SERVICE, "running", RECOVERY_SECONDS, self._size)
+        self.context = sandbox.context(SERVICE)
+        self.faults = Faults(sandbox.docker, sandbox.manager_id)
         self.kill = self.faults.kill  # the manager starts it again
 
     def members(self) -> Sequence[Target]:
         """All servers."""
-        return self._stage.members(SERVICE)
+        return self._sandbox.members(SERVICE)
 
     def primary(self) -> Target:
         """The primary on record."""
-        return self._stage.primary(SERVICE)
+        return self._sandbox.primary(SERVICE)
 
     entries = members  # a client tries one server after the other
 
     def kill_with_manager(self, primary: str, _: str) -> None:
         """The manager's own process ends first, and is started again."""
-        self._stage.kill_daemon()
+        self._sandbox.kill_daemon()
         self.faults.kill(primary)
-        self._stage.start_daemon()
+        self._sandbox.start_daemon()
 
     def switch_over(self, *_: str) -> None:
         """Planned."""
-        self._stage.command("switchover", SERVICE)
+        self._sandbox.command("switchover", SERVICE)
 
     def is_whole(self) -> bool:
         """`info` says so."""
         try:
-            with Client.connect(self._stage.home) as client:
+            with Client.connect(self._sandbox.home) as client:
                 view = client.view(SERVICE)
         except HamanagerError:
             return False
@@ -183,13 +183,13 @@ class Managed:
 
     def tidy(self) -> None:
         """As an operator who looked."""
-        if self._stage.record(SERVICE).kept:
-            self._stage.command("discard", SERVICE, "all")
+        if self._sandbox.record(SERVICE).kept:
+            self._sandbox.command("discard", SERVICE, "all")
 
     def account(self) -> str:
         """`info`, the history and the end of the daemon's log."""
-        told = [self._stage.run(word, SERVICE).stdout for word in ("info", "history")]
-        return "\n".join([*told, self._stage.daemon_log()[-LOG_CHARACTERS:]])
+        told = [self._sandbox.run(word, SERVICE).stdout for word in ("info", "history")]
+        return "\n".join([*told, self._sandbox.daemon_log()[-LOG_CHARACTERS:]])
 
 
 Subject = Managed | SentinelPair
@@ -382,8 +382,8 @@ def soak_managed(
     engine: str, rounds: Sequence[Round], instances: int | None, durability: str | None
 ) -> Result:
     """hamanager's run, with a daemon of its own: what one leaves behind is not the next one's."""
-    with Stage() as stage:
-        return Soak(Managed(stage, engine, instances, durability), len(rounds)).run(rounds)
+    with Sandbox() as sandbox:
+        return Soak(Managed(sandbox, engine, instances, durability), len(rounds)).run(rounds)
 
 
 def soak_sentinel(rounds: Sequence[Round], start_seconds: float) -> Result:

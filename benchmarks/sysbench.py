@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.model.service import Target
 from hamanager_drivers.mysql.connections import Session, connect
 from hamanager_drivers.naming import APPLICATION
@@ -47,67 +47,67 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--quick", action="store_true", help="without the proxy's cost")
     chosen = parser.parse_args()
-    with Stage() as stage:
-        stage.command("create", "db", "--engine", "mysql", "--instances", "2", "--memory", "1G")
-        prepare(stage)
+    with Sandbox() as sandbox:
+        sandbox.command("create", "db", "--engine", "mysql", "--instances", "2", "--memory", "1G")
+        prepare(sandbox)
         if not chosen.quick:
-            _print_ratio(stage)
-        load = run_with_a_kill(stage, chosen.seconds)
+            _print_ratio(sandbox)
+        load = run_with_a_kill(sandbox, chosen.seconds)
         print(
             f"{chosen.seconds} s with a kill in the middle: {load.transactions} transactions,"
             f" {load.transactions_per_second:.0f}/s, p95 {load.p95_ms:.1f} ms,"
             f" {load.reconnects} reconnects in {load.connect_attempts} attempts,"
             f" {sum(rate == 0 for rate in load.per_second)} seconds without any"
         )
-        compare(stage)
+        compare(sandbox)
         print("tables checked, and equal on primary and standby")
     return 0
 
 
-def run_with_a_kill(stage: Stage, seconds: int) -> Load:
+def run_with_a_kill(sandbox: Sandbox, seconds: int) -> Load:
     """The load on the address, and `docker kill` of the primary half-way."""
-    host, port = _address(stage)
+    host, port = _address(sandbox)
     process = subprocess.Popen(
-        _command(stage, host, port, seconds, "run"),
+        _command(sandbox, host, port, seconds, "run"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     time.sleep(seconds / 2)
-    stage.container(stage.primary("db").name).kill()
+    sandbox.container(sandbox.primary("db").name).kill()
     printed, _ = process.communicate(timeout=seconds + 60)
     assert process.returncode == 0, f"sysbench ended with {process.returncode}: {printed[-2000:]}"
-    stage.wait_for_state("db", "running", SETTLED_SECONDS, instances=2)
+    sandbox.wait_for_state("db", "running", SETTLED_SECONDS, instances=2)
     return _load(printed)
 
 
-def prepare(stage: Stage) -> None:
+def prepare(sandbox: Sandbox) -> None:
     """Make its tables, through the address."""
-    host, port = _address(stage)
+    host, port = _address(sandbox)
     done = subprocess.run(
-        _command(stage, host, port, 0, "prepare"), capture_output=True, text=True, check=False
+        _command(sandbox, host, port, 0, "prepare"), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def compare(stage: Stage) -> None:
+def compare(sandbox: Sandbox) -> None:
     """Every table whole, with all of its rows, and the same on all instances."""
-    primary, *standbys = sorted(stage.members("db"), key=lambda t: t != stage.primary("db"))
+    primary, *standbys = sorted(sandbox.members("db"), key=lambda t: t != sandbox.primary("db"))
     tables = [f"sbtest{number}" for number in range(1, TABLES + 1)]
-    expected = _sums(stage, primary, tables)
+    expected = _sums(sandbox, primary, tables)
     for table in tables:
         assert expected[table][0] == ROWS, f"{table} has {expected[table][0]} rows, not {ROWS}"
     for standby in standbys:
         wait_for(
             f"{standby.name} to be the same",
             20,
-            lambda standby=standby: _sums(stage, standby, tables) == expected,  # type: ignore[misc]
+            lambda standby=standby: _sums(sandbox, standby, tables) == expected,  # type: ignore[misc]
         )
 
 
-def _sums(stage: Stage, target: Target, tables: list[str]) -> dict[str, tuple[int, int]]:
+def _sums(sandbox: Sandbox, target: Target, tables: list[str]) -> dict[str, tuple[int, int]]:
     """Rows and checksum of each table, which is checked as well."""
-    connection = connect(target, APPLICATION, stage.context("db").secrets["password"], 60)
+    connection = connect(target, APPLICATION, sandbox.context("db").secrets["password"], 60)
     try:
         connection.select_db("db")
         session = Session(connection)
@@ -123,15 +123,15 @@ def _sums(stage: Stage, target: Target, tables: list[str]) -> dict[str, tuple[in
         connection.close()
 
 
-def _print_ratio(stage: Stage) -> None:
+def _print_ratio(sandbox: Sandbox) -> None:
     loads = {}
-    primary = stage.primary("db")
+    primary = sandbox.primary("db")
     for name, (host, port) in {
         "directly": (primary.host, primary.port),
-        "through the address": _address(stage),
+        "through the address": _address(sandbox),
     }.items():
         done = subprocess.run(
-            _command(stage, host, port, 20, "run"), capture_output=True, text=True, check=True
+            _command(sandbox, host, port, 20, "run"), capture_output=True, text=True, check=True
         )
         loads[name] = _load(done.stdout)
         load = loads[name]
@@ -142,17 +142,17 @@ def _print_ratio(stage: Stage) -> None:
     print(f"the address: {throughput:.2f} of the throughput, {latency:.2f} of the p95 latency")
 
 
-def _address(stage: Stage) -> tuple[str, int]:
-    parts = urlsplit(stage.command("url", "db").strip())
+def _address(sandbox: Sandbox) -> tuple[str, int]:
+    parts = urlsplit(sandbox.command("url", "db").strip())
     assert parts.hostname is not None
     assert parts.port is not None
     return parts.hostname, parts.port
 
 
-def _command(stage: Stage, host: str, port: int, seconds: int, what: str) -> list[str]:
-    secret = stage.home / "sysbench.conf"  # process lists show what is on the command line
+def _command(sandbox: Sandbox, host: str, port: int, seconds: int, what: str) -> list[str]:
+    secret = sandbox.home / "sysbench.conf"  # process lists show what is on the command line
     secret.touch(mode=0o600)
-    secret.write_text(f"mysql-password={stage.context('db').secrets['password']}\n")
+    secret.write_text(f"mysql-password={sandbox.context('db').secrets['password']}\n")
     return [
         "sysbench",
         str(SCRIPT),

@@ -9,7 +9,7 @@ from typing import Protocol
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.runtime import Container, Place, Runtime
+from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
@@ -113,10 +113,10 @@ class PlaybookContext:
         """All instances on record."""
         return [Target.of(instance) for instance in self.records.read().instances]
 
-    def place(self, name: str | None = None) -> Place:
+    def ref(self, name: str | None = None) -> InstanceRef:
         """How the runtime calls an instance."""
         instance = self.instance(name)
-        return Place(self.spec.name, instance.name, instance.generation)
+        return InstanceRef(self.spec.name, instance.name, instance.generation)
 
     def container(self, name: str | None = None) -> Container:
         """What to run for an instance."""

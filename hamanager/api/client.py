@@ -44,9 +44,9 @@ class NoDaemonError(HamanagerError):
 class Client:
     """Asks the daemon. Every method raises the API's errors, and `NoDaemonError`."""
 
-    def __init__(self, http: httpx.Client, place: str) -> None:
+    def __init__(self, http: httpx.Client, ref: str) -> None:
         self._http = http
-        self._place = place
+        self._place = ref
 
     @classmethod
     def connect(cls, home: Path | None = None) -> Client:

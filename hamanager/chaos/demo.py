@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import LoadWriter
 from hamanager.errors import HamanagerError
 from hamanager_drivers.registry import load_drivers
@@ -63,9 +63,9 @@ def run_demo(engines: Sequence[str], *, quick: bool = False) -> int:
     results: list[Result] = []
     try:
         narrator.say("the daemon starts: hamanager serve (in a state directory of its own)")
-        with Stage(narrator.show) as stage:
+        with Sandbox(narrator.show) as sandbox:
             ballast = QUICK_BALLAST_BYTES if quick else BALLAST_BYTES
-            results.extend(play(stage, narrator, engine, ballast) for engine in engines or known)
+            results.extend(play(sandbox, narrator, engine, ballast) for engine in engines or known)
             narrator.say("done; whatever the demo started is removed now")
     except KeyboardInterrupt:
         print("\ninterrupted; whatever the demo started has been removed")
@@ -77,29 +77,29 @@ def run_demo(engines: Sequence[str], *, quick: bool = False) -> int:
     return 0
 
 
-def play(stage: Stage, narrator: Narrator, engine: str, ballast_bytes: int) -> Result:
+def play(sandbox: Sandbox, narrator: Narrator, engine: str, ballast_bytes: int) -> Result:
     """The main job with one engine: create, scale up, kill, fail over, recover."""
-    size = 3 if stage.drivers[engine].capabilities.elects_itself else 2
+    size = 3 if sandbox.drivers[engine].capabilities.elects_itself else 2
 
     def command(*words: str) -> None:
         narrator.say(f"$ hamanager {' '.join(words)}")
-        stage.command(*words)
+        sandbox.command(*words)
 
     print(f"\n=== {engine} " + "=" * (86 - len(engine)))
     command("create", "db", "--engine", engine)
     narrator.say(
         f"{ballast_bytes // MB} MB of random data are written, so that a copy takes a while"
     )
-    stage.fill("db", ballast_bytes)
-    writer = stage.start_writer("db")
+    sandbox.fill("db", ballast_bytes)
+    writer = sandbox.start_writer("db")
     narrator.say("a writer writes numbered rows from now on and counts what is acknowledged")
     try:
         command("scale", f"db:instances={size}")
         narrator.say("before the failure:")
         command("info", "db")
-        killed, failover_seconds = kill_primary(stage, narrator, writer)
+        killed, failover_seconds = kill_primary(sandbox, narrator, writer)
         command("info", "db")
-        wait_for("the failed instance to be back", RECOVERY_SECONDS, lambda: whole(stage, size))
+        wait_for("the failed instance to be back", RECOVERY_SECONDS, lambda: whole(sandbox, size))
         whole_again_seconds = time.monotonic() - killed
         narrator.say(
             f"all {size} instances are up again {whole_again_seconds:.1f} s after the kill:"
@@ -107,18 +107,18 @@ def play(stage: Stage, narrator: Narrator, engine: str, ballast_bytes: int) -> R
         command("info", "db")
     finally:
         writer.stop()
-    acknowledged, lost = len(writer.acknowledged()), stage.lost("db", writer)
+    acknowledged, lost = len(writer.acknowledged()), sandbox.lost("db", writer)
     narrator.say(f"{acknowledged} writes were acknowledged in all; {lost} of them were lost")
     command("history", "db")
     command("destroy", "db", "--yes")
     return Result(engine, failover_seconds, whole_again_seconds, acknowledged, lost)
 
 
-def kill_primary(stage: Stage, narrator: Narrator, writer: LoadWriter) -> tuple[float, float]:
+def kill_primary(sandbox: Sandbox, narrator: Narrator, writer: LoadWriter) -> tuple[float, float]:
     """Kill the primary's container; the (monotonic) time of that, and the seconds until another
     instance accepted a write."""
-    old = stage.primary("db").name
-    container = stage.container(old)
+    old = sandbox.primary("db").name
+    container = sandbox.container(old)
     narrator.say(f"now the primary is killed: docker kill {container.name}")
     killed = time.monotonic()
     container.kill()
@@ -130,9 +130,9 @@ def kill_primary(stage: Stage, narrator: Narrator, writer: LoadWriter) -> tuple[
     return killed, seconds
 
 
-def whole(stage: Stage, size: int) -> bool:
+def whole(sandbox: Sandbox, size: int) -> bool:
     """Whether `info` shows all instances up and following."""
-    view = stage.ask("info", "db")
+    view = sandbox.ask("info", "db")
     return view is not None and view["state"] == "running" and len(view["instances"]) == size
 
 

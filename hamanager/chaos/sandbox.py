@@ -44,7 +44,7 @@ START_SECONDS = 30
 Filters = dict[str, str | list[str] | bool]
 
 
-class Stage:
+class Sandbox:
     """Use as a context manager: the daemon runs inside, and nothing is left afterwards."""
 
     def __init__(self, show: Callable[[str], None] | None = None) -> None:
@@ -58,7 +58,7 @@ class Stage:
         self._daemon: subprocess.Popen[str] | None = None
         self._log: IO[str] = (self.home / "serve.log").open("a")
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Sandbox:
         try:
             self.start_daemon()
         except BaseException:

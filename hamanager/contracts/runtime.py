@@ -15,7 +15,7 @@ from hamanager.model.snapshot import Process
 
 
 @dataclass(frozen=True)
-class Place:
+class InstanceRef:
     """Names one instance towards the runtime."""
 
     service: str
@@ -42,7 +42,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Helper:
+class Sidecar:
     """A process of the manager's own, on the machine's network. The runtime starts it again
     whenever it ends, also while the manager is away and after the machine's restart."""
 
@@ -93,7 +93,7 @@ class Runtime(Protocol):
         not among `taken`."""
         ...
 
-    def start(self, place: Place, container: Container) -> None:
+    def start(self, ref: InstanceRef, container: Container) -> None:
         """Make the container (anew when the image, the generation, the port or the script
         changed), write its files, start its process; does nothing when it runs already.
 
@@ -102,37 +102,37 @@ class Runtime(Protocol):
         """
         ...
 
-    def process(self, place: Place) -> Process:
+    def process(self, ref: InstanceRef) -> Process:
         """Whether its process runs. Never raises: UNKNOWN when the runtime does not answer."""
         ...
 
-    def request_stop(self, place: Place) -> None:
+    def request_stop(self, ref: InstanceRef) -> None:
         """Ask the process to end cleanly and return at once; does nothing when it has ended. No
         guard holds that back, and no event calls it `ASKED_TO_END`."""
         ...
 
-    def kill(self, place: Place) -> None:
+    def kill(self, ref: InstanceRef) -> None:
         """End the process by force; returns only when it is proven gone."""
         ...
 
-    def remove(self, place: Place, *, discard_data: bool) -> None:
+    def remove(self, ref: InstanceRef, *, discard_data: bool) -> None:
         """Remove the container; its data volume of this generation too when asked to."""
         ...
 
-    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+    def file_names(self, ref: InstanceRef, directory: str) -> tuple[str, ...]:
         """Names of the files in a directory (and one below it) of the data volume of a running
         instance, some hundred at the most; none when it is not there."""
         ...
 
-    def discard_volume(self, place: Place) -> None:
+    def discard_volume(self, ref: InstanceRef) -> None:
         """Delete the data volume of that generation; does nothing when there is none."""
         ...
 
-    def volume_name(self, place: Place) -> str:
+    def volume_name(self, ref: InstanceRef) -> str:
         """The name of the data volume, for people."""
         ...
 
-    def start_helper(self, helper: Helper) -> None:
+    def start_sidecar(self, sidecar: Sidecar) -> None:
         """Have it run, made anew when its image or script changed; does nothing when it runs.
 
         Raises:
@@ -141,7 +141,7 @@ class Runtime(Protocol):
         """
         ...
 
-    def remove_helper(self, name: str) -> None:
+    def remove_sidecar(self, name: str) -> None:
         """End it and remove it; does nothing when there is none."""
         ...
 
@@ -149,24 +149,24 @@ class Runtime(Protocol):
         """Remove every container, volume (kept ones too) and network of the service."""
         ...
 
-    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+    def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:
         """Change the memory limit of the running container."""
         ...
 
-    def memory_used(self, place: Place) -> int | None:
+    def memory_used(self, ref: InstanceRef) -> int | None:
         """Bytes in use; None when that cannot be known. Never raises."""
         ...
 
-    def logs(self, place: Place, lines: int, after: str = "") -> Sequence[LogLine]:
+    def logs(self, ref: InstanceRef, lines: int, after: str = "") -> Sequence[LogLine]:
         """The last lines that the server wrote, later than `after` (another line's `at`); none
         when there is no container."""
         ...
 
-    def handle(self, place: Place) -> str:
+    def handle(self, ref: InstanceRef) -> str:
         """How the runtime's own tools call the instance."""
         ...
 
-    def exit_descriptor(self, place: Place) -> int | None:
+    def exit_descriptor(self, ref: InstanceRef) -> int | None:
         """A file descriptor that becomes readable the moment the process ends, where the
         platform has one (the caller closes it); None otherwise."""
         ...
@@ -201,10 +201,10 @@ class Runtime(Protocol):
         """
         ...
 
-    def started_from(self, place: Place) -> str | None:
+    def started_from(self, ref: InstanceRef) -> str | None:
         """What the container there was made from, as it was called then; None without one."""
         ...
 
-    def labels(self, place: Place) -> Mapping[str, str]:
+    def labels(self, ref: InstanceRef) -> Mapping[str, str]:
         """The labels that its container carries."""
         ...

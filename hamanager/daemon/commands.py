@@ -13,7 +13,7 @@ from functools import partial
 from hamanager.api.grammar import ScaleRequest, check_service_name, service_of
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.contracts.store import Store
 from hamanager.daemon.upgrades import Chooser, told
 from hamanager.daemon.validation import (
@@ -350,14 +350,14 @@ class Commands:
         driver, context = self._drivers[spec.engine], load_context(self._store, spec)
         record, _ = load_record(self._store, spec.name)
         for instance in record.instances:
-            place = Place(spec.name, instance.name, instance.generation)
+            ref = InstanceRef(spec.name, instance.name, instance.generation)
             try:
                 cache = driver.cache_bytes(context, Target.of(instance))
             except ServerError:
                 continue
             problem = misfit(
                 limit,
-                self._runtime.memory_used(place),
+                self._runtime.memory_used(ref),
                 cache,
                 driver.cache_limit_bytes(limit),
                 data_in_memory=driver.capabilities.data_in_memory,

@@ -18,7 +18,7 @@ from hamanager.api.views import ServiceView
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.runtime import ASKED_TO_END, LogLine, Place, Runtime
+from hamanager.contracts.runtime import ASKED_TO_END, InstanceRef, LogLine, Runtime
 from hamanager.contracts.store import Store
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
@@ -43,7 +43,7 @@ from hamanager.stores.repository import (
     service_names,
     spec_key,
 )
-from hamanager_playbooks.book import PLAYBOOKS, STATELESS_PLAYBOOKS
+from hamanager_playbooks.registry import PLAYBOOKS, STATELESS_PLAYBOOKS
 
 log = logging.getLogger("hamanager")
 
@@ -217,11 +217,11 @@ class Daemon:
                 continue
             if not self._tripwires.has(loop.name, instance.name, CONNECTION):
                 self._threads.probes.submit(self._open_tripwire, loop, Target.of(instance))
-            place = Place(loop.name, instance.name, instance.generation)
+            ref = InstanceRef(loop.name, instance.name, instance.generation)
             if seen.process is Process.RUNNING and not self._tripwires.has(
                 loop.name, instance.name, PROCESS
             ):
-                self._threads.runtime.submit(self._watch_process, place)
+                self._threads.runtime.submit(self._watch_process, ref)
 
     def _open_tripwire(self, loop: ServiceLoop, target: Target) -> None:
         service = loop.context()
@@ -234,10 +234,10 @@ class Daemon:
             return
         self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
 
-    def _watch_process(self, place: Place) -> None:
-        descriptor = self._runtime.exit_descriptor(place)
+    def _watch_process(self, ref: InstanceRef) -> None:
+        descriptor = self._runtime.exit_descriptor(ref)
         if descriptor is not None:
-            self._tripwires.watch(place.service, place.instance, PROCESS, descriptor)
+            self._tripwires.watch(ref.service, ref.instance, PROCESS, descriptor)
 
     def _after_end(self, loop: ServiceLoop) -> None:
         with self._lock:
@@ -355,7 +355,7 @@ class Daemon:
         shell = self._drivers[spec.engine].shell(load_context(self._store, spec))
         return ShellView(
             instance=found.name,
-            container=self._runtime.handle(Place(name, found.name, found.generation)),
+            container=self._runtime.handle(InstanceRef(name, found.name, found.generation)),
             preparation=shell.preparation,
             default=list(shell.program),
         )
@@ -368,7 +368,7 @@ class Daemon:
             RuntimeFailedError: the runtime does not tell.
         """
         found = self._instance(name, instance)
-        return self._runtime.logs(Place(name, found.name, found.generation), lines, after)
+        return self._runtime.logs(InstanceRef(name, found.name, found.generation), lines, after)
 
     def _instance(self, service: str, name: str | None) -> InstanceRecord:
         record, _ = load_record(self._store, service)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
 from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.model.snapshot import (
@@ -237,15 +237,15 @@ class Observer:
             if instance is not None:
                 self._ask_runtime(_place(service, instance), self._clock.monotonic())
 
-    def _ask_runtime(self, place: Place, now: float) -> None:
-        key = (place.instance, PROCESS)
-        self._questions.ask(key, now, self._threads.runtime, self._process, place)
+    def _ask_runtime(self, ref: InstanceRef, now: float) -> None:
+        key = (ref.instance, PROCESS)
+        self._questions.ask(key, now, self._threads.runtime, self._process, ref)
 
-    def _process(self, place: Place) -> Process:
+    def _process(self, ref: InstanceRef) -> Process:
         try:
-            return self._runtime.process(place)
+            return self._runtime.process(ref)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
-            self._report(place.instance, error)
+            self._report(ref.instance, error)
             return Process.UNKNOWN
 
     def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
@@ -272,9 +272,9 @@ class Observer:
             self._reported[instance] = repr(error)
             log.error("%s: looking at it failed unexpectedly", instance, exc_info=error)
 
-    def _observation(self, place: Place, look: _Look, began: float, now: float) -> Observation:
-        name = place.instance
-        used, cache = (None, None) if _gone(look) else self._samples.memory(place)
+    def _observation(self, ref: InstanceRef, look: _Look, began: float, now: float) -> Observation:
+        name = ref.instance
+        used, cache = (None, None) if _gone(look) else self._samples.memory(ref)
         if look.alive:
             self._silent_since.pop(name, None)
             self._answered[name] = began
@@ -289,7 +289,7 @@ class Observer:
             asked_to_end_seconds=self._asked_to_end_seconds(name, look, now),
             memory_used_bytes=used,
             cache_bytes=cache,
-            warnings=self._samples.warnings(place),
+            warnings=self._samples.warnings(ref),
         )
 
     def _asked_to_end_seconds(self, name: str, look: _Look, now: float) -> float | None:
@@ -385,8 +385,8 @@ def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
     return {name: look.status for name, look in seen.items() if look.status is not None}
 
 
-def _place(service: ServiceContext, instance: InstanceRecord) -> Place:
-    return Place(service.name, instance.name, instance.generation)
+def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:
+    return InstanceRef(service.name, instance.name, instance.generation)
 
 
 def _gone(look: _Look) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.runtime import Place, Runtime
+from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import HamanagerError
 from hamanager.model.service import InstanceRecord, ServiceContext, Target
 from hamanager.observe.questions import Asked, Questions, Threads, wait_while
@@ -39,7 +39,7 @@ class Samples:
         self._threads = threads
         self._report = report
         self._questions = Questions()
-        self._last: dict[tuple[Place, str], tuple[float, Any]] = {}
+        self._last: dict[tuple[InstanceRef, str], tuple[float, Any]] = {}
         """With when it was asked for (monotonic)."""
 
     def take(
@@ -51,74 +51,76 @@ class Samples:
         places = {_place(service, instance): instance for instance in instances}
         self._last = {key: kept for key, kept in self._last.items() if key[0] in places}
         first: list[Asked[Any]] = []
-        for place, instance in places.items():
-            first += self._due(now, place, MEMORY, partial(self._runtime.memory_used, place))
+        for ref, instance in places.items():
+            first += self._due(now, ref, MEMORY, partial(self._runtime.memory_used, ref))
             if instance.name not in answering:
                 continue
             cached = partial(self._driver.cache_bytes, service, Target.of(instance))
-            first += self._due(now, place, CACHE, cached)
+            first += self._due(now, ref, CACHE, cached)
             directory = self._driver.capabilities.rollback_directory
             if directory:
-                files = partial(self._runtime.file_names, place, directory)
-                first += self._due(now, place, ROLLBACK, files)
+                files = partial(self._runtime.file_names, ref, directory)
+                first += self._due(now, ref, ROLLBACK, files)
         wait_while(lambda: first, now + FIRST_SAMPLE_SECONDS, self._clock)
-        for place in places:
+        for ref in places:
             for kind in (MEMORY, CACHE, ROLLBACK):
-                self._collect(place, kind)
+                self._collect(ref, kind)
 
-    def memory(self, place: Place) -> tuple[int | None, int | None]:
+    def memory(self, ref: InstanceRef) -> tuple[int | None, int | None]:
         """The bytes that it uses, and those of them that are the engine's cache."""
-        used, cache = self._of(place, MEMORY), self._of(place, CACHE)
+        used, cache = self._of(ref, MEMORY), self._of(ref, CACHE)
         if cache is not None and used is not None:
             cache = min(cache, used)  # an engine also counts what it has not touched yet
         return used, cache
 
-    def warnings(self, place: Place) -> tuple[str, ...]:
+    def warnings(self, ref: InstanceRef) -> tuple[str, ...]:
         """Files of writes that the engine had to undo."""
-        files = self._of(place, ROLLBACK)
+        files = self._of(ref, ROLLBACK)
         if not files:
             return ()
-        undone = f"writes that no majority had were undone on {place.instance}"
+        undone = f"writes that no majority had were undone on {ref.instance}"
         directory = self._driver.capabilities.rollback_directory
         return (f"{undone} and lie in {directory}: {', '.join(files)}",)
 
-    def _of(self, place: Place, kind: str) -> Any:
-        kept = self._last.get((place, kind))
+    def _of(self, ref: InstanceRef, kind: str) -> Any:
+        kept = self._last.get((ref, kind))
         return kept[1] if kept else None
 
     def _due(
-        self, now: float, place: Place, kind: str, ask: Callable[[], object]
+        self, now: float, ref: InstanceRef, kind: str, ask: Callable[[], object]
     ) -> list[Asked[Any]]:
         """Ask if it is time to; the question, if it is the first of its kind."""
-        self._collect(place, kind)
-        kept = self._last.get((place, kind))
+        self._collect(ref, kind)
+        kept = self._last.get((ref, kind))
         pause = ROLLBACK_SAMPLE_SECONDS if kind is ROLLBACK else MEMORY_SAMPLE_SECONDS
         if kept is not None and now - kept[0] <= pause:
             return []
-        key = (place.instance, kind)
-        self._questions.ask(key, now, self._threads.samples, self._answer, place, ask)
+        key = (ref.instance, kind)
+        self._questions.ask(key, now, self._threads.samples, self._answer, ref, ask)
         asked = self._questions.under_way(key)
         return [asked] if kept is None and asked is not None and asked.at == now else []
 
-    def _answer(self, place: Place, ask: Callable[[], object]) -> tuple[Place, bool, object]:
+    def _answer(
+        self, ref: InstanceRef, ask: Callable[[], object]
+    ) -> tuple[InstanceRef, bool, object]:
         """With whether there is one."""
         try:
-            return place, True, ask()
+            return ref, True, ask()
         except HamanagerError:
             pass
         except Exception as error:  # noqa: BLE001 - what is for people only must hide nothing
-            self._report(place.instance, error)
-        return place, False, None
+            self._report(ref.instance, error)
+        return ref, False, None
 
-    def _collect(self, place: Place, kind: str) -> None:
-        asked = self._questions.under_way((place.instance, kind))
+    def _collect(self, ref: InstanceRef, kind: str) -> None:
+        asked = self._questions.under_way((ref.instance, kind))
         if asked is None or not asked.answer.done():
             return
         of, known, told = asked.answer.result()
-        kept = self._last.get((place, kind))
-        if of == place and (kept is None or kept[0] < asked.at):
-            self._last[place, kind] = asked.at, told if known or kept is None else kept[1]
+        kept = self._last.get((ref, kind))
+        if of == ref and (kept is None or kept[0] < asked.at):
+            self._last[ref, kind] = asked.at, told if known or kept is None else kept[1]
 
 
-def _place(service: ServiceContext, instance: InstanceRecord) -> Place:
-    return Place(service.name, instance.name, instance.generation)
+def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:
+    return InstanceRef(service.name, instance.name, instance.generation)

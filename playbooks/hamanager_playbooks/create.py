@@ -84,9 +84,9 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
     def start() -> str | None:
         ctx.driver.forget(ctx.target())
         note = run()
-        made_from = ctx.runtime.started_from(ctx.place())
+        made_from = ctx.runtime.started_from(ctx.ref())
         if made_from not in (None, ctx.container().image):
-            ctx.runtime.kill(ctx.place())
+            ctx.runtime.kill(ctx.ref())
             raise StepFailedError(
                 f"somebody else started {ctx.name} from its former image; it was ended, and is"
                 " started again"
@@ -95,14 +95,14 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
 
     def run() -> str | None:
         try:
-            ctx.runtime.start(ctx.place(), ctx.container())
+            ctx.runtime.start(ctx.ref(), ctx.container())
         except AddressTakenError:
             if ctx.instance().joined:
                 raise
             host, port, admin_port = _reserve(ctx)
             update = {"host": host, "port": port, "admin_port": admin_port}
             ctx.change_instance(lambda i: i.model_copy(update=update))
-            ctx.runtime.start(ctx.place(), ctx.container())
+            ctx.runtime.start(ctx.ref(), ctx.container())
             return f"its port was taken, it is now at {host}:{port}"
         return None
 

@@ -205,7 +205,7 @@ def demote(ctx: PlaybookContext) -> Sequence[Step]:
     def check() -> str | None:
         if ctx.driver.probe(ctx.service, ctx.target()).role is Role.STANDBY:
             return None
-        ctx.runtime.kill(ctx.place())
+        ctx.runtime.kill(ctx.ref())
         return "it went on taking writes and was killed"
 
     return [
@@ -289,7 +289,7 @@ def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
     if seen is not None and seen.status is not None and seen.status.role is Role.STANDBY:
         return "it refuses writes already"
     try:
-        ctx.runtime.kill(ctx.place(old))
+        ctx.runtime.kill(ctx.ref(old))
     except RuntimeFailedError as error:
         if not lossless:
             raise
@@ -307,7 +307,7 @@ def fence_left_out(ctx: PlaybookContext, name: str) -> str:
     if seen is not None and seen.gone:
         return "its process has ended already"
     try:
-        ctx.runtime.kill(ctx.place(name))
+        ctx.runtime.kill(ctx.ref(name))
     except RuntimeFailedError as error:
         text = (
             f"{name} neither answers nor can be killed ({error}), so it may be cut off and help to"

@@ -21,7 +21,7 @@ def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
     wanted, present = ctx.spec.memory_bytes, ctx.instance().memory_bytes
 
     def limit() -> None:
-        ctx.runtime.set_memory(ctx.place(), wanted)
+        ctx.runtime.set_memory(ctx.ref(), wanted)
 
     def record() -> None:
         done = {"memory_bytes": wanted, "memory_problem": "", "memory_tried_at": None}

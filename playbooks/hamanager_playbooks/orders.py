@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.order import OrderKind, OrderResult
 from hamanager.model.service import KeptData, ServiceRecord
 
@@ -50,8 +50,8 @@ def discard(ctx: PlaybookContext) -> Sequence[Step]:
 
     def delete() -> str:
         for kept in wanted:
-            place = Place(ctx.spec.name, kept.instance, kept.generation)
-            ctx.runtime.discard_volume(place)
+            ref = InstanceRef(ctx.spec.name, kept.instance, kept.generation)
+            ctx.runtime.discard_volume(ref)
         return ", ".join(kept.volume for kept in wanted) or "none"
 
     def record() -> None:

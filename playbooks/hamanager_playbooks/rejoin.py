@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
@@ -58,7 +58,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     """Start over with an empty volume; data that is not proven to be elsewhere is kept."""
     instance = ctx.instance()
-    old_place = ctx.place()
+    old_place = ctx.ref()
     volume = ctx.runtime.volume_name(old_place)
     seen = ctx.snapshot.of(ctx.name)
     errant_writes = seen.errant_writes if seen else ""
@@ -106,8 +106,8 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
     def make_room() -> str:
         assert in_the_way is not None
-        place = Place(ctx.spec.name, in_the_way.instance, in_the_way.generation)
-        ctx.runtime.discard_volume(place)
+        ref = InstanceRef(ctx.spec.name, in_the_way.instance, in_the_way.generation)
+        ctx.runtime.discard_volume(ref)
         ctx.records.change(lambda r: r.letting_go([in_the_way]))
         if in_the_way.unacknowledged:
             return f"{in_the_way.volume} held {in_the_way.writes}, which nobody was promised"

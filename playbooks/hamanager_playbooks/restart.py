@@ -43,9 +43,9 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
             return "it shuts itself down"
         seen = ctx.snapshot.of(ctx.name)
         if ctx.instance().former_image is not None and seen is not None and not seen.alive:
-            ctx.runtime.kill(ctx.place())
+            ctx.runtime.kill(ctx.ref())
             return "killed, as it never answered from the image that it was given"
-        ctx.runtime.request_stop(ctx.place())
+        ctx.runtime.request_stop(ctx.ref())
         return None
 
     return [

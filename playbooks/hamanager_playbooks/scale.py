@@ -17,17 +17,17 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
     proven = seen is not None and seen.relation is Relation.ATTACHED
     errant_writes = seen.errant_writes if seen else ""
     discard = proven or not (instance.joined or errant_writes)
-    volume = ctx.runtime.volume_name(ctx.place())
+    volume = ctx.runtime.volume_name(ctx.ref())
 
     def detach() -> None:
         leads = ctx.target(primary) if primary else None
         ctx.driver.detach(ctx.service, ctx.target(), leads)
 
     def remove() -> str | None:
-        place = ctx.place()
+        ref = ctx.ref()
         ctx.driver.forget(ctx.target())
-        ctx.runtime.kill(place)
-        ctx.runtime.remove(place, discard_data=discard)
+        ctx.runtime.kill(ref)
+        ctx.runtime.remove(ref, discard_data=discard)
         return None if discard else f"its data is kept as volume {volume}"
 
     def forget() -> None:

@@ -39,14 +39,14 @@ def take_out(ctx: PlaybookContext) -> Sequence[Step]:
     def forget() -> None:
         ctx.records.change(lambda record: record.without_instance(ctx.name))
 
-    place = ctx.place()
+    ref = ctx.ref()
     return [
-        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(place)),
+        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ref)),
         Step(f"take {ctx.name} off the record", forget),
         _share_out(ctx),
         Step(
             f"remove the container of {ctx.name}",
-            lambda: ctx.runtime.remove(place, discard_data=True),
+            lambda: ctx.runtime.remove(ref, discard_data=True),
         ),
     ]
 
@@ -60,7 +60,7 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
 
     return [
         Step(f"record the restart of {ctx.name}", plan),
-        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.place())),
+        Step(f"ask {ctx.name} to stop", lambda: ctx.runtime.request_stop(ctx.ref())),
     ]
 
 
@@ -75,9 +75,9 @@ def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
 
     def stop() -> str | None:
         if not asked_before:
-            ctx.runtime.request_stop(ctx.place())
+            ctx.runtime.request_stop(ctx.ref())
             return None
-        ctx.runtime.kill(ctx.place())
+        ctx.runtime.kill(ctx.ref())
         return "killed, as it did not stop when it was asked"
 
     return [
@@ -88,7 +88,7 @@ def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
 
 def end_instance(ctx: PlaybookContext) -> Sequence[Step]:
     """Kill one that hangs."""
-    return [Step(f"kill {ctx.name}", lambda: ctx.runtime.kill(ctx.place()))]
+    return [Step(f"kill {ctx.name}", lambda: ctx.runtime.kill(ctx.ref()))]
 
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
@@ -97,7 +97,7 @@ def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
 
     def limit() -> None:
         try:
-            ctx.runtime.set_memory(ctx.place(), wanted)
+            ctx.runtime.set_memory(ctx.ref(), wanted)
         except HamanagerError as error:
             _note(ctx, memory_problem=str(error), memory_tried_at=ctx.clock.now())
             raise

@@ -166,13 +166,13 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
         return None  # every server starts so that it acknowledges nothing
     if seen is not None and not seen.alive:
         # Writes may wait meanwhile: it is not asked what it is not going to answer.
-        ctx.runtime.kill(ctx.place(name))
+        ctx.runtime.kill(ctx.ref(name))
         return f"{name} was killed, as it does not answer and might acknowledge writes"
     # Also one that seems not to: its link may be down for now.
     try:
         ctx.driver.set_semisync_replica(ctx.service, ctx.target(name), wanted=False)
     except ServerError as error:
-        ctx.runtime.kill(ctx.place(name))
+        ctx.runtime.kill(ctx.ref(name))
         return f"{name} was killed, as it might acknowledge writes: {error}"
     return None
 

@@ -16,7 +16,7 @@ import pytest
 
 from hamanager.chaos.sandbox import wait_for
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
-from hamanager.contracts.runtime import Helper
+from hamanager.contracts.runtime import Sidecar
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
 from hamanager.runtimes.docker.address import bind_address
@@ -67,7 +67,7 @@ def greeters() -> Iterator[tuple[Greeter, Greeter]]:
 @pytest.fixture
 def endpoint(runtime: DockerRuntime, tmp_path: Path) -> Iterator[HaproxyEndpoint]:
     yield HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
-    runtime.remove_helper("haproxy")
+    runtime.remove_sidecar("haproxy")
 
 
 def listener(port: int, *routes: Route, name: str = "db") -> Listener:
@@ -287,10 +287,10 @@ def test_a_stranger_s_container_is_left_alone(
 ) -> None:
     stranger = client.containers.create(image, "true", name=f"hamanager-{manager_id}.haproxy")
     try:
-        helper = Helper("haproxy", image, "true", (tmp_path, "/x"), (tmp_path, "/y"))
+        sidecar = Sidecar("haproxy", image, "true", (tmp_path, "/x"), (tmp_path, "/y"))
         with pytest.raises(Exception, match="not made by this manager"):
-            runtime.start_helper(helper)
+            runtime.start_sidecar(sidecar)
         with pytest.raises(Exception, match="not made by this manager"):
-            runtime.remove_helper("haproxy")
+            runtime.remove_sidecar("haproxy")
     finally:
         stranger.remove(force=True)

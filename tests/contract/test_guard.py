@@ -19,7 +19,7 @@ from hamanager.model.snapshot import Process, Role
 from hamanager.runtimes.docker.names import Names
 from hamanager.runtimes.docker.runtime import DockerRuntime
 from hamanager_drivers.registry import load_drivers
-from tests.support.runtimes import PLACE, told, wait_until
+from tests.support.runtimes import REF, told, wait_until
 from tests.support.servers import Server, servers
 
 HELD = "trap 'echo held' TERM; trap 'echo ended; exit 0' INT; echo up; while :; do sleep 0.05; done"
@@ -78,15 +78,15 @@ def test_the_managers_own_stop_is_neither_held_back_nor_taken_for_somebody_elses
     launch = replace(container.launch, script=HELD, holds_stop=True)
     try:
         wait_until(lambda: _is_followed(runtime, container, events))
-        runtime.start(PLACE, replace(container, launch=launch))
-        wait_until(lambda: "up" in told(runtime.logs(PLACE, 5)))
-        client.containers.get(Names(manager_id).container(PLACE)).kill(signal="SIGTERM")
+        runtime.start(REF, replace(container, launch=launch))
+        wait_until(lambda: "up" in told(runtime.logs(REF, 5)))
+        client.containers.get(Names(manager_id).container(REF)).kill(signal="SIGTERM")
         next_one(ASKED_TO_END)
-        wait_until(lambda: "held" in told(runtime.logs(PLACE, 5)))
-        assert runtime.process(PLACE) is Process.RUNNING
-        runtime.request_stop(PLACE)
+        wait_until(lambda: "held" in told(runtime.logs(REF, 5)))
+        assert runtime.process(REF) is Process.RUNNING
+        runtime.request_stop(REF)
         assert ASKED_TO_END not in next_one("exited")
-        assert told(runtime.logs(PLACE, 1)) == "ended"
+        assert told(runtime.logs(REF, 1)) == "ended"
     finally:
         stop.set()
         thread.join(2.0)
@@ -96,9 +96,9 @@ def _is_followed(
     runtime: DockerRuntime, container: Container, events: queue.SimpleQueue[RuntimeEvent]
 ) -> bool:
     """Whether an event arrives; then all of them are waited for and forgotten."""
-    runtime.start(PLACE, container)
-    runtime.kill(PLACE)
-    runtime.remove(PLACE, discard_data=False)
+    runtime.start(REF, container)
+    runtime.kill(REF)
+    runtime.remove(REF, discard_data=False)
     try:
         while events.get(timeout=1).what != "removed":
             continue

@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.model.snapshot import Process
 from hamanager.runtimes.docker.names import Names
@@ -18,7 +18,7 @@ from hamanager.runtimes.docker.runtime import DockerRuntime
 from tests.support.runtimes import (
     LISTEN,
     MB,
-    PLACE,
+    REF,
     SLEEP,
     inspect,
     run_inside,
@@ -31,41 +31,41 @@ from tests.support.runtimes import (
 
 
 def test_life_of_an_instance(runtime: DockerRuntime, container: Container) -> None:
-    assert runtime.process(PLACE) is Process.MISSING
-    assert runtime.exit_descriptor(PLACE) is None
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
-    runtime.start(PLACE, container)
-    runtime.kill(PLACE)
-    assert runtime.process(PLACE) is Process.EXITED
-    runtime.start(PLACE, container)  # at once: the engine may not have seen the end yet
-    assert runtime.process(PLACE) is Process.RUNNING
-    runtime.kill(PLACE)
-    runtime.kill(PLACE)
-    runtime.remove(PLACE, discard_data=True)
-    assert runtime.process(PLACE) is Process.MISSING
+    assert runtime.process(REF) is Process.MISSING
+    assert runtime.exit_descriptor(REF) is None
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
+    runtime.start(REF, container)
+    runtime.kill(REF)
+    assert runtime.process(REF) is Process.EXITED
+    runtime.start(REF, container)  # at once: the engine may not have seen the end yet
+    assert runtime.process(REF) is Process.RUNNING
+    runtime.kill(REF)
+    runtime.kill(REF)
+    runtime.remove(REF, discard_data=True)
+    assert runtime.process(REF) is Process.MISSING
 
 
 def test_everything_is_idempotent_on_nothing(runtime: DockerRuntime) -> None:
-    runtime.kill(PLACE)
-    runtime.request_stop(PLACE)
-    runtime.remove(PLACE, discard_data=False)
-    runtime.remove(PLACE, discard_data=True)
+    runtime.kill(REF)
+    runtime.request_stop(REF)
+    runtime.remove(REF, discard_data=False)
+    runtime.remove(REF, discard_data=True)
     runtime.destroy_service("db")
-    assert runtime.memory_used(PLACE) is None
-    assert list(runtime.logs(PLACE, 10)) == []
+    assert runtime.memory_used(REF) is None
+    assert list(runtime.logs(REF, 10)) == []
     with pytest.raises(RuntimeFailedError, match=r"db\.0 has no container"):
-        runtime.set_memory(PLACE, 100 * MB)
+        runtime.set_memory(REF, 100 * MB)
 
 
 def test_how_the_container_is_made(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
     container = replace(container, memory_bytes=64 * MB)
-    runtime.start(PLACE, container)
+    runtime.start(REF, container)
     found = inspect(client, manager_id)
     assert found["Name"].endswith("-db-0")
-    assert runtime.labels(PLACE).items() <= found["Config"]["Labels"].items()
+    assert runtime.labels(REF).items() <= found["Config"]["Labels"].items()
     assert found["Config"]["User"] == "10001:10001"
     assert found["Config"]["StopTimeout"] == 30
     host_config = found["HostConfig"]
@@ -80,8 +80,8 @@ def test_how_the_container_is_made(
     assert host_config["PortBindings"] == {
         "6000/tcp": [{"HostIp": container.host, "HostPort": str(container.port)}]
     }
-    volume = client.volumes.get(runtime.volume_name(PLACE))
-    assert volume.attrs["Labels"] == dict(runtime.labels(PLACE))
+    volume = client.volumes.get(runtime.volume_name(REF))
+    assert volume.attrs["Labels"] == dict(runtime.labels(REF))
     (network,) = found["NetworkSettings"]["Networks"]
     labels = client.networks.get(network).attrs["Labels"]
     assert labels["hamanager.service"] == "db"
@@ -93,7 +93,7 @@ def test_files_are_written_before_every_start(
 ) -> None:
     def started_with(text: str) -> str:
         files = {"server.conf": FileContent(text)}
-        runtime.start(PLACE, replace(container, launch=replace(container.launch, files=files)))
+        runtime.start(REF, replace(container, launch=replace(container.launch, files=files)))
         return run_inside(
             client,
             manager_id,
@@ -104,7 +104,7 @@ def test_files_are_written_before_every_start(
     owners = "10001:10001 700\n10001:10001 400\n10001:10001 700\n"
     assert started_with("secret-1\n") == "secret-1\n" + owners
     made = inspect(client, manager_id)
-    runtime.kill(PLACE)
+    runtime.kill(REF)
     assert started_with("secret-2\n") == "secret-2\n" + owners
     assert inspect(client, manager_id)["Id"] == made["Id"], "a file's change needs no new one"
     assert "secret-" not in json.dumps(inspect(client, manager_id))
@@ -113,25 +113,25 @@ def test_files_are_written_before_every_start(
 def test_a_change_makes_the_container_anew_and_keeps_the_data(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    runtime.start(PLACE, with_script(container, f"echo 1 > {DATA_DIRECTORY}/kept; {SLEEP}"))
+    runtime.start(REF, with_script(container, f"echo 1 > {DATA_DIRECTORY}/kept; {SLEEP}"))
     wait_until(lambda: run_inside(client, manager_id, f"cat {DATA_DIRECTORY}/kept") == "1\n")
     first = inspect(client, manager_id)
-    runtime.kill(PLACE)
-    runtime.start(PLACE, container)
+    runtime.kill(REF)
+    runtime.start(REF, container)
     second = inspect(client, manager_id)
     assert second["Id"] != first["Id"]
     assert run_inside(client, manager_id, f"cat {DATA_DIRECTORY}/kept") == "1\n"
 
-    runtime.kill(PLACE)
-    runtime.remove(PLACE, discard_data=False)
-    renewed = replace(PLACE, generation=2)
+    runtime.kill(REF)
+    runtime.remove(REF, discard_data=False)
+    renewed = replace(REF, generation=2)
     runtime.start(renewed, container)
     assert "No such file" in run_inside(client, manager_id, f"cat {DATA_DIRECTORY}/kept")
     assert inspect(client, manager_id)["Config"]["Labels"]["hamanager.generation"] == "2"
     volumes = client.volumes.list(filters={"label": f"hamanager.manager={manager_id}"})
-    assert {v.name for v in volumes} == {runtime.volume_name(PLACE), runtime.volume_name(renewed)}
+    assert {v.name for v in volumes} == {runtime.volume_name(REF), runtime.volume_name(renewed)}
     runtime.remove(renewed, discard_data=True)
-    client.volumes.get(runtime.volume_name(PLACE))
+    client.volumes.get(runtime.volume_name(REF))
 
 
 def test_anonymous_volumes_of_the_image_go_with_the_container(
@@ -142,13 +142,13 @@ def test_anonymous_volumes_of_the_image_go_with_the_container(
     made.commit(f"hamanager-{manager_id}", "volumes", changes="VOLUME /somewhere")
     made.remove()
     try:
-        runtime.start(PLACE, replace(container, image=name))
+        runtime.start(REF, replace(container, image=name))
         mounts = inspect(client, manager_id)["Mounts"]
         (anonymous,) = [m["Name"] for m in mounts if m["Destination"] == "/somewhere"]
-        runtime.remove(PLACE, discard_data=False)
+        runtime.remove(REF, discard_data=False)
         with pytest.raises(docker.errors.NotFound):
             client.volumes.get(anonymous)
-        client.volumes.get(runtime.volume_name(PLACE))
+        client.volumes.get(runtime.volume_name(REF))
     finally:
         client.images.remove(name, force=True)
 
@@ -156,26 +156,26 @@ def test_anonymous_volumes_of_the_image_go_with_the_container(
 def test_a_container_that_lost_its_network_starts_again(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    runtime.start(PLACE, container)
-    runtime.kill(PLACE)
+    runtime.start(REF, container)
+    runtime.kill(REF)
     wait_until(lambda: not inspect(client, manager_id)["State"]["Running"])
     client.networks.get(Names(manager_id).network("db")).remove()
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
 
 
 def test_destroying_a_service_leaves_the_others(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    other = Place("other", "other.0")
-    runtime.start(PLACE, container)
-    runtime.remove(PLACE, discard_data=False)
-    runtime.start(replace(PLACE, generation=2), container)
+    other = InstanceRef("other", "other.0")
+    runtime.start(REF, container)
+    runtime.remove(REF, discard_data=False)
+    runtime.start(replace(REF, generation=2), container)
     runtime.start(other, replace(container, port=runtime.reserve_address(frozenset())[1]))
     stranger = DockerRuntime(f"{manager_id}x")
     stranger.destroy_service("db")
     stranger.close()
-    assert runtime.process(PLACE) is Process.RUNNING
+    assert runtime.process(REF) is Process.RUNNING
 
     runtime.destroy_service("db")
     runtime.destroy_service("db")
@@ -193,14 +193,14 @@ def test_destroying_a_service_leaves_the_others(
 def test_a_strangers_container_is_left_alone(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    name = Names(manager_id).container(PLACE)
+    name = Names(manager_id).container(REF)
     stranger = client.containers.create(container.image, "sleep 1000", name=name)
     try:
-        assert runtime.process(PLACE) is Process.MISSING
+        assert runtime.process(REF) is Process.MISSING
         with pytest.raises(RuntimeFailedError, match="not made by this manager"):
-            runtime.start(PLACE, container)
+            runtime.start(REF, container)
         with pytest.raises(RuntimeFailedError, match="not made by this manager"):
-            runtime.remove(PLACE, discard_data=True)
+            runtime.remove(REF, discard_data=True)
     finally:
         stranger.remove(v=True)
 
@@ -211,7 +211,7 @@ def test_a_strangers_container_is_left_alone(
 def test_the_address_serves_the_host_and_other_containers(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    runtime.start(PLACE, with_script(container, LISTEN))
+    runtime.start(REF, with_script(container, LISTEN))
     ping = f"redis-cli -h {container.host} -p {container.port} ping"
 
     def answers() -> bool:
@@ -224,15 +224,15 @@ def test_the_address_serves_the_host_and_other_containers(
 
     wait_until(answers)
     assert run_inside(client, manager_id, ping) == "PONG\n"
-    second = Place("db", "db.1")
+    second = InstanceRef("db", "db.1")
     other = replace(container, port=runtime.reserve_address(frozenset())[1])
     runtime.start(second, with_script(other, f"{ping}; {SLEEP}"))
     wait_until(lambda: "PONG" in told(runtime.logs(second, 5)))
 
 
 def test_a_reserved_port_is_nobodys(runtime: DockerRuntime, container: Container) -> None:
-    runtime.start(PLACE, container)
-    runtime.kill(PLACE)
+    runtime.start(REF, container)
+    runtime.kill(REF)
     free = [container.port, *range(20_000, 29_999)][:3]
     allowed = frozenset(range(20_000, 30_000)) - frozenset(free)
     with socket.socket() as occupied:
@@ -257,7 +257,7 @@ def test_the_advertised_host_wins(manager_id: str, monkeypatch: pytest.MonkeyPat
 def test_a_taken_port_is_named_and_leaves_nothing_behind(
     runtime: DockerRuntime, container: Container, by: str
 ) -> None:
-    second = Place("db", "db.1")
+    second = InstanceRef("db", "db.1")
     with socket.socket() as occupied:
         if by == "a listener":
             occupied.bind((container.host, container.port))
@@ -265,8 +265,8 @@ def test_a_taken_port_is_named_and_leaves_nothing_behind(
         else:
             runtime.start(second, container)
         with pytest.raises(AddressTakenError, match=f"{container.host}:{container.port}"):
-            runtime.start(PLACE, container)
-        assert runtime.process(PLACE) is Process.MISSING
+            runtime.start(REF, container)
+        assert runtime.process(REF) is Process.MISSING
         moved = replace(container, port=runtime.reserve_address(frozenset())[1])
-        runtime.start(PLACE, moved)
-        assert runtime.process(PLACE) is Process.RUNNING
+        runtime.start(REF, moved)
+        assert runtime.process(REF) is Process.RUNNING

@@ -15,12 +15,12 @@ import docker
 import pytest
 
 from hamanager.contracts.driver import LaunchSpec
-from hamanager.contracts.runtime import Container, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, InstanceRef, RuntimeEvent
 from hamanager.errors import RuntimeFailedError
 from hamanager.model.snapshot import Process
 from hamanager.runtimes.docker.engine import DEFAULT_URL
 from hamanager.runtimes.docker.runtime import DockerRuntime
-from tests.support.runtimes import PLACE, SLEEP, wait_until
+from tests.support.runtimes import REF, SLEEP, wait_until
 
 # --- Events --------------------------------------------------------------------------------------
 
@@ -41,18 +41,18 @@ def test_events_tell_the_life_and_end_when_told(
         deadline = time.monotonic() + 20
         while not live:
             assert time.monotonic() < deadline, "no event ever came"
-            runtime.start(PLACE, container)
-            runtime.kill(PLACE)
+            runtime.start(REF, container)
+            runtime.kill(REF)
         stranger = DockerRuntime(f"{manager_id}x")
-        stranger.start(PLACE, replace(container, port=stranger.reserve_address(frozenset())[1]))
+        stranger.start(REF, replace(container, port=stranger.reserve_address(frozenset())[1]))
         stranger.destroy_service("db")
         stranger.close()
         wait_until(lambda: live[-1].what == "exited")
         live.clear()
-        runtime.start(PLACE, container)
-        runtime.kill(PLACE)
+        runtime.start(REF, container)
+        runtime.kill(REF)
         wait_until(lambda: len(live) == 2)
-        runtime.remove(PLACE, discard_data=True)
+        runtime.remove(REF, discard_data=True)
         wait_until(lambda: len(live) == 3)
         expected = [RuntimeEvent("db", "db.0", what) for what in ("started", "exited", "removed")]
         assert live == expected
@@ -79,20 +79,20 @@ def test_events_go_on_after_the_engine_came_back(
     thread.start()
 
     def make_an_event() -> bool:
-        runtime.start(PLACE, container)
-        runtime.kill(PLACE)
+        runtime.start(REF, container)
+        runtime.kill(REF)
         return not seen.empty()
 
     try:
         wait_until(make_an_event, 20)
         way.cut()
-        assert runtime.process(Place("db", "db.7")) is Process.UNKNOWN
+        assert runtime.process(InstanceRef("db", "db.7")) is Process.UNKNOWN
         with pytest.raises(RuntimeFailedError, match="does not answer"):
-            runtime.start(PLACE, container)
+            runtime.start(REF, container)
         way.restore()
         while not seen.empty():
             seen.get()
-        assert runtime.process(Place("db", "db.7")) is Process.MISSING
+        assert runtime.process(InstanceRef("db", "db.7")) is Process.MISSING
         wait_until(make_an_event, 20)
         runtime.destroy_service("db")
     finally:
@@ -153,13 +153,13 @@ class WayToEngine:
 def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, image: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     runtime = DockerRuntime("nobody")
-    assert runtime.process(PLACE) is Process.UNKNOWN
-    assert runtime.memory_used(PLACE) is None
-    assert runtime.exit_descriptor(PLACE) is None
+    assert runtime.process(REF) is Process.UNKNOWN
+    assert runtime.memory_used(REF) is None
+    assert runtime.exit_descriptor(REF) is None
     container = Container(image, "127.0.0.1", 20_000, LaunchSpec(SLEEP, 6000))
     for change in (
-        lambda: runtime.start(PLACE, container),
-        lambda: runtime.kill(PLACE),
+        lambda: runtime.start(REF, container),
+        lambda: runtime.kill(REF),
         lambda: runtime.destroy_service("db"),
         lambda: runtime.reserve_address(frozenset()),
         lambda: runtime.resolve_image("redis", None),
@@ -181,7 +181,7 @@ def test_an_engine_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: os.Path
         monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
         runtime = DockerRuntime("nobody")
         began = time.monotonic()
-        assert runtime.process(PLACE) is Process.UNKNOWN
+        assert runtime.process(REF) is Process.UNKNOWN
         assert time.monotonic() - began < 2.5
         runtime.close()
 
@@ -189,8 +189,8 @@ def test_an_engine_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: os.Path
 def test_a_running_process_is_known_and_killed_while_the_engine_hangs(
     runtime: DockerRuntime, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime.start(PLACE, container)
-    descriptor = runtime.exit_descriptor(PLACE)
+    runtime.start(REF, container)
+    descriptor = runtime.exit_descriptor(REF)
     if descriptor is None:
         pytest.skip("the engine's processes are not to be seen from here")
     os.close(descriptor)
@@ -200,16 +200,16 @@ def test_a_running_process_is_known_and_killed_while_the_engine_hangs(
 
     with monkeypatch.context() as patched:
         patched.setattr("hamanager.runtimes.docker.engine.Engine.client", hangs)
-        assert runtime.process(PLACE) is Process.RUNNING
-        runtime.kill(PLACE)
-        assert runtime.process(PLACE) is Process.EXITED
+        assert runtime.process(REF) is Process.RUNNING
+        runtime.kill(REF)
+        assert runtime.process(REF) is Process.EXITED
         time.sleep(1.1)  # past the time for which the handle alone is believed
-        assert runtime.process(PLACE) is Process.EXITED
+        assert runtime.process(REF) is Process.EXITED
 
 
 def test_an_image_that_is_not_there(runtime: DockerRuntime, container: Container) -> None:
     absent = replace(container, image="hamanager-nowhere/nothing:none")
     with pytest.raises(RuntimeFailedError, match="the image hamanager-nowhere/nothing:none"):
-        runtime.start(PLACE, absent)
+        runtime.start(REF, absent)
     with pytest.raises(RuntimeFailedError, match="'oracle' is none of the engines"):
         runtime.resolve_image("oracle", None)

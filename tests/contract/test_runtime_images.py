@@ -18,7 +18,7 @@ from hamanager.runtimes.docker import pinning as docker_images
 from hamanager.runtimes.docker import version as docker_version
 from hamanager.runtimes.docker.names import MANAGER
 from hamanager.runtimes.docker.runtime import DockerRuntime
-from tests.support.runtimes import PLACE, SLEEP, inspect, wait_until, with_script
+from tests.support.runtimes import REF, SLEEP, inspect, wait_until, with_script
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_a_name_that_moves_does_not_matter(
     assert pinned.id == image.id
     other = tiny(client, name, b"other")
     assert runtime.pin_image(name).id == other != pinned.id
-    runtime.start(PLACE, replace(container, image=pinned.id, image_sources=(name,)))
+    runtime.start(REF, replace(container, image=pinned.id, image_sources=(name,)))
     assert inspect(client, manager_id)["Image"] == pinned.id
-    runtime.kill(PLACE)
-    runtime.start(PLACE, replace(container, image=pinned.id, image_sources=(name,)))
+    runtime.kill(REF)
+    runtime.start(REF, replace(container, image=pinned.id, image_sources=(name,)))
     assert inspect(client, manager_id)["Image"] == pinned.id
 
 
@@ -86,7 +86,7 @@ def told_after(runtime: DockerRuntime, container: Container, words: str) -> str:
 
     def says() -> bool:
         with pytest.raises(RuntimeFailedError) as failed:
-            runtime.start(PLACE, container)
+            runtime.start(REF, container)
         told[0] = str(failed.value)
         return words in told[0]
 
@@ -116,7 +116,7 @@ def test_an_image_that_is_gone_is_pulled_while_nobody_waits(
     monkeypatch.setattr(docker_images, "pull", pull)
     wanted = replace(container, image=gone, image_sources=("x@sha256:0", name))
     with pytest.raises(RuntimeFailedError, match="it is being pulled"):
-        runtime.start(PLACE, wanted)
+        runtime.start(REF, wanted)
     wait_until(lambda: any(image.id == gone for image in client.images.list()))
     assert asked == ["x@sha256:0", name]
 
@@ -194,9 +194,9 @@ def test_a_program_that_does_not_end_is_ended(
 def test_it_tells_what_a_container_was_made_from(
     runtime: DockerRuntime, container: Container
 ) -> None:
-    assert runtime.started_from(PLACE) is None
-    runtime.start(PLACE, container)
-    assert runtime.started_from(PLACE) == container.image
+    assert runtime.started_from(REF) is None
+    runtime.start(REF, container)
+    assert runtime.started_from(REF) == container.image
 
 
 def test_another_image_on_the_same_volume(
@@ -204,9 +204,9 @@ def test_another_image_on_the_same_volume(
 ) -> None:
     client.images.get(container.image).tag(*name.split(":"))
     keep = f"echo kept > {DATA_DIRECTORY}/kept; {SLEEP}"
-    runtime.start(PLACE, with_script(container, keep))
-    wait_until(lambda: "kept" in runtime.file_names(PLACE, "."))
-    runtime.kill(PLACE)
-    runtime.start(PLACE, replace(with_script(container, SLEEP), image=name))
-    assert runtime.started_from(PLACE) == name
-    assert "kept" in runtime.file_names(PLACE, ".")
+    runtime.start(REF, with_script(container, keep))
+    wait_until(lambda: "kept" in runtime.file_names(REF, "."))
+    runtime.kill(REF)
+    runtime.start(REF, replace(with_script(container, SLEEP), image=name))
+    assert runtime.started_from(REF) == name
+    assert "kept" in runtime.file_names(REF, ".")

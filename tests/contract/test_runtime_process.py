@@ -16,7 +16,7 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.model.snapshot import Process
 from hamanager.runtimes.docker.names import Names
 from hamanager.runtimes.docker.runtime import DockerRuntime
-from tests.support.runtimes import CLEAN_END, MB, PLACE, inspect, told, wait_until, with_script
+from tests.support.runtimes import CLEAN_END, MB, REF, inspect, told, wait_until, with_script
 
 # --- Ends of processes ---------------------------------------------------------------------------
 
@@ -28,14 +28,14 @@ def test_a_crash_is_seen_and_survived(
     manager_id: str,
     either_way: str,
 ) -> None:
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
     os.kill(inspect(client, manager_id)["State"]["Pid"], signal.SIGKILL)
     wait_until(
-        lambda: runtime.process(PLACE) is Process.EXITED, 0.5 if either_way == "handles" else 5
+        lambda: runtime.process(REF) is Process.EXITED, 0.5 if either_way == "handles" else 5
     )
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
 
 
 def test_somebody_else_restarts_it(
@@ -45,12 +45,12 @@ def test_somebody_else_restarts_it(
     manager_id: str,
     either_way: str,
 ) -> None:
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
-    client.containers.get(Names(manager_id).container(PLACE)).restart(timeout=0)
-    wait_until(lambda: runtime.process(PLACE) is Process.RUNNING, 2.5)
-    runtime.kill(PLACE)
-    assert runtime.process(PLACE) is Process.EXITED
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
+    client.containers.get(Names(manager_id).container(REF)).restart(timeout=0)
+    wait_until(lambda: runtime.process(REF) is Process.RUNNING, 2.5)
+    runtime.kill(REF)
+    assert runtime.process(REF) is Process.EXITED
     wait_until(lambda: not inspect(client, manager_id)["State"]["Running"])
 
 
@@ -63,16 +63,16 @@ def test_killing_one_that_hangs(
     either_way: str,
     hang: str,
 ) -> None:
-    runtime.start(PLACE, container)
+    runtime.start(REF, container)
     if hang == "pause":
-        client.containers.get(Names(manager_id).container(PLACE)).pause()
+        client.containers.get(Names(manager_id).container(REF)).pause()
     else:
         os.kill(inspect(client, manager_id)["State"]["Pid"], signal.SIGSTOP)
-    assert runtime.process(PLACE) is Process.RUNNING
-    runtime.kill(PLACE)
-    assert runtime.process(PLACE) is Process.EXITED
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
+    assert runtime.process(REF) is Process.RUNNING
+    runtime.kill(REF)
+    assert runtime.process(REF) is Process.EXITED
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
 
 
 @pytest.mark.parametrize("paused", [False, True])
@@ -83,33 +83,33 @@ def test_a_requested_stop_is_clean(
     manager_id: str,
     paused: bool,
 ) -> None:
-    runtime.start(PLACE, with_script(container, CLEAN_END))
-    wait_until(lambda: "up" in told(runtime.logs(PLACE, 5)))
+    runtime.start(REF, with_script(container, CLEAN_END))
+    wait_until(lambda: "up" in told(runtime.logs(REF, 5)))
     if paused:
-        client.containers.get(Names(manager_id).container(PLACE)).pause()
-    runtime.request_stop(PLACE)
-    wait_until(lambda: runtime.process(PLACE) is Process.EXITED)
-    runtime.request_stop(PLACE)
-    wait_until(lambda: "ended cleanly" in told(runtime.logs(PLACE, 5)))
-    last = runtime.logs(PLACE, 1)
+        client.containers.get(Names(manager_id).container(REF)).pause()
+    runtime.request_stop(REF)
+    wait_until(lambda: runtime.process(REF) is Process.EXITED)
+    runtime.request_stop(REF)
+    wait_until(lambda: "ended cleanly" in told(runtime.logs(REF, 5)))
+    last = runtime.logs(REF, 1)
     assert told(last) == "ended cleanly"
-    assert list(runtime.logs(PLACE, 5, after=last[-1].at)) == []
+    assert list(runtime.logs(REF, 5, after=last[-1].at)) == []
 
 
 def test_the_exit_descriptor_tells_the_end(
     runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
 ) -> None:
-    runtime.start(PLACE, container)
-    descriptor = runtime.exit_descriptor(PLACE)
+    runtime.start(REF, container)
+    descriptor = runtime.exit_descriptor(REF)
     if descriptor is None:
         pytest.skip("the engine's processes are not to be seen from here")
     try:
         assert not select.select([descriptor], [], [], 0)[0]
         os.kill(inspect(client, manager_id)["State"]["Pid"], signal.SIGKILL)
         assert select.select([descriptor], [], [], 1)[0]
-        assert runtime.process(PLACE) is Process.EXITED
-        assert runtime.exit_descriptor(PLACE) is None
-        runtime.start(PLACE, container)
+        assert runtime.process(REF) is Process.EXITED
+        assert runtime.exit_descriptor(REF) is None
+        runtime.start(REF, container)
         assert select.select([descriptor], [], [], 0)[0], "it is about the old process"
     finally:
         os.close(descriptor)
@@ -122,9 +122,9 @@ def test_a_number_that_names_another_process_is_not_believed(
     real = os.pidfd_open
     monkeypatch.setattr("os.pidfd_open", lambda _: real(os.getpid()))
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_: "0::/somewhere/else")
-    runtime.start(PLACE, container)
-    assert runtime.process(PLACE) is Process.RUNNING
-    assert runtime.exit_descriptor(PLACE) is None
+    runtime.start(REF, container)
+    assert runtime.process(REF) is Process.RUNNING
+    assert runtime.exit_descriptor(REF) is None
 
 
 # --- Memory --------------------------------------------------------------------------------------
@@ -142,20 +142,20 @@ def test_memory_is_limited_and_measured(
         f"head -c 20000000 /dev/zero > {DATA_DIRECTORY}/cached;"
         " (head -c 40000000 /dev/zero; echo written >&2; sleep 1000) | tail -n 1"
     )
-    runtime.start(PLACE, replace(with_script(container, script), memory_bytes=400 * MB))
-    wait_until(lambda: "written" in told(runtime.logs(PLACE, 5)))
-    used = runtime.memory_used(PLACE)
+    runtime.start(REF, replace(with_script(container, script), memory_bytes=400 * MB))
+    wait_until(lambda: "written" in told(runtime.logs(REF, 5)))
+    used = runtime.memory_used(REF)
     assert used is not None
     assert 40 * MB - 2 * MB < used < 120 * MB
 
     for limit in (800 * MB, 300 * MB, None):
-        runtime.set_memory(PLACE, limit)
+        runtime.set_memory(REF, limit)
         host_config = inspect(client, manager_id)["HostConfig"]
         expected = limit or client.info()["MemTotal"]
         assert host_config["Memory"] == host_config["MemorySwap"] == expected
     with pytest.raises(RuntimeFailedError, match=r"uses .* MB now"):
-        runtime.set_memory(PLACE, 10 * MB)
-    runtime.kill(PLACE)
-    assert runtime.memory_used(PLACE) is None
-    runtime.start(PLACE, replace(with_script(container, script), memory_bytes=200 * MB))
+        runtime.set_memory(REF, 10 * MB)
+    runtime.kill(REF)
+    assert runtime.memory_used(REF) is None
+    runtime.start(REF, replace(with_script(container, script), memory_bytes=200 * MB))
     assert inspect(client, manager_id)["HostConfig"]["Memory"] == 200 * MB

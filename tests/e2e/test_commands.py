@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from hamanager.chaos.sandbox import PROGRAM, Stage, wait_for
+from hamanager.chaos.sandbox import PROGRAM, Sandbox, wait_for
 from tests.support.interrupts import heed_interrupts
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with Stage() as running:
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
         running.command("create", "db", "--engine", "redis", "--instances", "2")
         running.command("create", "docs", "--engine", "mongodb")
         yield running
@@ -49,21 +49,21 @@ def stage() -> Iterator[Stage]:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_command_says_one_sentence_and_changes_nothing(
-    stage: Stage, words: list[str], exit_code: int, said: str
+    sandbox: Sandbox, words: list[str], exit_code: int, said: str
 ) -> None:
-    before = [stage.record("db"), stage.record("docs"), stage.specs()]
-    done = stage.run(*words)
+    before = [sandbox.record("db"), sandbox.record("docs"), sandbox.specs()]
+    done = sandbox.run(*words)
     assert done.returncode == exit_code, done.stderr
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert said in lines[0]
     assert "Traceback" not in done.stderr
-    assert [stage.record("db"), stage.record("docs"), stage.specs()] == before
+    assert [sandbox.record("db"), sandbox.record("docs"), sandbox.specs()] == before
 
 
-def test_info_is_valid_yaml_in_dotclouds_shape(stage: Stage) -> None:
-    info = yaml.safe_load(stage.command("info", "db"))
+def test_info_is_valid_yaml_in_dotclouds_shape(sandbox: Sandbox) -> None:
+    info = yaml.safe_load(sandbox.command("info", "db"))
     assert info["type"] == "redis"
     assert info["state"] == "running"
     assert info["ports"][0]["name"] == "redis"
@@ -72,12 +72,12 @@ def test_info_is_valid_yaml_in_dotclouds_shape(stage: Stage) -> None:
     assert master.items() >= {"name": "db.0", "status": "UP"}.items()
     [slave] = slaves
     assert slave.items() >= {"name": "db.1", "replication_lag": "0s", "status": "UP"}.items()
-    docs = yaml.safe_load(stage.command("info", "docs"))
+    docs = yaml.safe_load(sandbox.command("info", "docs"))
     assert docs["instances"]["docs.0"]["state"] == "PRIMARY"
 
 
-def test_info_as_json_is_the_documented_contract(stage: Stage) -> None:
-    view = stage.ask("info", "db")
+def test_info_as_json_is_the_documented_contract(sandbox: Sandbox) -> None:
+    view = sandbox.ask("info", "db")
     assert {
         "name", "engine", "version", "state", "desired", "primary", "term", "url", "instances",
         "last_failover",
@@ -87,20 +87,20 @@ def test_info_as_json_is_the_documented_contract(stage: Stage) -> None:
     assert {"name", "role", "state", "address", "lag_seconds", "sync", "memory"} <= set(instance)
     assert instance["role"] == "standby"
     assert instance["memory"]["used_bytes"] > 0
-    assert {service["name"] for service in stage.ask("info")} == {"db", "docs"}
+    assert {service["name"] for service in sandbox.ask("info")} == {"db", "docs"}
 
 
-def test_status_and_history(stage: Stage) -> None:
-    assert "db.0: up" in stage.command("status", "db")
-    told = stage.command("history", "db")
+def test_status_and_history(sandbox: Sandbox) -> None:
+    assert "db.0: up" in sandbox.command("status", "db")
+    told = sandbox.command("history", "db")
     assert "create db" in told
     assert "1. " in told
 
 
-def test_watch_prints_documents_until_it_is_interrupted(stage: Stage) -> None:
+def test_watch_prints_documents_until_it_is_interrupted(sandbox: Sandbox) -> None:
     with subprocess.Popen(
         [*PROGRAM, "info", "db", "--watch"],
-        env=stage.environment,
+        env=sandbox.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,44 +118,48 @@ def test_watch_prints_documents_until_it_is_interrupted(stage: Stage) -> None:
     assert documents[0]["type"] == "redis"
 
 
-def test_memory_is_limited_without_a_restart(stage: Stage) -> None:
-    before = {i: stage.container(i).attrs["State"]["StartedAt"] for i in ("db.0", "db.1")}
-    stage.command("scale", "db:memory=256M")
+def test_memory_is_limited_without_a_restart(sandbox: Sandbox) -> None:
+    before = {i: sandbox.container(i).attrs["State"]["StartedAt"] for i in ("db.0", "db.1")}
+    sandbox.command("scale", "db:memory=256M")
     for name, started_at in before.items():
-        container = stage.container(name)
+        container = sandbox.container(name)
         assert container.attrs["HostConfig"]["Memory"] == 256 * 1024**2
         assert container.attrs["State"]["StartedAt"] == started_at
-    assert stage.ask("info", "db")["desired"]["memory_bytes"] == 256 * 1024**2
+    assert sandbox.ask("info", "db")["desired"]["memory_bytes"] == 256 * 1024**2
 
 
-def test_state_is_private_and_secrets_are_nowhere_else(stage: Stage) -> None:
-    assert stat.S_IMODE(stage.home.stat().st_mode) == 0o700
-    for path in stage.home.iterdir():
+def test_state_is_private_and_secrets_are_nowhere_else(sandbox: Sandbox) -> None:
+    assert stat.S_IMODE(sandbox.home.stat().st_mode) == 0o700
+    for path in sandbox.home.iterdir():
         if path.name.startswith("hamanager.db") or path.is_socket():
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-    secrets = stage.context("db").secrets.values()
-    shown = [stage.daemon_log(), stage.command("history", "db"), stage.command("status", "db")]
+    secrets = sandbox.context("db").secrets.values()
+    shown = [
+        sandbox.daemon_log(),
+        sandbox.command("history", "db"),
+        sandbox.command("status", "db"),
+    ]
     for name in ("db.0", "db.1"):
-        container = stage.container(name)
+        container = sandbox.container(name)
         shown += [json.dumps(container.attrs), container.logs().decode(errors="replace")]
         shown += [" ".join(process) for process in container.top()["Processes"]]
     for secret in secrets:
         assert not any(secret in text for text in shown)
 
 
-def test_two_managers_on_one_engine_stay_apart(stage: Stage) -> None:
-    with Stage() as other:
+def test_two_managers_on_one_engine_stay_apart(sandbox: Sandbox) -> None:
+    with Sandbox() as other:
         other.command("create", "db", "--engine", "redis")
-        assert other.container("db.0").name != stage.container("db.0").name
+        assert other.container("db.0").name != sandbox.container("db.0").name
         other.command("destroy", "db", "--yes")
-    assert stage.ask("info", "db")["state"] == "running"
+    assert sandbox.ask("info", "db")["state"] == "running"
 
 
-def test_a_second_daemon_on_the_same_state_is_refused(stage: Stage) -> None:
-    done = stage.run("serve")
+def test_a_second_daemon_on_the_same_state_is_refused(sandbox: Sandbox) -> None:
+    done = sandbox.run("serve")
     assert done.returncode == 1
     assert "another daemon" in done.stderr
-    assert stage.ask("info", "db")["state"] == "running"
+    assert sandbox.ask("info", "db")["state"] == "running"
 
 
 def test_without_a_daemon_it_says_how_to_start_one(tmp_path: os.PathLike[str]) -> None:
@@ -172,8 +176,8 @@ def test_without_a_daemon_it_says_how_to_start_one(tmp_path: os.PathLike[str]) -
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_destroyed_services_leave_their_history(stage: Stage) -> None:
-    stage.command("create", "gone", "--engine", "redis")
-    stage.command("destroy", "gone", "--yes")
-    wait_for("the service to be gone", 10, lambda: stage.ask("info", "gone") is None)
-    assert "destroy gone" in stage.command("history", "gone")
+def test_destroyed_services_leave_their_history(sandbox: Sandbox) -> None:
+    sandbox.command("create", "gone", "--engine", "redis")
+    sandbox.command("destroy", "gone", "--yes")
+    wait_for("the service to be gone", 10, lambda: sandbox.ask("info", "gone") is None)
+    assert "destroy gone" in sandbox.command("history", "gone")

@@ -12,24 +12,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.chaos.sandbox import PROGRAM, Stage, wait_for
+from hamanager.chaos.sandbox import PROGRAM, Sandbox, wait_for
 
 SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
         made.command("create", "cache", "--engine", "redis", "--instances", "2", "--no-wait")
         made.command("create", "my-db", "--engine", "mysql")
         made.wait_for_state("cache", "running", SECONDS, instances=2)
         yield made
 
 
-def run(stage: Stage, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def run(sandbox: Sandbox, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PROGRAM, "run", *words],
-        env=stage.environment,
+        env=sandbox.environment,
         input=given,
         capture_output=True,
         text=True,
@@ -38,60 +38,63 @@ def run(stage: Stage, *words: str, given: str = "") -> subprocess.CompletedProce
     )
 
 
-def test_a_command_with_credentials(stage: Stage) -> None:
-    done = run(stage, "my-db", "--", "mysql", "-N", "-e", "SELECT DATABASE(), CURRENT_USER()")
+def test_a_command_with_credentials(sandbox: Sandbox) -> None:
+    done = run(sandbox, "my-db", "--", "mysql", "-N", "-e", "SELECT DATABASE(), CURRENT_USER()")
     assert done.stdout.split() == ["my_db", "app@%"], done.stderr
-    assert run(stage, "cache", "--", "redis-cli", "SET", "a", "1").stdout == "OK\n"
+    assert run(sandbox, "cache", "--", "redis-cli", "SET", "a", "1").stdout == "OK\n"
 
 
-def test_standard_input_goes_to_the_shell(stage: Stage) -> None:
+def test_standard_input_goes_to_the_shell(sandbox: Sandbox) -> None:
     table = "CREATE TABLE t (n INT PRIMARY KEY); INSERT INTO t VALUES (1), (2);"
-    done = run(stage, "my-db", given=f"{table} SELECT SUM(n) FROM t;")
+    done = run(sandbox, "my-db", given=f"{table} SELECT SUM(n) FROM t;")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "3"
 
 
-def test_the_exit_code_is_the_command_s(stage: Stage) -> None:
-    done = run(stage, "my-db", "--", "mysql", "-e", "SELECT nonsense")
+def test_the_exit_code_is_the_command_s(sandbox: Sandbox) -> None:
+    done = run(sandbox, "my-db", "--", "mysql", "-e", "SELECT nonsense")
     assert done.returncode == 1
     assert "nonsense" in done.stderr
-    assert run(stage, "cache", "--", "sh", "-c", "exit 7").returncode == 7
+    assert run(sandbox, "cache", "--", "sh", "-c", "exit 7").returncode == 7
 
 
-def test_one_instance(stage: Stage) -> None:
-    standby = next(t.name for t in stage.members("cache") if t != stage.primary("cache"))
-    done = run(stage, standby, "--", "redis-cli", "SET", "a", "2")
+def test_one_instance(sandbox: Sandbox) -> None:
+    standby = next(t.name for t in sandbox.members("cache") if t != sandbox.primary("cache"))
+    done = run(sandbox, standby, "--", "redis-cli", "SET", "a", "2")
     assert "READONLY" in done.stdout
-    missing = run(stage, "cache.7")
+    missing = run(sandbox, "cache.7")
     assert missing.returncode == 1
     assert missing.stderr.count("\n") == 1
 
 
-def test_a_program_that_the_image_lacks(stage: Stage) -> None:
-    done = run(stage, "cache", "--", "mysqldump")
+def test_a_program_that_the_image_lacks(sandbox: Sandbox) -> None:
+    done = run(sandbox, "cache", "--", "mysqldump")
     assert done.returncode == 127
     assert "the image has no mysqldump" in done.stderr
 
 
-def test_no_secret_is_on_a_command_line_or_told_by_the_engine(stage: Stage) -> None:
-    secrets = [*stage.context("my-db").secrets.values(), *stage.context("cache").secrets.values()]
+def test_no_secret_is_on_a_command_line_or_told_by_the_engine(sandbox: Sandbox) -> None:
+    secrets = [
+        *sandbox.context("my-db").secrets.values(),
+        *sandbox.context("cache").secrets.values(),
+    ]
     for service, command in (("my-db", ("mysql",)), ("cache", ("redis-cli",))):
         process = subprocess.Popen(
             [*PROGRAM, "run", service, "--", *command],
-            env=stage.environment,
+            env=sandbox.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )
-        container = stage.container(stage.primary(service).name)
+        container = sandbox.container(sandbox.primary(service).name)
         try:
 
             def listed(container_id: str = container.id or "") -> list[str]:
-                found = stage.docker.api.inspect_container(container_id)
+                found = sandbox.docker.api.inspect_container(container_id)
                 return list(found["ExecIDs"] or [])
 
             wait_for("the command to run", 10, lambda: bool(listed()))
             shown = subprocess.check_output(["ps", "axww"], text=True)
-            shown += str([stage.docker.api.exec_inspect(number) for number in listed()])
+            shown += str([sandbox.docker.api.exec_inspect(number) for number in listed()])
             for secret in secrets:
                 assert secret not in shown
         finally:
@@ -104,12 +107,12 @@ WHERE = b"\x1b[6n"
 """Where is the cursor? Terminals answer that."""
 
 
-def test_a_terminal(stage: Stage) -> None:
+def test_a_terminal(sandbox: Sandbox) -> None:
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 80))
     process = subprocess.Popen(
         [*PROGRAM, "run", "cache"],
-        env=stage.environment,
+        env=sandbox.environment,
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -139,28 +142,28 @@ def test_a_terminal(stage: Stage) -> None:
         os.close(master)
 
 
-def test_logs(stage: Stage) -> None:
-    told = stage.command("logs", "cache", "-n", "20")
+def test_logs(sandbox: Sandbox) -> None:
+    told = sandbox.command("logs", "cache", "-n", "20")
     assert "cache.0 | " in told
     assert "cache.1 | " in told
-    one = stage.command("logs", "cache.0", "-n", "3")
+    one = sandbox.command("logs", "cache.0", "-n", "3")
     assert len(one.splitlines()) == 3
     assert " | " not in one.split(" ")[0]
-    wrong = stage.run("logs", "cache.9")
+    wrong = sandbox.run("logs", "cache.9")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
 
-def test_logs_are_followed_through_a_restart(stage: Stage) -> None:
-    standby = next(t.name for t in stage.members("cache") if t != stage.primary("cache"))
-    path = stage.home / "followed"
+def test_logs_are_followed_through_a_restart(sandbox: Sandbox) -> None:
+    standby = next(t.name for t in sandbox.members("cache") if t != sandbox.primary("cache"))
+    path = sandbox.home / "followed"
     with path.open("w") as file:
         process = subprocess.Popen(
-            [*PROGRAM, "logs", "cache", "-f"], env=stage.environment, stdout=file
+            [*PROGRAM, "logs", "cache", "-f"], env=sandbox.environment, stdout=file
         )
     try:
         wait_for("the first lines", 10, lambda: f"{standby} | " in path.read_text())
         before = path.read_text().count("Server initialized")
-        stage.command("restart", standby)
+        sandbox.command("restart", standby)
         wait_for(
             "the lines of the new process",
             10,
@@ -173,18 +176,18 @@ def test_logs_are_followed_through_a_restart(stage: Stage) -> None:
     assert len(lines) == len(set(lines)), "none is told twice"
 
 
-def test_the_list(stage: Stage) -> None:
-    lines = stage.command("list").splitlines()
+def test_the_list(sandbox: Sandbox) -> None:
+    lines = sandbox.command("list").splitlines()
     assert lines[0].split() == ["NAME", "TYPE", "INSTANCES", "STATE", "MEMORY"]
     assert [line.split()[:2] for line in lines[1:]] == [["cache", "redis"], ["my-db", "mysql"]]
 
 
-def test_completion(stage: Stage) -> None:
+def test_completion(sandbox: Sandbox) -> None:
     def completed(line: str) -> list[str]:
         done = subprocess.run(
             PROGRAM,
             env={
-                **stage.environment,
+                **sandbox.environment,
                 "_HAMANAGER_COMPLETE": "complete_bash",
                 "COMP_WORDS": line,
                 "COMP_CWORD": str(len(line.split(" ")) - 1),

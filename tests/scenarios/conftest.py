@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 
 ENGINES = ("mysql", "redis", "mongodb")
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Stage]:
+def running() -> Iterator[Sandbox]:
     """A daemon with real containers, shared by the tests of a module."""
-    with Stage() as stage:
-        yield stage
+    with Sandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def stage(running: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
+def sandbox(running: Sandbox, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """The daemon, without services before and after; its log is shown when the test failed."""
     yield running
     for service in running.ask("info") or []:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from hamanager.chaos.faults import Faults
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.service import Target
@@ -50,10 +50,10 @@ RESULTS: list[Result] = []
 class Watch(threading.Thread):
     """Asks every server again and again whether it takes writes, with connections of its own."""
 
-    def __init__(self, stage: Stage, service: str) -> None:
+    def __init__(self, sandbox: Sandbox, service: str) -> None:
         super().__init__(name="watch", daemon=True)
-        self._stage, self._service = stage, service
-        self._driver = load_drivers()[stage.context(service).engine]
+        self._sandbox, self._service = sandbox, service
+        self._driver = load_drivers()[sandbox.context(service).engine]
         self._stopping = threading.Event()
         self.duplicates: list[tuple[str, ...]] = []
 
@@ -61,21 +61,21 @@ class Watch(threading.Thread):
         """The thread's life."""
         before: tuple[str, ...] = ()
         while not self._stopping.wait(LOOK_SECONDS):
-            terms = {t.name: self._term(t) for t in self._stage.members(self._service)}
+            terms = {t.name: self._term(t) for t in self._sandbox.members(self._service)}
             newest = max(terms.values())
             leading = tuple(name for name, term in terms.items() if term == newest >= 0)
             # The servers are asked one after the other: a change of primary may fall in between.
             if len(leading) > 1 and leading == before:
                 self.duplicates.append(leading)
             before = leading
-        for target in self._stage.members(self._service):
+        for target in self._sandbox.members(self._service):
             self._driver.forget(target)
 
     def _term(self, target: Target) -> int:
         """-1 when it takes no writes. Of two members of an electing set that claim to lead the one
         of the older term can acknowledge nothing: no majority follows it."""
         try:
-            context = self._stage.context(self._service)
+            context = self._sandbox.context(self._service)
             status = self._driver.probe(context, target)
         except ServerError:
             return -1
@@ -92,7 +92,7 @@ class Scenario:
 
     def __init__(
         self,
-        stage: Stage,
+        sandbox: Sandbox,
         engine: str,
         name: str,
         *,
@@ -103,13 +103,13 @@ class Scenario:
         service: str = "db",
         before_destroy: Callable[[], None] = lambda: None,
     ) -> None:
-        self.stage = stage
+        self.sandbox = sandbox
         self.engine = engine
         self.service = service
         self.size = instances or SIZES[engine]
         self.result = Result(name, engine)
         self.lossless = engine in LOSSLESS if lossless is None else lossless
-        self.faults = Faults(stage.docker, stage.manager_id)
+        self.faults = Faults(sandbox.docker, sandbox.manager_id)
         self.faulted_at = 0.0
         """Monotonic seconds of the last fault."""
         self.writer_cut_off = False
@@ -122,7 +122,7 @@ class Scenario:
 
     def __enter__(self) -> Scenario:
         RESULTS.append(self.result)
-        self.stage.command(
+        self.sandbox.command(
             "create",
             self.service,
             "--engine",
@@ -131,9 +131,9 @@ class Scenario:
             str(self.size),
             *self._options,
         )
-        self.stage.wait_for_state(self.service, "running", 180, self.size)
-        self.writer = self.stage.start_writer(self.service, self._pause_seconds)
-        self._watch = Watch(self.stage, self.service)
+        self.sandbox.wait_for_state(self.service, "running", 180, self.size)
+        self.writer = self.sandbox.start_writer(self.service, self._pause_seconds)
+        self._watch = Watch(self.sandbox, self.service)
         self._watch.start()
         wait_for("writes", 10, lambda: len(self.writer.acknowledged()) > 50)
         return self
@@ -152,7 +152,7 @@ class Scenario:
             self._watch.stop()
             self.writer.stop()
             self._before_destroy()
-            self.stage.run("destroy", self.service, "--yes")
+            self.sandbox.run("destroy", self.service, "--yes")
 
     def _finish(self) -> None:
         self.wait_whole()
@@ -162,7 +162,7 @@ class Scenario:
         self.writer.stop()
         written = self.writer.acknowledged()
         result.acknowledged = len(written)
-        result.lost = self.stage.lost(self.service, self.writer)
+        result.lost = self.sandbox.lost(self.service, self.writer)
         times = [write.at for write in written]
         gaps = [b - a for a, b in pairwise(times) if b > self.faulted_at]
         if not self.writer_cut_off:
@@ -182,25 +182,25 @@ class Scenario:
     @property
     def primary(self) -> str:
         """The primary on record."""
-        return self.stage.primary(self.service).name
+        return self.sandbox.primary(self.service).name
 
     @property
     def standby(self) -> str:
         """The standby with the lowest number."""
-        return next(t.name for t in self.stage.members(self.service) if t.name != self.primary)
+        return next(t.name for t in self.sandbox.members(self.service) if t.name != self.primary)
 
     def ports(self, instance: str) -> tuple[int, ...]:
         """Where it is published."""
-        target = next(t for t in self.stage.members(self.service) if t.name == instance)
+        target = next(t for t in self.sandbox.members(self.service) if t.name == instance)
         return tuple({target.port, target.replication_port})
 
     def info(self) -> Any:
         """What `info` shows."""
-        return self.stage.ask("info", self.service)
+        return self.sandbox.ask("info", self.service)
 
     def wait_whole(self, seconds: float = WHOLE_SECONDS) -> Any:
         """Until the service is healthy at its full size."""
-        return self.stage.wait_for_state(self.service, "running", seconds, self.size)
+        return self.sandbox.wait_for_state(self.service, "running", seconds, self.size)
 
     def wait_for_write(
         self, *, not_on: str = "", seconds: float = 40, from_now: bool = False
@@ -217,7 +217,7 @@ class Scenario:
 
     def history_says(self, words: str) -> bool:
         """Whether an entry holds these words."""
-        return any(words in e["text"] for e in self.stage.ask("history", self.service) or [])
+        return any(words in e["text"] for e in self.sandbox.ask("history", self.service) or [])
 
     def writes_in(self, seconds: float) -> int:
         """How many writes are acknowledged from now on in that time."""

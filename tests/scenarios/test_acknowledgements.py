@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from hamanager.chaos.faults import Faults
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.model.service import Target
 from hamanager.stores.repository import load_record, save_record
 from hamanager_drivers.mysql.config import database
@@ -29,21 +29,21 @@ CLIENTS = 210
 class Service:
     """A MySQL service, its faults, and clients with the application's account."""
 
-    def __init__(self, stage: Stage, faults: Faults) -> None:
-        self.stage, self.faults = stage, faults
-        self._context = stage.context("db")
+    def __init__(self, sandbox: Sandbox, faults: Faults) -> None:
+        self.sandbox, self.faults = sandbox, faults
+        self._context = sandbox.context("db")
 
     @property
     def primary(self) -> str:
-        return self.stage.primary("db").name
+        return self.sandbox.primary("db").name
 
     @property
     def members(self) -> tuple[str, ...]:
         """Of the sync set."""
-        return self.stage.record("db").sync_set
+        return self.sandbox.record("db").sync_set
 
     def target(self, instance: str) -> Target:
-        return next(t for t in self.stage.members("db") if t.name == instance)
+        return next(t for t in self.sandbox.members("db") if t.name == instance)
 
     def ports(self, instance: str) -> set[int]:
         return {self.target(instance).port, self.target(instance).replication_port}
@@ -72,15 +72,15 @@ class Service:
             return list(cursor.fetchall())
 
     def wait_whole(self, instances: int, seconds: float = 120) -> None:
-        self.stage.wait_for_state("db", "running", seconds, instances)
+        self.sandbox.wait_for_state("db", "running", seconds, instances)
         wait_for("the sync set", 30, lambda: len(self.members) == instances - 1)
 
 
 @contextlib.contextmanager
-def service(stage: Stage, instances: int, *options: str) -> Iterator[Service]:
-    stage.command("create", "db", "--engine", "mysql", "--instances", str(instances), *options)
-    with Faults(stage.docker, stage.manager_id) as faults:
-        made = Service(stage, faults)
+def service(sandbox: Sandbox, instances: int, *options: str) -> Iterator[Service]:
+    sandbox.command("create", "db", "--engine", "mysql", "--instances", str(instances), *options)
+    with Faults(sandbox.docker, sandbox.manager_id) as faults:
+        made = Service(sandbox, faults)
         made.wait_whole(instances, 180)
         made.run(made.primary, "CREATE TABLE told (n INT PRIMARY KEY)")
         yield made
@@ -113,10 +113,10 @@ class Waiting:
         assert held or not self.told, "the client was told that its write succeeded, and it is gone"
 
 
-def test_what_a_departed_standby_had_acknowledged_counts_for_nobody(stage: Stage) -> None:
+def test_what_a_departed_standby_had_acknowledged_counts_for_nobody(sandbox: Sandbox) -> None:
     """Of two members one hears nothing and the other acknowledges and dies. When the primary is
     told to wait for one less it counts the dead one's stored acknowledgement."""
-    with service(stage, 3, *STRICT) as db:
+    with service(sandbox, 3, *STRICT) as db:
         old, (deaf, dies) = db.primary, db.members
         db.faults.deafen(deaf, *db.ports(old))
         write = Waiting(db, 1)
@@ -141,21 +141,21 @@ def received(db: Service, instance: str) -> bool:
 
 @pytest.mark.parametrize("how", [pytest.param("docker stop", marks=pytest.mark.long), "SIGTERM"])
 def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
-    stage: Stage, how: str
+    sandbox: Sandbox, how: str
 ) -> None:
     """The standby is away, a write waits, and the primary is asked to end."""
-    with service(stage, 2, *STRICT) as db:
+    with service(sandbox, 2, *STRICT) as db:
         old, [standby] = db.primary, db.members
-        stage.command("pause", "db")
+        sandbox.command("pause", "db")
         db.faults.kill(standby)
         write = Waiting(db, 1)
         if how == "docker stop":
             db.faults.stop(old)
         else:
             db.faults.terminate(old)
-            wait_for("its end", 60, lambda: stage.container(old).status == "exited")
-        stage.container(standby).start()
-        stage.command("resume", "db")
+            wait_for("its end", 60, lambda: sandbox.container(old).status == "exited")
+        sandbox.container(standby).start()
+        sandbox.command("resume", "db")
         db.wait_whole(2)
         write.assert_not_lost()
 
@@ -163,9 +163,9 @@ def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
 @pytest.mark.parametrize(
     "durability", ["strict", pytest.param("availability", marks=pytest.mark.long)]
 )
-def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> None:
+def test_clients_cannot_keep_a_standby_out(sandbox: Sandbox, durability: str) -> None:
     """They hold every connection that there is, waiting or idle, and go on trying."""
-    with service(stage, 2, "--durability", durability) as db:
+    with service(sandbox, 2, "--durability", durability) as db:
         db.ask(db.primary, FEW_CONNECTIONS)
         ending = threading.Event()
         crowd = write_again_and_again if durability == "strict" else hold_connections
@@ -174,12 +174,12 @@ def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> Non
             threading.Thread(target=crowd, args=(db, number, ending), daemon=True)
             for number in range(CLIENTS)
         ]
-        stage.command("pause", "db")
+        sandbox.command("pause", "db")
         db.faults.kill(standby)
         for client in clients:
             client.start()
         wait_for("the clients to take every connection", 60, lambda: turned_away(db))
-        stage.command("resume", "db")
+        sandbox.command("resume", "db")
         try:
             wait_for("the standby to be back", 60, lambda: back(db, standby))
         finally:
@@ -190,7 +190,7 @@ def test_clients_cannot_keep_a_standby_out(stage: Stage, durability: str) -> Non
 
 
 def back(db: Service, standby: str) -> bool:
-    seen = db.stage.ask("info", "db")
+    seen = db.sandbox.ask("info", "db")
     return bool(seen["state"] == "running" and standby in db.members)
 
 
@@ -221,21 +221,21 @@ def hold_connections(db: Service, number: int, ending: threading.Event) -> None:
         ending.wait(0.1)
 
 
-def test_half_silenced(stage: Stage) -> None:
+def test_half_silenced(sandbox: Sandbox) -> None:
     """A manager died between telling a standby to acknowledge nothing and its receiver's restart:
     it goes on acknowledging. And the other way round: a member whose relay log is not synced."""
-    with service(stage, 3) as db:
+    with service(sandbox, 3) as db:
         first, second = db.members
-        stage.kill_daemon()
+        sandbox.kill_daemon()
         db.ask(second, "SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
         db.ask(first, "SET GLOBAL sync_relay_log = 10000")
-        record, version = load_record(stage.store, "db")
+        record, version = load_record(sandbox.store, "db")
         without = record.model_copy(update={"sync_set": (first,)})
-        save_record(stage.store, "db", without, version)
-        stage.start_daemon()
+        save_record(sandbox.store, "db", without, version)
+        sandbox.start_daemon()
         wait_for("both to be members", 30, lambda: len(db.members) == 2)
         wait_for("writes to wait for both", 30, lambda: complete(db))
-        stage.command("restart", second)
+        sandbox.command("restart", second)
         db.wait_whole(3)
 
 
@@ -249,9 +249,9 @@ def complete(db: Service) -> bool:
 
 
 @pytest.mark.long
-def test_clients_that_wait_or_are_gone_do_not_keep_readers_out(stage: Stage) -> None:
+def test_clients_that_wait_or_are_gone_do_not_keep_readers_out(sandbox: Sandbox) -> None:
     """No standby acknowledges for long: a server does not notice that a waiting client is gone."""
-    with service(stage, 2, *STRICT) as db:
+    with service(sandbox, 2, *STRICT) as db:
         db.ask(db.primary, FEW_CONNECTIONS)
         [standby] = db.members
         ending = threading.Event()
@@ -269,4 +269,4 @@ def test_clients_that_wait_or_are_gone_do_not_keep_readers_out(stage: Stage) -> 
         wait_for("others to be let in", 30, lambda: not turned_away(db))
         db.faults.wake(standby)
         db.wait_whole(2)
-        assert "acknowledging none" in str(stage.ask("history", "db"))
+        assert "acknowledging none" in str(sandbox.ask("history", "db"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.address import SIZES, one_round
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.clients import FAILURES, PLAIN, PlainWriter
 
 ROUNDS = 2
@@ -24,23 +24,23 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(engine: str) -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox(engine: str) -> Iterator[Sandbox]:
+    with Sandbox() as made:
         made.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
         yield made
 
 
-def address(stage: Stage) -> str:
-    return stage.command("url", "db").strip()
+def address(sandbox: Sandbox) -> str:
+    return sandbox.command("url", "db").strip()
 
 
 @contextlib.contextmanager
-def writing(stage: Stage, engine: str) -> Iterator[PlainWriter]:
+def writing(sandbox: Sandbox, engine: str) -> Iterator[PlainWriter]:
     """A client that writes throughout; in the end nothing it was told is missing."""
-    stage.wait_for_state("db", "running", 60)
-    writer = PlainWriter(engine, address(stage))
+    sandbox.wait_for_state("db", "running", 60)
+    writer = PlainWriter(engine, address(sandbox))
     # Numbers go on from where the last writer ended.
-    held = PLAIN[engine](address(stage))
+    held = PLAIN[engine](address(sandbox))
     held.prepare()
     writer.begin_after(max(held.numbers(), default=0))
     held.close()
@@ -52,44 +52,46 @@ def writing(stage: Stage, engine: str) -> Iterator[PlainWriter]:
         wait_for("writes to go on", 20, lambda: writer.accepted[-1].at > moment)
     finally:
         writer.stop()
-    stage.wait_for_state("db", "running", 60)
+    sandbox.wait_for_state("db", "running", 60)
     assert writer.lost() == 0
 
 
-def test_the_primary_is_killed(stage: Stage, engine: str) -> None:
-    before = address(stage)
-    with writing(stage, engine) as writer:
+def test_the_primary_is_killed(sandbox: Sandbox, engine: str) -> None:
+    before = address(sandbox)
+    with writing(sandbox, engine) as writer:
         for _ in range(ROUNDS):
-            one_round(stage, writer, "kill")
+            one_round(sandbox, writer, "kill")
             time.sleep(0.5)
         assert not writer.turned_away
-    assert address(stage) == before
+    assert address(sandbox) == before
 
 
-def test_planned_away_nobody_is_turned_away(stage: Stage, engine: str) -> None:
-    with writing(stage, engine) as writer:
+def test_planned_away_nobody_is_turned_away(sandbox: Sandbox, engine: str) -> None:
+    with writing(sandbox, engine) as writer:
         for _ in range(ROUNDS):
-            one_round(stage, writer, "switchover")
+            one_round(sandbox, writer, "switchover")
             time.sleep(0.5)
         assert not writer.turned_away
 
 
-def test_the_daemon_is_killed_and_comes_back(stage: Stage, engine: str) -> None:
-    with writing(stage, engine) as writer:
-        stage.kill_daemon()
+def test_the_daemon_is_killed_and_comes_back(sandbox: Sandbox, engine: str) -> None:
+    with writing(sandbox, engine) as writer:
+        sandbox.kill_daemon()
         time.sleep(1.0)
-        stage.start_daemon()
+        sandbox.start_daemon()
         time.sleep(1.0)
         assert writer.cut == 0, "no connection ends because of the manager"
         assert not writer.turned_away
 
 
-def test_the_proxy_crashes(stage: Stage, engine: str) -> None:
+def test_the_proxy_crashes(sandbox: Sandbox, engine: str) -> None:
     if engine == "mongodb":
         pytest.skip("its clients know all members: there is no proxy between")
-    with writing(stage, engine) as writer:
-        [proxy] = stage.docker.containers.list(
-            filters={"label": [f"hamanager.manager={stage.manager_id}", "hamanager.helper=haproxy"]}
+    with writing(sandbox, engine) as writer:
+        [proxy] = sandbox.docker.containers.list(
+            filters={
+                "label": [f"hamanager.manager={sandbox.manager_id}", "hamanager.helper=haproxy"]
+            }
         )
         proxy.reload()
         os.kill(int(proxy.attrs["State"]["Pid"]), signal.SIGKILL)
@@ -99,16 +101,16 @@ def test_the_proxy_crashes(stage: Stage, engine: str) -> None:
 
 
 def test_a_primary_restarted_by_somebody_else_is_never_led_to_unasked(
-    stage: Stage, engine: str
+    sandbox: Sandbox, engine: str
 ) -> None:
     """While the daemon is away: the old primary is back at its own address, and refuses writes."""
     if engine == "mongodb":
         pytest.skip("the set elects by itself while the manager is away")
-    stage.wait_for_state("db", "running", 60)
-    url = address(stage)
-    stage.kill_daemon()
+    sandbox.wait_for_state("db", "running", 60)
+    url = address(sandbox)
+    sandbox.kill_daemon()
     try:
-        container = stage.container(stage.record("db").primary or "")
+        container = sandbox.container(sandbox.record("db").primary or "")
         container.kill()
         container.start()
         deadline = time.monotonic() + 3
@@ -117,8 +119,8 @@ def test_a_primary_restarted_by_somebody_else_is_never_led_to_unasked(
                 write_once(engine, url)
             time.sleep(0.2)
     finally:
-        stage.start_daemon()
-    stage.wait_for_state("db", "running", 60)
+        sandbox.start_daemon()
+    sandbox.wait_for_state("db", "running", 60)
     write_once(engine, url)
 
 

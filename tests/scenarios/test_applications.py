@@ -17,7 +17,7 @@ import pymongo
 import pytest
 import redis
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from tests.scenarios.conftest import SIZES
 from tests.support.clients import PlainMySQL
 
@@ -92,8 +92,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(engine: str) -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox(engine: str) -> Iterator[Sandbox]:
+    with Sandbox() as made:
         made.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
         yield made
 
@@ -102,21 +102,21 @@ def stage(engine: str) -> Iterator[Stage]:
     "language",
     ["python", *(pytest.param(name, marks=pytest.mark.long) for name in ("php", "node", "java"))],
 )
-def test_every_order_is_there_once(stage: Stage, engine: str, language: str) -> None:
+def test_every_order_is_there_once(sandbox: Sandbox, engine: str, language: str) -> None:
     code = EXAMPLES.get((engine, language))
     if code is None:
         pytest.skip("the guide has no example of it")
-    stage.wait_for_state("db", "running", 60, SIZES[engine])
-    environment = settings(stage)
+    sandbox.wait_for_state("db", "running", 60, SIZES[engine])
+    environment = settings(sandbox)
     with tempfile.TemporaryDirectory() as directory:
         command = program(language, code, Path(directory))
         if command is None:
             pytest.skip(f"{language} is not installed, or its library for {engine} is not")
-        begin(engine, url(stage))
-        before = stage.primary("db")
-        run_through_a_kill(stage, command, environment)
-        assert stage.primary("db") != before
-        assert orders(engine, url(stage)) == (ORDERS, ORDERS)
+        begin(engine, url(sandbox))
+        before = sandbox.primary("db")
+        run_through_a_kill(sandbox, command, environment)
+        assert sandbox.primary("db") != before
+        assert orders(engine, url(sandbox)) == (ORDERS, ORDERS)
 
 
 def program(language: str, code: str, directory: Path) -> list[str] | None:
@@ -146,7 +146,7 @@ def program(language: str, code: str, directory: Path) -> list[str] | None:
     return ["java", "-cp", str(JDBC), str(source)]
 
 
-def run_through_a_kill(stage: Stage, command: list[str], environment: dict[str, str]) -> None:
+def run_through_a_kill(sandbox: Sandbox, command: list[str], environment: dict[str, str]) -> None:
     with subprocess.Popen(
         command,
         env={**os.environ, **environment},
@@ -162,7 +162,7 @@ def run_through_a_kill(stage: Stage, command: list[str], environment: dict[str, 
             for line in process.stdout:
                 printed.append(line.strip())
                 if printed[-1] == str(KILL_AFTER):
-                    stage.container(stage.primary("db").name).kill()
+                    sandbox.container(sandbox.primary("db").name).kill()
             code = process.wait(10)
         finally:
             watchdog.cancel()
@@ -171,14 +171,14 @@ def run_through_a_kill(stage: Stage, command: list[str], environment: dict[str, 
     assert [line for line in printed if line.isdigit()] == [str(n + 1) for n in range(ORDERS)]
 
 
-def settings(stage: Stage) -> dict[str, str]:
+def settings(sandbox: Sandbox) -> dict[str, str]:
     """What `hamanager env db` tells."""
-    found: dict[str, str] = json.loads(stage.command("env", "db", "--format", "json"))
+    found: dict[str, str] = json.loads(sandbox.command("env", "db", "--format", "json"))
     return found
 
 
-def url(stage: Stage) -> str:
-    return stage.command("url", "db").strip()
+def url(sandbox: Sandbox) -> str:
+    return sandbox.command("url", "db").strip()
 
 
 def begin(engine: str, address: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hamanager.chaos.sandbox import Filters, Stage, wait_for
+from hamanager.chaos.sandbox import Filters, Sandbox, wait_for
 from hamanager.stores.repository import record_key
 from tests.scenarios.harness import Scenario
 
@@ -14,51 +14,51 @@ SENTENCE = (
 )
 
 
-def rewrite(stage: Stage, value: str) -> None:
-    kept = stage.store.get(record_key("hurt"))
+def rewrite(sandbox: Sandbox, value: str) -> None:
+    kept = sandbox.store.get(record_key("hurt"))
     assert kept is not None
-    stage.store.put(record_key("hurt"), value, kept.version)
+    sandbox.store.put(record_key("hurt"), value, kept.version)
 
 
-def told(stage: Stage) -> int:
-    return stage.daemon_log().count(f"hurt: {SENTENCE}")
+def told(sandbox: Sandbox) -> int:
+    return sandbox.daemon_log().count(f"hurt: {SENTENCE}")
 
 
-def test_the_other_service_fails_over_and_the_daemon_starts(stage: Stage) -> None:
-    with Scenario(stage, "redis", "another service's record is damaged", lossless=False) as run:
-        stage.command("create", "hurt", "--engine", "redis", "--instances", "1")
-        kept = stage.store.get(record_key("hurt"))
+def test_the_other_service_fails_over_and_the_daemon_starts(sandbox: Sandbox) -> None:
+    with Scenario(sandbox, "redis", "another service's record is damaged", lossless=False) as run:
+        sandbox.command("create", "hurt", "--engine", "redis", "--instances", "1")
+        kept = sandbox.store.get(record_key("hurt"))
         assert kept is not None
-        rewrite(stage, kept.value[: len(kept.value) // 2])
-        wait_for("info to say so", 10, lambda: stage.ask("info", "hurt")["state"] == "unmanaged")
+        rewrite(sandbox, kept.value[: len(kept.value) // 2])
+        wait_for("info to say so", 10, lambda: sandbox.ask("info", "hurt")["state"] == "unmanaged")
         # `info` looks when it is asked, the service's own loop once a second.
-        wait_for("the log to say so", 10, lambda: told(stage) == 1)
+        wait_for("the log to say so", 10, lambda: told(sandbox) == 1)
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
         run.wait_for_write(not_on=old)
-        stage.kill_daemon()
-        stage.start_daemon()
-        wait_for("the log to say so again", 10, lambda: told(stage) == 2)
+        sandbox.kill_daemon()
+        sandbox.start_daemon()
+        wait_for("the log to say so again", 10, lambda: told(sandbox) == 2)
         time.sleep(2.5)  # some ticks: it is not told with each
-        hurt, well = sorted(stage.ask("info"), key=lambda view: str(view["name"] != "hurt"))
+        hurt, well = sorted(sandbox.ask("info"), key=lambda view: str(view["name"] != "hurt"))
         assert (hurt["state"], well["name"]) == ("unmanaged", "db")
         assert hurt["message"].startswith(SENTENCE)
-        assert "unmanaged" in stage.command("list")
-        refused = stage.run("scale", "hurt:instances=2")
+        assert "unmanaged" in sandbox.command("list")
+        refused = sandbox.run("scale", "hurt:instances=2")
         assert refused.returncode == 1
         assert refused.stderr.startswith(f"hamanager: {SENTENCE}")
         assert refused.stderr.endswith("; nothing was changed\n")
-        assert told(stage) == 2, "once in each daemon's life"
-        assert "Traceback" not in stage.daemon_log()
-        assert stage.container("hurt.0").status == "running"
+        assert told(sandbox) == 2, "once in each daemon's life"
+        assert "Traceback" not in sandbox.daemon_log()
+        assert sandbox.container("hurt.0").status == "running"
 
-        rewrite(stage, kept.value)
-        stage.wait_for_state("hurt", "running", 20, 1)
+        rewrite(sandbox, kept.value)
+        sandbox.wait_for_state("hurt", "running", 20, 1)
 
-        rewrite(stage, kept.value[:-1])
-        wait_for("info to say so", 10, lambda: stage.ask("info", "hurt")["state"] == "unmanaged")
-        stage.command("destroy", "hurt", "--yes")
-        labels = [f"hamanager.manager={stage.manager_id}", "hamanager.service=hurt"]
+        rewrite(sandbox, kept.value[:-1])
+        wait_for("info to say so", 10, lambda: sandbox.ask("info", "hurt")["state"] == "unmanaged")
+        sandbox.command("destroy", "hurt", "--yes")
+        labels = [f"hamanager.manager={sandbox.manager_id}", "hamanager.service=hurt"]
         label: Filters = {"label": labels}
-        assert stage.docker.containers.list(all=True, filters=label) == []
-        assert stage.docker.volumes.list(filters=label) == []
+        assert sandbox.docker.containers.list(all=True, filters=label) == []
+        assert sandbox.docker.volumes.list(filters=label) == []

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 
 
-def test_a_drill_kills_the_primary_and_measures(stage: Stage) -> None:
-    stage.command("create", "db", "--engine", "redis", "--instances", "2")
-    stage.wait_for_state("db", "running", 60, 2)
-    refused = stage.run("drill", "db", "--fault", "kill")
+def test_a_drill_kills_the_primary_and_measures(sandbox: Sandbox) -> None:
+    sandbox.command("create", "db", "--engine", "redis", "--instances", "2")
+    sandbox.wait_for_state("db", "running", 60, 2)
+    refused = sandbox.run("drill", "db", "--fault", "kill")
     assert refused.returncode == 1
     assert "`hamanager set db --allow-drills` marks it; nothing was done" in refused.stderr
-    assert stage.ask("info", "db")["last_failover"] is None
+    assert sandbox.ask("info", "db")["last_failover"] is None
 
-    stage.command("set", "db", "--allow-drills")
-    page = stage.home / "drill.html"
+    sandbox.command("set", "db", "--allow-drills")
+    page = sandbox.home / "drill.html"
     words = ("--fault", "kill", "--report", str(page), "--output", "json")
-    done = stage.run("drill", "db", *words)
+    done = sandbox.run("drill", "db", *words)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     [result] = report["rounds"]
@@ -34,10 +34,10 @@ def test_a_drill_kills_the_primary_and_measures(stage: Stage) -> None:
     assert "Drill: kill of db" in page.read_text()
 
 
-def test_a_disk_of_the_whole_machine_is_not_filled(stage: Stage) -> None:
+def test_a_disk_of_the_whole_machine_is_not_filled(sandbox: Sandbox) -> None:
     options = ("--engine", "redis", "--instances", "2", "--allow-drills")
-    stage.command("create", "db", *options)
-    stage.wait_for_state("db", "running", 60, 2)
-    refused = stage.run("drill", "db", "--fault", "disk-full")
+    sandbox.command("create", "db", *options)
+    sandbox.wait_for_state("db", "running", 60, 2)
+    refused = sandbox.run("drill", "db", "--fault", "disk-full")
     assert refused.returncode == 1
     assert "lies on the disk of the whole machine, which is not filled" in refused.stderr

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import LoadWriter
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
@@ -14,74 +14,74 @@ from tests.scenarios.harness import LOSSLESS
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
 
-def test_the_daemon_is_killed_in_the_middle_of_scaling_up(stage: Stage, engine: str) -> None:
+def test_the_daemon_is_killed_in_the_middle_of_scaling_up(sandbox: Sandbox, engine: str) -> None:
     size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine)
-    stage.fill("db", 60_000_000)
-    stage.command("scale", f"db:instances={size}", "--no-wait")
-    wait_for("the standby to be on record", 20, lambda: len(stage.members("db")) == 2)
-    stage.kill_daemon()
+    sandbox.command("create", "db", "--engine", engine)
+    sandbox.fill("db", 60_000_000)
+    sandbox.command("scale", f"db:instances={size}", "--no-wait")
+    wait_for("the standby to be on record", 20, lambda: len(sandbox.members("db")) == 2)
+    sandbox.kill_daemon()
     time.sleep(0.5)  # the engines go on meanwhile, as they would until somebody notices
-    stage.start_daemon()
-    stage.wait_for_state("db", "running", 120, size)
+    sandbox.start_daemon()
+    sandbox.wait_for_state("db", "running", 120, size)
 
 
-def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(stage: Stage, engine: str) -> None:
-    size, writer = SIZES[engine], service_under_load(stage, engine)
+def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(sandbox: Sandbox, engine: str) -> None:
+    size, writer = SIZES[engine], service_under_load(sandbox, engine)
     killed = time.monotonic()
-    stage.container("db.0").kill()
-    stage.kill_daemon()
-    stage.start_daemon()
+    sandbox.container("db.0").kill()
+    sandbox.kill_daemon()
+    sandbox.start_daemon()
     accepted = writer.wait_for_write(after=killed, not_on="db.0", timeout_seconds=30)
     assert accepted is not None
-    stage.wait_for_state("db", "running", 60, size)
+    sandbox.wait_for_state("db", "running", 60, size)
     writer.stop()
     if engine in LOSSLESS:
-        assert stage.lost("db", writer) == 0
+        assert sandbox.lost("db", writer) == 0
 
 
-def test_a_primary_that_hangs_is_replaced_and_taken_back(stage: Stage, engine: str) -> None:
-    size, writer = SIZES[engine], service_under_load(stage, engine, pause_seconds=0.005)
+def test_a_primary_that_hangs_is_replaced_and_taken_back(sandbox: Sandbox, engine: str) -> None:
+    size, writer = SIZES[engine], service_under_load(sandbox, engine, pause_seconds=0.005)
     hung = time.monotonic()
-    container = stage.container("db.0")
+    container = sandbox.container("db.0")
     container.pause()
     accepted = writer.wait_for_write(after=hung, not_on="db.0", timeout_seconds=40)
     assert accepted is not None
-    if stage.drivers[engine].capabilities.elects_itself:
+    if sandbox.drivers[engine].capabilities.elects_itself:
         container.unpause()
     else:
         assert accepted.at - hung > 3, "a silence was taken for death before down_after had passed"
-    stage.wait_for_state("db", "running", 90, size)
+    sandbox.wait_for_state("db", "running", 90, size)
     writer.stop()
     if engine in LOSSLESS:
-        assert stage.lost("db", writer) == 0
+        assert sandbox.lost("db", writer) == 0
 
 
-def test_a_killed_standby_comes_back_and_writes_go_on(stage: Stage, engine: str) -> None:
+def test_a_killed_standby_comes_back_and_writes_go_on(sandbox: Sandbox, engine: str) -> None:
     size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    view = stage.wait_for_state("db", "running", 120, size)
-    writer = stage.start_writer("db")
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(size))
+    view = sandbox.wait_for_state("db", "running", 120, size)
+    writer = sandbox.start_writer("db")
     standby = next(i["name"] for i in view["instances"] if i["role"] == "standby")
-    stage.container(standby).kill()
+    sandbox.container(standby).kill()
     noticed = f"start instance {standby}: its process has ended"
     wait_for(
         "the standby to be started again",
         20,
-        lambda: any(entry["text"] == noticed for entry in stage.ask("history", "db")),
+        lambda: any(entry["text"] == noticed for entry in sandbox.ask("history", "db")),
     )
-    after = stage.wait_for_state("db", "running", 60, size)
+    after = sandbox.wait_for_state("db", "running", 60, size)
     assert after["primary"] == view["primary"]
     assert after["last_failover"] is None
     writer.stop()
-    assert stage.lost("db", writer) == 0
+    assert sandbox.lost("db", writer) == 0
 
 
-def service_under_load(stage: Stage, engine: str, pause_seconds: float = 0.001) -> LoadWriter:
+def service_under_load(sandbox: Sandbox, engine: str, pause_seconds: float = 0.001) -> LoadWriter:
     """The service `db` at its full size, with a client that writes to it already."""
     size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    stage.wait_for_state("db", "running", 120, size)
-    writer = stage.start_writer("db", pause_seconds)
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(size))
+    sandbox.wait_for_state("db", "running", 120, size)
+    writer = sandbox.start_writer("db", pause_seconds)
     wait_for("writes", 10, lambda: len(writer.acknowledged()) > 20)
     return writer

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.harness import Scenario
 
 
-def test_a_majority_that_goes_on_without_the_manager_is_fenced(stage: Stage) -> None:
+def test_a_majority_that_goes_on_without_the_manager_is_fenced(sandbox: Sandbox) -> None:
     """Two of three members, the primary among them, still have each other."""
     with Scenario(
-        stage, "mongodb", "majority cut off from the manager, by force", lossless=False
+        sandbox, "mongodb", "majority cut off from the manager, by force", lossless=False
     ) as run:
         run.writer_cut_off = True
-        chosen = next(t.name for t in reversed(stage.members("db")) if t.name != run.primary)
-        others = [t for t in stage.members("db") if t.name != chosen]
+        chosen = next(t.name for t in reversed(sandbox.members("db")) if t.name != run.primary)
+        others = [t for t in sandbox.members("db") if t.name != chosen]
         run.fault(lambda: run.faults.cut_manager(*(t.port for t in others)))
 
         def out_of_reach() -> bool:
@@ -21,7 +21,7 @@ def test_a_majority_that_goes_on_without_the_manager_is_fenced(stage: Stage) -> 
             return all(states[target.name] == "down" for target in others)
 
         wait_for("the manager to have lost both", 60, out_of_reach)
-        stage.command("failover", "db", "--force", "--to", chosen, "--timeout", "60")
+        sandbox.command("failover", "db", "--force", "--to", chosen, "--timeout", "60")
         for target in others:
             assert run.history_says(f"fence {target.name}")
         assert run.primary == chosen

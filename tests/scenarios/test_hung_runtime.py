@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.harness import Scenario
 from tests.support.docker_proxy import DockerProxy
 
@@ -18,14 +18,14 @@ HUNG_SECONDS = 25.0
 
 
 @pytest.fixture(scope="module")
-def proxied() -> Iterator[tuple[Stage, DockerProxy]]:
-    stage = Stage()
-    with DockerProxy(stage.home / "docker.sock") as proxy:
-        stage.environment["DOCKER_HOST"] = proxy.url
-        with stage:
-            yield stage, proxy
+def proxied() -> Iterator[tuple[Sandbox, DockerProxy]]:
+    sandbox = Sandbox()
+    with DockerProxy(sandbox.home / "docker.sock") as proxy:
+        sandbox.environment["DOCKER_HOST"] = proxy.url
+        with sandbox:
+            yield sandbox, proxy
             proxy.release()
-            print(f"--- daemon log\n{stage.daemon_log()[-20_000:]}")
+            print(f"--- daemon log\n{sandbox.daemon_log()[-20_000:]}")
 
 
 def stays_whole(run: Scenario, seconds: float) -> None:
@@ -40,10 +40,10 @@ def stays_whole(run: Scenario, seconds: float) -> None:
 
 
 def test_members_are_alive_while_docker_exec_hangs(
-    proxied: tuple[Stage, DockerProxy],
+    proxied: tuple[Sandbox, DockerProxy],
 ) -> None:
-    stage, proxy = proxied
-    with Scenario(stage, "mongodb", "docker exec hangs 25 s") as run:
+    sandbox, proxy = proxied
+    with Scenario(sandbox, "mongodb", "docker exec hangs 25 s") as run:
         run.fault(lambda: proxy.hold(EXECS))
         wait_for("a call that hangs", 30, lambda: bool(proxy.held_back))
         stays_whole(run, HUNG_SECONDS)
@@ -55,10 +55,10 @@ def test_members_are_alive_while_docker_exec_hangs(
 
 @pytest.mark.parametrize("engine", ["mongodb", pytest.param("redis", marks=pytest.mark.long)])
 def test_the_primary_dies_while_the_engine_hangs(
-    proxied: tuple[Stage, DockerProxy], engine: str
+    proxied: tuple[Sandbox, DockerProxy], engine: str
 ) -> None:
-    stage, proxy = proxied
-    with Scenario(stage, engine, "engine hangs, then the primary is killed") as run:
+    sandbox, proxy = proxied
+    with Scenario(sandbox, engine, "engine hangs, then the primary is killed") as run:
         old = run.primary
         proxy.hold()
         stays_whole(run, 8.0)

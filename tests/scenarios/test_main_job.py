@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
 
@@ -17,84 +17,84 @@ RECOVERY_SECONDS = 60
 FAILOVER_SECONDS = 2
 
 
-def test_the_main_job(stage: Stage, engine: str) -> None:
+def test_the_main_job(sandbox: Sandbox, engine: str) -> None:
     size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine)
-    assert stage.wait_for_state("db", "running", 60, 1)["primary"] == "db.0"
-    stage.fill("db", 250_000_000)
+    sandbox.command("create", "db", "--engine", engine)
+    assert sandbox.wait_for_state("db", "running", 60, 1)["primary"] == "db.0"
+    sandbox.fill("db", 250_000_000)
 
-    with ProgressWatch(stage) as watch:
-        told = stage.command("scale", f"db:instances={size}")
+    with ProgressWatch(sandbox) as watch:
+        told = sandbox.command("scale", f"db:instances={size}")
     assert "%" in told, told
     assert watch.seen, "a second terminal saw no progress"
-    stage.wait_for_state("db", "running", 5, size)
+    sandbox.wait_for_state("db", "running", 5, size)
 
-    writer = stage.start_writer("db")
+    writer = sandbox.start_writer("db")
     wait_for("writes", 5, lambda: len(writer.acknowledged()) > 100)
     killed = time.monotonic()
-    stage.container("db.0").kill()
+    sandbox.container("db.0").kill()
     accepted = writer.wait_for_write(after=killed, not_on="db.0", timeout_seconds=30)
     assert accepted is not None
     assert accepted.at - killed < FAILOVER_SECONDS
 
-    view = stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    view = sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     assert time.monotonic() - killed < RECOVERY_SECONDS
     assert view["primary"] == accepted.instance
     assert view["last_failover"]["from"] == "db.0"
     assert view["last_failover"]["to"] == accepted.instance
     assert {i["name"]: i["role"] for i in view["instances"]}["db.0"] == "standby"
     writer.stop()
-    lost = stage.lost("db", writer)
+    lost = sandbox.lost("db", writer)
     if engine in LOSSLESS:
         assert lost == 0
     else:
         # Asynchronous: what the standby had not received in the last moment may be gone.
         assert lost < len(writer.acknowledged()) / 10
-    everything_is_everywhere(stage)
-    steps = [entry["playbook"] for entry in stage.ask("history", "db") if entry["kind"] == "step"]
+    everything_is_everywhere(sandbox)
+    steps = [entry["playbook"] for entry in sandbox.ask("history", "db") if entry["kind"] == "step"]
     assert "fail over" in steps or "adopt" in steps
 
-    stage.command("scale", "db:instances=1")
-    view = stage.wait_for_state("db", "running", 30, 1)
+    sandbox.command("scale", "db:instances=1")
+    view = sandbox.wait_for_state("db", "running", 30, 1)
     assert view["primary"] == accepted.instance
-    after = stage.start_writer("db")
+    after = sandbox.start_writer("db")
     wait_for("writes after scaling down", 10, lambda: len(after.acknowledged()) > 10)
     after.stop()
 
-    stage.command("destroy", "db", "--yes")
-    assert stage.ask("info") == []
+    sandbox.command("destroy", "db", "--yes")
+    assert sandbox.ask("info") == []
     mine: dict[str, str | list[str] | bool] = {
-        "label": ["hamanager.service=db", f"hamanager.manager={stage.manager_id}"]
+        "label": ["hamanager.service=db", f"hamanager.manager={sandbox.manager_id}"]
     }
-    assert stage.docker.containers.list(all=True, filters=mine) == []
-    assert stage.docker.volumes.list(filters=mine) == []
-    assert stage.docker.networks.list(filters=mine) == []
+    assert sandbox.docker.containers.list(all=True, filters=mine) == []
+    assert sandbox.docker.volumes.list(filters=mine) == []
+    assert sandbox.docker.networks.list(filters=mine) == []
 
 
-def test_a_planned_restart_is_not_a_failure(stage: Stage, engine: str) -> None:
+def test_a_planned_restart_is_not_a_failure(sandbox: Sandbox, engine: str) -> None:
     size = SIZES[engine]
-    stage.command("create", "db", "--engine", engine, "--instances", str(size))
-    stage.wait_for_state("db", "running", 120, size)
-    before = stage.container("db.0").attrs["State"]["StartedAt"]
-    stage.command("restart", "db.0")
-    view = stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
-    assert stage.container("db.0").attrs["State"]["StartedAt"] != before
+    sandbox.command("create", "db", "--engine", engine, "--instances", str(size))
+    sandbox.wait_for_state("db", "running", 120, size)
+    before = sandbox.container("db.0").attrs["State"]["StartedAt"]
+    sandbox.command("restart", "db.0")
+    view = sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    assert sandbox.container("db.0").attrs["State"]["StartedAt"] != before
     assert view["last_failover"] is None
-    if not stage.drivers[engine].capabilities.elects_itself:
+    if not sandbox.drivers[engine].capabilities.elects_itself:
         assert view["primary"] == "db.0"
 
     standby = next(i["name"] for i in view["instances"] if i["role"] == "standby")
-    stage.command("restart", standby)
-    after = stage.wait_for_state("db", "running", RECOVERY_SECONDS, size)
+    sandbox.command("restart", standby)
+    after = sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     assert after["primary"] == view["primary"]
 
 
 class ProgressWatch(threading.Thread):
     """Polls `info` as a second terminal would, and remembers the progress it saw."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(daemon=True)
-        self.stage = stage
+        self.sandbox = sandbox
         self.seen: list[object] = []
         self._stopping = threading.Event()
 
@@ -108,19 +108,19 @@ class ProgressWatch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            view = self.stage.ask("info", "db")
+            view = self.sandbox.ask("info", "db")
             for instance in view["instances"] if view else []:
                 if instance["sync"]:
                     self.seen.append(instance["sync"])
 
 
-def everything_is_everywhere(stage: Stage) -> None:
+def everything_is_everywhere(sandbox: Sandbox) -> None:
     """Every instance holds the same numbers as the primary."""
-    driver, service = stage.driver("db"), stage.context("db")
+    driver, service = sandbox.driver("db"), sandbox.context("db")
 
     def held() -> list[set[int]]:
         sets = []
-        for target in stage.members("db"):
+        for target in sandbox.members("db"):
             reader = driver.open_writer(service, target, timeout_seconds=10)
             sets.append(reader.numbers())
             reader.close()

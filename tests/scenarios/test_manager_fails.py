@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hamanager import paths
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
 
@@ -17,13 +17,13 @@ MYSQL = pytest.mark.parametrize("engine", ["mysql"])
 long = pytest.mark.long
 
 
-def first_start(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager first started while the primary is dead") as run:
+def first_start(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "manager first started while the primary is dead") as run:
         old = run.primary
-        stage.kill_daemon()
+        sandbox.kill_daemon()
         run.fault(lambda: run.faults.kill(old))
         time.sleep(0.5)
-        stage.start_daemon()
+        sandbox.start_daemon()
         accepted = run.wait_for_write(not_on=old)
         if engine == "mysql":
             failover = run.info()["last_failover"]
@@ -31,58 +31,58 @@ def first_start(stage: Stage, engine: str) -> None:
             assert failover["lost"] == "nothing that was acknowledged"
 
 
-def test_first_started_while_the_primary_is_dead(stage: Stage) -> None:
+def test_first_started_while_the_primary_is_dead(sandbox: Sandbox) -> None:
     """It has never seen it alive: the store's sync set is all it knows."""
-    first_start(stage, "mysql")
+    first_start(sandbox, "mysql")
 
 
 @long
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_first_started_while_the_primary_is_dead_too(stage: Stage, engine: str) -> None:
-    first_start(stage, engine)
+def test_first_started_while_the_primary_is_dead_too(sandbox: Sandbox, engine: str) -> None:
+    first_start(sandbox, engine)
 
 
 @EVERY
 @long
-def test_suspended_while_the_primary_dies(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager suspended 12 s while the primary dies") as run:
+def test_suspended_while_the_primary_dies(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "manager suspended 12 s while the primary dies") as run:
         old = run.primary
-        stage.suspend_daemon()
+        sandbox.suspend_daemon()
         run.fault(lambda: run.faults.kill(old))
         time.sleep(12)
-        stage.continue_daemon()
+        sandbox.continue_daemon()
         run.wait_for_write()
 
 
 @MYSQL
 @long
-def test_down_while_the_standby_dies(stage: Stage, engine: str) -> None:
+def test_down_while_the_standby_dies(sandbox: Sandbox, engine: str) -> None:
     """Only the manager may let writes go on without the standby: they wait for it."""
-    with Scenario(stage, engine, "manager down while the standby dies: writes wait") as run:
-        stage.kill_daemon()
+    with Scenario(sandbox, engine, "manager down while the standby dies: writes wait") as run:
+        sandbox.kill_daemon()
         run.fault(lambda: run.faults.kill(run.standby))
         time.sleep(1)
         assert run.writes_in(2) == 0
-        stage.start_daemon()
+        sandbox.start_daemon()
         run.wait_for_write(from_now=True)
 
 
 @EVERY
 @long
-def test_down_and_back_with_everything_well(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager down 5 s: nobody notices") as run:
-        run.fault(stage.kill_daemon)
+def test_down_and_back_with_everything_well(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "manager down 5 s: nobody notices") as run:
+        run.fault(sandbox.kill_daemon)
         assert run.writes_in(5) > 100
-        stage.start_daemon()
+        sandbox.start_daemon()
         run.expect_no_failover(3)
 
 
 @EVERY
 @long
-def test_store_locked(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "store locked 12 s, the primary dies meanwhile") as run:
+def test_store_locked(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "store locked 12 s, the primary dies meanwhile") as run:
         old = run.primary
-        locker = sqlite3.connect(paths.database_path(stage.home), timeout=5)
+        locker = sqlite3.connect(paths.database_path(sandbox.home), timeout=5)
         locker.execute("BEGIN EXCLUSIVE")
         run.fault(lambda: run.faults.kill(old))
         time.sleep(12)
@@ -93,10 +93,10 @@ def test_store_locked(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_killed_in_the_middle_of_a_fail_over(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager killed in the middle of a failover") as run:
+def test_killed_in_the_middle_of_a_fail_over(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "manager killed in the middle of a failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
-        stage.kill_daemon()
-        stage.start_daemon()
+        sandbox.kill_daemon()
+        sandbox.start_daemon()
         run.wait_for_write()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from hamanager.model.service import Target
 from hamanager_drivers.mysql.config import connections
 from tests.scenarios.conftest import SIZES
@@ -23,27 +23,27 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(engine: str) -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox(engine: str) -> Iterator[Sandbox]:
+    with Sandbox() as made:
         words = ["--instances", str(SIZES[engine]), "--memory", BEGIN[engine]]
         made.command("create", "db", "--engine", engine, *words)
         yield made
 
 
-def processes(stage: Stage) -> dict[str, tuple[int, str]]:
+def processes(sandbox: Sandbox) -> dict[str, tuple[int, str]]:
     """Per instance its process and since when it runs."""
     found = {}
-    for member in stage.members("db"):
-        container = stage.container(member.name)
+    for member in sandbox.members("db"):
+        container = sandbox.container(member.name)
         state = container.attrs["State"]
         found[member.name] = (state["Pid"], state["StartedAt"])
     return found
 
 
-def own_limit(stage: Stage, member: Target) -> int:
+def own_limit(sandbox: Sandbox, member: Target) -> int:
     """What the engine itself says."""
-    driver = stage.driver("db")
-    service = stage.context("db")
+    driver = sandbox.driver("db")
+    service = sandbox.context("db")
     if driver.engine == "redis":
         from hamanager_drivers.redis.config import MANAGER
         from hamanager_drivers.redis.connections import connect
@@ -62,42 +62,42 @@ def own_limit(stage: Stage, member: Target) -> int:
     return int(answer["wiredTiger"]["cache"]["maximum bytes configured"])
 
 
-def clients_limit(stage: Stage, member: Target) -> int:
+def clients_limit(sandbox: Sandbox, member: Target) -> int:
     """How many MySQL's clients may be connected."""
     from hamanager_drivers.mysql.connections import Connections
 
-    with Connections().session(stage.context("db"), member) as session:
+    with Connections().session(sandbox.context("db"), member) as session:
         return int(session.row("SELECT @@GLOBAL.max_connections AS clients")["clients"])
 
 
-def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
-    stage.fill("db", 40 * MB)
-    driver = stage.driver("db")
-    writer = stage.start_writer("db")
+def test_up_and_down_under_load(sandbox: Sandbox, engine: str) -> None:
+    sandbox.fill("db", 40 * MB)
+    driver = sandbox.driver("db")
+    writer = sandbox.start_writer("db")
     try:
-        before = processes(stage)
+        before = processes(sandbox)
         for size in (LARGER[engine], BEGIN[engine]):
-            stage.command("scale", f"db:memory={size}", "--timeout", "120")
-            view = stage.ask("info", "db")
+            sandbox.command("scale", f"db:memory={size}", "--timeout", "120")
+            view = sandbox.ask("info", "db")
             wanted = view["desired"]["memory_bytes"]
             limit = driver.cache_limit_bytes(wanted)
-            for member in stage.members("db"):
-                assert own_limit(stage, member) == limit
+            for member in sandbox.members("db"):
+                assert own_limit(sandbox, member) == limit
                 if engine == "mysql":
-                    assert clients_limit(stage, member) == connections(wanted)
-                host = stage.container(member.name).attrs["HostConfig"]
+                    assert clients_limit(sandbox, member) == connections(wanted)
+                host = sandbox.container(member.name).attrs["HostConfig"]
                 assert host["Memory"] == wanted
             for instance in view["instances"]:
                 memory = instance["memory"]
                 assert memory["reserved_bytes"] == wanted
                 assert 0 < memory["cache_bytes"] <= memory["used_bytes"] < wanted
-        assert processes(stage) == before, "nothing was restarted"
+        assert processes(sandbox) == before, "nothing was restarted"
     finally:
         writer.stop()
-    assert stage.lost("db", writer) == 0
+    assert sandbox.lost("db", writer) == 0
     order = [
         e["text"]
-        for e in stage.ask("history", "db")
+        for e in sandbox.ask("history", "db")
         if e["kind"] == "outcome" and e["playbook"] == "set memory"
     ]
     assert order[0] != "set memory db.0: done", "standbys grow first"
@@ -105,20 +105,20 @@ def test_up_and_down_under_load(stage: Stage, engine: str) -> None:
     assert order[len(order) // 2] == "set memory db.0: done", "which shrinks first"
 
 
-def test_what_is_refused(stage: Stage, engine: str) -> None:
-    spec = stage.specs()
-    small = stage.run("scale", f"db:memory={TOO_SMALL[engine]}")
-    large = stage.run("scale", "db:memory=8G")
+def test_what_is_refused(sandbox: Sandbox, engine: str) -> None:
+    spec = sandbox.specs()
+    small = sandbox.run("scale", f"db:memory={TOO_SMALL[engine]}")
+    large = sandbox.run("scale", "db:memory=8G")
     assert small.returncode in (1, 2)
     assert large.returncode == 2
     for refusal in (small, large):
         assert refusal.stderr.count("\n") == 1
         assert "nothing was changed" in refusal.stderr
     assert "--allow-large" in large.stderr
-    assert stage.specs() == spec
+    assert sandbox.specs() == spec
 
 
-def test_info_tells_used_reserved_and_cache(stage: Stage) -> None:
-    text = stage.command("info", "db")
+def test_info_tells_used_reserved_and_cache(sandbox: Sandbox) -> None:
+    text = sandbox.command("info", "db")
     assert "cache portion:" in text
     assert "total used:" in text

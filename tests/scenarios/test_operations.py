@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager_drivers.mysql.connections import Session, connect, hang_up
 from hamanager_drivers.naming import APPLICATION
 from tests.scenarios.conftest import ENGINES
@@ -21,12 +21,12 @@ long = pytest.mark.long
 
 
 @EVERY
-def test_switchover_under_load(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "switchover under load, there and back") as run:
+def test_switchover_under_load(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "switchover under load, there and back") as run:
         for _ in range(2):
             old = run.primary
             run.fault(lambda: None)
-            stage.command("switchover", "db")
+            sandbox.command("switchover", "db")
             assert run.primary != old
             run.wait_whole()
         assert run.info()["last_failover"] is None
@@ -34,33 +34,33 @@ def test_switchover_under_load(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_switchover_with_a_long_transaction(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "switchover with a long transaction") as run:
-        password = stage.context("db").secrets["password"]
-        client = connect(stage.primary("db"), APPLICATION, password, 30)
+def test_switchover_with_a_long_transaction(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "switchover with a long transaction") as run:
+        password = sandbox.context("db").secrets["password"]
+        client = connect(sandbox.primary("db"), APPLICATION, password, 30)
         Session(client).run("BEGIN", "INSERT INTO db.hamanager_workload VALUES (-1)")
         time.sleep(2)
-        refused = stage.run("switchover", "db", "--patience", "1", "--no-kill")
+        refused = sandbox.run("switchover", "db", "--patience", "1", "--no-kill")
         assert refused.returncode == 1
         assert "transactions on db.0 run for up to" in refused.stderr
         assert run.primary == "db.0"
         run.fault(lambda: None)
-        stage.command("switchover", "db", "--patience", "1")
+        sandbox.command("switchover", "db", "--patience", "1")
         assert run.primary == "db.1"
         hang_up(client)
 
 
 @MYSQL
 @long
-def test_switchover_with_a_standby_that_lags_is_undone(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "switchover with a standby that lags: undone") as run:
+def test_switchover_with_a_standby_that_lags_is_undone(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "switchover with a standby that lags: undone") as run:
         run.fault(lambda: None)
-        password = stage.context("db").secrets["password"]
+        password = sandbox.context("db").secrets["password"]
         blocker = connect(
-            next(t for t in stage.members("db") if t.name == "db.1"), APPLICATION, password, 30
+            next(t for t in sandbox.members("db") if t.name == "db.1"), APPLICATION, password, 30
         )
         Session(blocker).run("LOCK TABLES db.hamanager_workload READ")
-        done = stage.run("switchover", "db")
+        done = sandbox.run("switchover", "db")
         assert done.returncode == 1, done
         hang_up(blocker)
         assert run.primary == "db.0"
@@ -69,25 +69,25 @@ def test_switchover_with_a_standby_that_lags_is_undone(stage: Stage, engine: str
 
 @EVERY
 @long
-def test_switchover_without_a_standby_is_refused(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "switchover without a standby: refused", instances=1) as run:
+def test_switchover_without_a_standby_is_refused(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "switchover without a standby: refused", instances=1) as run:
         run.fault(lambda: None)
-        done = stage.run("switchover", "db")
+        done = sandbox.run("switchover", "db")
         assert done.returncode == 1
         assert "no standby could take over; nothing was changed" in done.stderr
 
 
 @EVERY
 @long
-def test_primary_killed_during_a_switchover(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary killed during a switchover") as run:
+def test_primary_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary killed during a switchover") as run:
         old = run.primary
-        asking = threading.Thread(target=lambda: stage.run("switchover", "db"))
+        asking = threading.Thread(target=lambda: sandbox.run("switchover", "db"))
         asking.start()
         wait_for(
             "the switchover",
             20,
-            lambda: any("switchover" in e.text for e in stage.store.history("db")),
+            lambda: any("switchover" in e.text for e in sandbox.store.history("db")),
         )
         run.fault(lambda: run.faults.kill(old))
         asking.join(60)
@@ -96,20 +96,20 @@ def test_primary_killed_during_a_switchover(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_manager_killed_during_a_switchover(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "manager killed during a switchover") as run:
-        asking = threading.Thread(target=lambda: stage.run("switchover", "db", "--timeout", "20"))
+def test_manager_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "manager killed during a switchover") as run:
+        asking = threading.Thread(target=lambda: sandbox.run("switchover", "db", "--timeout", "20"))
         asking.start()
         wait_for(
             "the switchover",
             20,
             lambda: (
-                stage.record("db").switching_to is not None
-                or stage.record("db").last_switchover is not None
+                sandbox.record("db").switching_to is not None
+                or sandbox.record("db").last_switchover is not None
             ),
         )
-        run.fault(stage.kill_daemon)
-        stage.start_daemon()
+        run.fault(sandbox.kill_daemon)
+        sandbox.start_daemon()
         asking.join(60)
         run.wait_whole()
         run.wait_for_write(from_now=True)
@@ -117,11 +117,11 @@ def test_manager_killed_during_a_switchover(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_primary_killed_while_scaling_down(stage: Stage, engine: str) -> None:
+def test_primary_killed_while_scaling_down(sandbox: Sandbox, engine: str) -> None:
     size = {"mysql": 3, "redis": 3, "mongodb": 3}[engine]
-    with Scenario(stage, engine, "primary killed while scaling down", instances=size) as run:
+    with Scenario(sandbox, engine, "primary killed while scaling down", instances=size) as run:
         old = run.primary
-        stage.command("scale", "db:instances=1", "--no-wait")
+        sandbox.command("scale", "db:instances=1", "--no-wait")
         run.fault(lambda: run.faults.kill(old))
         run.size = 1
         run.wait_for_write(from_now=True, seconds=90)
@@ -129,8 +129,8 @@ def test_primary_killed_while_scaling_down(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_five_failures_in_a_row(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "flapping: five primaries killed in a row") as run:
+def test_five_failures_in_a_row(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "flapping: five primaries killed in a row") as run:
         for _ in range(5):
             old = run.primary
             run.fault(lambda name=old: run.faults.kill(name))  # type: ignore[misc]
@@ -140,8 +140,8 @@ def test_five_failures_in_a_row(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_a_failure_during_the_recovery_of_another(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "new primary killed as soon as it leads") as run:
+def test_a_failure_during_the_recovery_of_another(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "new primary killed as soon as it leads") as run:
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
         second = run.wait_for_write(not_on=old).instance
@@ -151,9 +151,9 @@ def test_a_failure_during_the_recovery_of_another(stage: Stage, engine: str) -> 
 
 @MYSQL
 @long
-def test_silent_twice_needs_proof(stage: Stage, engine: str) -> None:
+def test_silent_twice_needs_proof(sandbox: Sandbox, engine: str) -> None:
     """Silence is enough for one failover; soon after it the next one takes proof."""
-    with Scenario(stage, engine, "second silent failure soon after: waits") as run:
+    with Scenario(sandbox, engine, "second silent failure soon after: waits") as run:
         old = run.primary
         run.faults.hang(old)
         run.fault(lambda: None)
@@ -167,26 +167,26 @@ def test_silent_twice_needs_proof(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
-def test_what_only_a_person_decides(stage: Stage, engine: str) -> None:
+def test_what_only_a_person_decides(sandbox: Sandbox, engine: str) -> None:
     """No standby is in step and the primary cannot come back: `info` says what it would cost,
     and the order promotes the stale standby."""
-    with Scenario(stage, engine, "stale standby promoted by force", lossless=False) as run:
+    with Scenario(sandbox, engine, "stale standby promoted by force", lossless=False) as run:
         old, standby = run.primary, run.standby
         run.faults.cut_link(standby, *run.ports(old))
-        wait_for("the set to be empty", 20, lambda: not stage.record("db").sync_set)
+        wait_for("the set to be empty", 20, lambda: not sandbox.record("db").sync_set)
         run.writes_in(1)
-        stage.command("pause", "db")
+        sandbox.command("pause", "db")
         run.fault(lambda: run.faults.kill(old))
-        break_data(stage, old)
-        stage.command("resume", "db")
+        break_data(sandbox, old)
+        sandbox.command("resume", "db")
         wait_for("it to be told", 40, lambda: bool(run.info()["last_resorts"]))
         view = run.info()
         assert view["last_resorts"][0]["instance"] == standby
         assert "transactions" in view["last_resorts"][0]["may_lack"]
         assert f"--to {standby} --force" in view["message"] or run.history_says("--force")
-        assert stage.run("failover", "db", "--to", standby).returncode == 1
+        assert sandbox.run("failover", "db", "--to", standby).returncode == 1
         run.faults.heal()
-        stage.command("failover", "db", "--to", standby, "--force")
+        sandbox.command("failover", "db", "--to", standby, "--force")
         run.wait_for_write(from_now=True)
         failover = run.info()["last_failover"]
         assert failover["forced"]
@@ -194,38 +194,38 @@ def test_what_only_a_person_decides(stage: Stage, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["mongodb"])
-def test_majority_lost(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "two of three members lost, then by force") as run:
-        lost = [t.name for t in stage.members("db")][:2]
-        stage.command("pause", "db")
+def test_majority_lost(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "two of three members lost, then by force") as run:
+        lost = [t.name for t in sandbox.members("db")][:2]
+        sandbox.command("pause", "db")
         run.fault(lambda: run.faults.kill(lost[0]))
         run.faults.kill(lost[1])
         for name in lost:
-            break_data(stage, name)
-        stage.command("resume", "db")
+            break_data(sandbox, name)
+        sandbox.command("resume", "db")
         wait_for("it to be told", 60, lambda: "the majority is lost" in run.info()["message"])
         assert run.writes_in(2) == 0
-        stage.command("failover", "db", "--force", "--timeout", "60")
+        sandbox.command("failover", "db", "--force", "--timeout", "60")
         run.wait_for_write(from_now=True)
         for name in lost:
-            mend_data(stage, name)
+            mend_data(sandbox, name)
 
 
 @pytest.mark.parametrize("engine", ["redis"])
 @long
-def test_full_resync_under_load(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "full resync of 200 MB under load", pause_seconds=0.0) as run:
-        stage.fill("db", 200_000_000)
+def test_full_resync_under_load(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "full resync of 200 MB under load", pause_seconds=0.0) as run:
+        sandbox.fill("db", 200_000_000)
         run.fault(lambda: run.faults.kill(run.standby))
         run.wait_whole()
 
 
 @MYSQL
 @long
-def test_changed_to_strict_and_back(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "durability changed to strict and back") as run:
+def test_changed_to_strict_and_back(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "durability changed to strict and back") as run:
         run.fault(lambda: None)
-        stage.command("set", "db", "--durability", "strict")
-        on_server(stage, run.standby, "STOP REPLICA IO_THREAD")
-        stage.command("set", "db", "--durability", "availability")
+        sandbox.command("set", "db", "--durability", "strict")
+        on_server(sandbox, run.standby, "STOP REPLICA IO_THREAD")
+        sandbox.command("set", "db", "--durability", "availability")
         run.wait_for_write(from_now=True)

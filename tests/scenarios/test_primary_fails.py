@@ -7,7 +7,7 @@ import time
 import pymongo
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.errors import ServerError
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
@@ -23,8 +23,8 @@ long = pytest.mark.long
 
 @EVERY
 @long
-def test_killed_at_full_speed(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary killed, at full speed", pause_seconds=0.0) as run:
+def test_killed_at_full_speed(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary killed, at full speed", pause_seconds=0.0) as run:
         old = run.primary
         time.sleep(1)
         run.fault(lambda: run.faults.kill(old))
@@ -32,19 +32,19 @@ def test_killed_at_full_speed(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
-def test_killed_with_two_in_the_sync_set(stage: Stage, engine: str) -> None:
+def test_killed_with_two_in_the_sync_set(sandbox: Sandbox, engine: str) -> None:
     """Nobody shows the other member the new primary but the manager."""
-    with Scenario(stage, engine, "primary of three killed, sync set of two", instances=3) as run:
-        wait_for("both to be members", 30, lambda: len(stage.record("db").sync_set) == 2)
+    with Scenario(sandbox, engine, "primary of three killed, sync set of two", instances=3) as run:
+        wait_for("both to be members", 30, lambda: len(sandbox.record("db").sync_set) == 2)
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
         run.wait_for_write(not_on=old)
 
 
-def stopped(stage: Stage, engine: str) -> None:
+def stopped(sandbox: Sandbox, engine: str) -> None:
     held = engine in ("redis", "mongodb")
     lossless = True if held else None
-    with Scenario(stage, engine, "primary stopped by others", lossless=lossless) as run:
+    with Scenario(sandbox, engine, "primary stopped by others", lossless=lossless) as run:
         old = run.primary
         run.fault(lambda: run.faults.stop(old))
         run.wait_for_write(not_on=old)
@@ -55,20 +55,20 @@ def stopped(stage: Stage, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_stopped_by_somebody_else(stage: Stage, engine: str) -> None:
+def test_stopped_by_somebody_else(sandbox: Sandbox, engine: str) -> None:
     """`docker stop` under load: its place is taken before it ends."""
-    stopped(stage, engine)
+    stopped(sandbox, engine)
 
 
 @MYSQL
 @long
-def test_stopped_by_somebody_else_too(stage: Stage, engine: str) -> None:
+def test_stopped_by_somebody_else_too(sandbox: Sandbox, engine: str) -> None:
     """As good as killed."""
-    stopped(stage, engine)
+    stopped(sandbox, engine)
 
 
-def hang(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary hangs 10 s, then wakes") as run:
+def hang(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary hangs 10 s, then wakes") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
         accepted = run.wait_for_write(not_on=old)
@@ -79,33 +79,33 @@ def hang(stage: Stage, engine: str) -> None:
         assert run.primary == accepted.instance
         if engine == "mysql":
             run.wait_whole()
-            assert refuses_writes(stage, old)
+            assert refuses_writes(sandbox, old)
 
 
-def refuses_writes(stage: Stage, instance: str) -> bool:
-    target = next(t for t in stage.members("db") if t.name == instance)
+def refuses_writes(sandbox: Sandbox, instance: str) -> bool:
+    target = next(t for t in sandbox.members("db") if t.name == instance)
     connections = Connections()
-    with connections.session(stage.context("db"), target) as session:
+    with connections.session(sandbox.context("db"), target) as session:
         refuses = bool(session.row("SELECT @@super_read_only AS ro")["ro"])
     connections.forget(target)
     return refuses
 
 
-def test_hangs_and_wakes(stage: Stage) -> None:
+def test_hangs_and_wakes(sandbox: Sandbox) -> None:
     """Its process is stopped: it is fenced before anybody takes its place."""
-    hang(stage, "mysql")
+    hang(sandbox, "mysql")
 
 
 @long
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_hangs_and_wakes_too(stage: Stage, engine: str) -> None:
-    hang(stage, engine)
+def test_hangs_and_wakes_too(sandbox: Sandbox, engine: str) -> None:
+    hang(sandbox, engine)
 
 
 @EVERY
 @long
-def test_hangs_for_a_moment(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary hangs 1.5 s: no failover") as run:
+def test_hangs_for_a_moment(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary hangs 1.5 s: no failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
         time.sleep(1.5)
@@ -116,8 +116,8 @@ def test_hangs_for_a_moment(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off_from_everyone(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary cut off from everyone 10 s") as run:
+def test_cut_off_from_everyone(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary cut off from everyone 10 s") as run:
         old = run.primary
         run.fault(lambda: run.faults.cut_off(old))
         run.wait_for_write(not_on=old)
@@ -127,8 +127,8 @@ def test_cut_off_from_everyone(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off_from_the_manager_only(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary cut off from the manager only") as run:
+def test_cut_off_from_the_manager_only(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary cut off from the manager only") as run:
         run.writer_cut_off = True  # it runs where the manager runs
         run.fault(lambda: run.faults.cut_manager(*run.ports(run.primary)))
         wait_for(
@@ -143,8 +143,8 @@ def test_cut_off_from_the_manager_only(stage: Stage, engine: str) -> None:
 
 @PROMOTED
 @long
-def test_cut_off_from_the_standby_only(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary cut off from the standby only") as run:
+def test_cut_off_from_the_standby_only(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary cut off from the standby only") as run:
         standby = run.standby
         run.fault(lambda: run.faults.cut_link(standby, *run.ports(run.primary)))
         run.expect_no_failover(10)
@@ -156,9 +156,11 @@ def test_cut_off_from_the_standby_only(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_strict_waits_for_its_standby(stage: Stage, engine: str) -> None:
+def test_strict_waits_for_its_standby(sandbox: Sandbox, engine: str) -> None:
     options = ("--durability", "strict")
-    with Scenario(stage, engine, "strict: cut off from the standby, waits", options=options) as run:
+    with Scenario(
+        sandbox, engine, "strict: cut off from the standby, waits", options=options
+    ) as run:
         standby = run.standby
         run.fault(lambda: run.faults.cut_link(standby, *run.ports(run.primary)))
         time.sleep(3)
@@ -168,8 +170,8 @@ def test_strict_waits_for_its_standby(stage: Stage, engine: str) -> None:
 
 
 @PROMOTED
-def test_restarted_by_somebody_else(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary crashed and restarted by somebody else") as run:
+def test_restarted_by_somebody_else(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary crashed and restarted by somebody else") as run:
         old = run.primary
         run.fault(lambda: run.faults.restart(old))
         run.wait_for_write()
@@ -177,14 +179,14 @@ def test_restarted_by_somebody_else(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_out_of_connections(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary out of connections: alive") as run:
-        driver, context = stage.driver("db"), stage.context("db")
+def test_out_of_connections(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary out of connections: alive") as run:
+        driver, context = sandbox.driver("db"), sandbox.context("db")
         held = []
         run.fault(lambda: None)
         try:
             for _ in range(400):
-                held.append(driver.open_writer(context, stage.primary("db"), 2))
+                held.append(driver.open_writer(context, sandbox.primary("db"), 2))
         except ServerError:
             pass
         run.expect_no_failover(8)
@@ -195,8 +197,8 @@ def test_out_of_connections(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_very_slow(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary slow: 5 % of a CPU for 10 s") as run:
+def test_very_slow(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary slow: 5 % of a CPU for 10 s") as run:
         run.fault(lambda: run.faults.slow(run.primary))
         time.sleep(10)
         run.faults.heal()
@@ -204,9 +206,9 @@ def test_very_slow(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
-def test_returns_with_what_nobody_else_has(stage: Stage, engine: str) -> None:
+def test_returns_with_what_nobody_else_has(sandbox: Sandbox, engine: str) -> None:
     """A write that waits for its standby when the primary dies was never acknowledged."""
-    with Scenario(stage, engine, "primary returns with errant writes") as run:
+    with Scenario(sandbox, engine, "primary returns with errant writes") as run:
         old, standby = run.primary, run.standby
         run.faults.cut_link(standby, *run.ports(old))
         before = len(run.writer.acknowledged())
@@ -225,28 +227,30 @@ def test_returns_with_what_nobody_else_has(stage: Stage, engine: str) -> None:
 
 @PROMOTED
 @long
-def test_returns_empty(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "primary killed and returns empty") as run:
+def test_returns_empty(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "primary killed and returns empty") as run:
         old = run.primary
-        record = stage.record("db").instance(old)
+        record = sandbox.record("db").instance(old)
         assert record is not None
-        stage.kill_daemon()
+        sandbox.kill_daemon()
         run.fault(lambda: run.faults.kill(old))
-        empty_volume(stage, old)
-        stage.container(old).start()
-        stage.start_daemon()
+        empty_volume(sandbox, old)
+        sandbox.container(old).start()
+        sandbox.start_daemon()
         run.wait_for_write(not_on=old)
 
 
 @pytest.mark.parametrize("engine", ["mongodb"])
 @long
-def test_cut_off_from_its_set_and_written_to_without_a_majority(stage: Stage, engine: str) -> None:
+def test_cut_off_from_its_set_and_written_to_without_a_majority(
+    sandbox: Sandbox, engine: str
+) -> None:
     """What was acknowledged by it alone is undone, and the files that hold it are named."""
-    with Scenario(stage, engine, "primary cut off from its set, w=1 writes undone") as run:
+    with Scenario(sandbox, engine, "primary cut off from its set, w=1 writes undone") as run:
         old = run.primary
-        others = [t for t in stage.members("db") if t.name != old]
-        target = stage.primary("db")
-        password = stage.context("db").secrets["password"]
+        others = [t for t in sandbox.members("db") if t.name != old]
+        target = sandbox.primary("db")
+        password = sandbox.context("db").secrets["password"]
         client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
             target.host,
             target.port,
@@ -277,10 +281,10 @@ def warnings(run: Scenario) -> list[str]:
 
 @EVERY
 @long
-def test_disk_full(stage: Stage, engine: str) -> None:
+def test_disk_full(sandbox: Sandbox, engine: str) -> None:
     """Whatever the engine does about it, wait, refuse or end itself: nothing is lost."""
-    let_go = small_volumes(stage, "db", SIZES[engine], "900m")
-    with Scenario(stage, engine, "primary's disk full for 8 s", before_destroy=let_go) as run:
+    let_go = small_volumes(sandbox, "db", SIZES[engine], "900m")
+    with Scenario(sandbox, engine, "primary's disk full for 8 s", before_destroy=let_go) as run:
         old = run.primary
         run.fault(lambda: run.faults.fill_disk(old))
         time.sleep(8)

@@ -9,7 +9,7 @@ import pymysql
 import pytest
 import redis
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.clients import FAILURES, PLAIN
 
 MAX_LAG_SECONDS = 2
@@ -23,8 +23,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(engine: str) -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox(engine: str) -> Iterator[Sandbox]:
+    with Sandbox() as made:
         made.command("create", "db", "--engine", engine, "--instances", "2")
         made.wait_for_state("db", "running", 60, 2)
         lag = str(MAX_LAG_SECONDS)
@@ -34,9 +34,9 @@ def stage(engine: str) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def reads(stage: Stage) -> str:
-    stage.wait_for_state("db", "running", 60, 2)
-    return stage.command("url", "db", "--reads").strip()
+def reads(sandbox: Sandbox) -> str:
+    sandbox.wait_for_state("db", "running", 60, 2)
+    return sandbox.command("url", "db", "--reads").strip()
 
 
 def role(engine: str, url: str) -> str:
@@ -63,12 +63,14 @@ def role(engine: str, url: str) -> str:
         return ""
 
 
-def standby(stage: Stage) -> str:
-    return next(t.name for t in stage.members("db") if t != stage.primary("db"))
+def standby(sandbox: Sandbox) -> str:
+    return next(t.name for t in sandbox.members("db") if t != sandbox.primary("db"))
 
 
-def test_it_leads_to_a_standby_that_refuses_writes(stage: Stage, engine: str, reads: str) -> None:
-    writer = PLAIN[engine](stage.command("url", "db").strip())
+def test_it_leads_to_a_standby_that_refuses_writes(
+    sandbox: Sandbox, engine: str, reads: str
+) -> None:
+    writer = PLAIN[engine](sandbox.command("url", "db").strip())
     writer.prepare()
     writer.write(1)
     writer.close()
@@ -80,16 +82,18 @@ def test_it_leads_to_a_standby_that_refuses_writes(stage: Stage, engine: str, re
     reader.close()
 
 
-def test_a_standby_that_answers_but_lags_is_left_out(stage: Stage, engine: str, reads: str) -> None:
+def test_a_standby_that_answers_but_lags_is_left_out(
+    sandbox: Sandbox, engine: str, reads: str
+) -> None:
     if engine != "mysql":
         pytest.skip("this engine applies as it receives: see the frozen standby")
     from hamanager_drivers.mysql.connections import Connections
 
-    target = next(t for t in stage.members("db") if t.name == standby(stage))
+    target = next(t for t in sandbox.members("db") if t.name == standby(sandbox))
     wait_for("the standby to answer", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
-    writer = stage.start_writer("db", pause_seconds=0.01)
+    writer = sandbox.start_writer("db", pause_seconds=0.01)
     try:
-        with Connections().session(stage.context("db"), target) as session:
+        with Connections().session(sandbox.context("db"), target) as session:
             session.run("FLUSH TABLES WITH READ LOCK")
             wait_for("it to be left out", NOTICED_SECONDS, lambda: role(engine, reads) == "primary")
             session.run("UNLOCK TABLES")
@@ -98,9 +102,9 @@ def test_a_standby_that_answers_but_lags_is_left_out(stage: Stage, engine: str, 
         writer.stop()
 
 
-def test_a_frozen_standby_is_left_out(stage: Stage, engine: str, reads: str) -> None:
+def test_a_frozen_standby_is_left_out(sandbox: Sandbox, engine: str, reads: str) -> None:
     wait_for("the standby to answer", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
-    container = stage.container(standby(stage))
+    container = sandbox.container(standby(sandbox))
     container.pause()
     try:
         wait_for("the primary instead", NOTICED_SECONDS, lambda: role(engine, reads) == "primary")
@@ -110,11 +114,11 @@ def test_a_frozen_standby_is_left_out(stage: Stage, engine: str, reads: str) -> 
 
 
 def test_after_a_fail_over_it_leads_to_the_new_standby(
-    stage: Stage, engine: str, reads: str
+    sandbox: Sandbox, engine: str, reads: str
 ) -> None:
-    promoted = standby(stage)
-    stage.container(stage.primary("db").name).kill()
-    wait_for("the failover", 20, lambda: stage.primary("db").name == promoted)
-    stage.wait_for_state("db", "running", 60, 2)
+    promoted = standby(sandbox)
+    sandbox.container(sandbox.primary("db").name).kill()
+    wait_for("the failover", 20, lambda: sandbox.primary("db").name == promoted)
+    sandbox.wait_for_state("db", "running", 60, 2)
     wait_for("the new standby", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
-    assert stage.command("url", "db", "--reads").strip() == reads
+    assert sandbox.command("url", "db", "--reads").strip() == reads

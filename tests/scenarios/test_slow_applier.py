@@ -6,18 +6,18 @@ import time
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from hamanager_drivers.mysql.connections import Connections
 from hamanager_drivers.mysql.replication import APPLY_SECONDS
 from tests.scenarios.harness import Scenario
 
 
 @pytest.mark.long
-def test_it_is_waited_for_from_pass_to_pass(stage: Stage) -> None:
-    with Scenario(stage, "mysql", "primary killed while its standby does not apply") as run:
+def test_it_is_waited_for_from_pass_to_pass(sandbox: Sandbox) -> None:
+    with Scenario(sandbox, "mysql", "primary killed while its standby does not apply") as run:
         old = run.primary
-        target = next(t for t in stage.members("db") if t.name != old)
-        with Connections().session(stage.context("db"), target) as session:
+        target = next(t for t in sandbox.members("db") if t.name != old)
+        with Connections().session(sandbox.context("db"), target) as session:
             session.run("FLUSH TABLES WITH READ LOCK")
             assert run.writes_in(1) > 10, "received is enough for an acknowledgement"
             run.fault(lambda: run.faults.kill(old))

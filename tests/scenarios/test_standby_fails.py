@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
@@ -19,8 +19,8 @@ long = pytest.mark.long
 
 @EVERY
 @long
-def test_killed(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "standby killed: writes go on") as run:
+def test_killed(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "standby killed: writes go on") as run:
         run.fault(lambda: run.faults.kill(run.standby))
         assert run.writes_in(3) > 10
         run.expect_no_failover(2)
@@ -28,22 +28,22 @@ def test_killed(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_killed_in_strict_mode(stage: Stage, engine: str) -> None:
+def test_killed_in_strict_mode(sandbox: Sandbox, engine: str) -> None:
     options = ("--durability", "strict")
-    with Scenario(stage, engine, "strict: standby killed: writes wait", options=options) as run:
+    with Scenario(sandbox, engine, "strict: standby killed: writes wait", options=options) as run:
         standby = run.standby
-        stage.command("pause", "db")
+        sandbox.command("pause", "db")
         run.fault(lambda: run.faults.kill(standby))
         time.sleep(0.5)
         assert run.writes_in(2) == 0
-        stage.command("resume", "db")
+        sandbox.command("resume", "db")
         run.wait_for_write(seconds=60)
 
 
 @EVERY
 @long
-def test_hangs(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "standby hangs 8 s") as run:
+def test_hangs(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "standby hangs 8 s") as run:
         standby = run.standby
         run.fault(lambda: run.faults.hang(standby))
         time.sleep(8)
@@ -53,8 +53,8 @@ def test_hangs(stage: Stage, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "standby cut off 8 s") as run:
+def test_cut_off(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "standby cut off 8 s") as run:
         standby = run.standby
         run.fault(lambda: run.faults.cut_off(standby))
         time.sleep(8)
@@ -64,11 +64,11 @@ def test_cut_off(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_applier_behind_when_the_primary_dies(stage: Stage, engine: str) -> None:
+def test_applier_behind_when_the_primary_dies(sandbox: Sandbox, engine: str) -> None:
     """What it has received and not applied is applied before it leads."""
-    with Scenario(stage, engine, "standby lags, then the primary is killed") as run:
+    with Scenario(sandbox, engine, "standby lags, then the primary is killed") as run:
         old = run.primary
-        on_server(stage, run.standby, "STOP REPLICA SQL_THREAD")
+        on_server(sandbox, run.standby, "STOP REPLICA SQL_THREAD")
         time.sleep(0.8)
         run.fault(lambda: run.faults.kill(old))
         run.wait_for_write()
@@ -76,30 +76,30 @@ def test_applier_behind_when_the_primary_dies(stage: Stage, engine: str) -> None
 
 @MYSQL
 @long
-def test_applier_broken_by_a_conflict(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "standby's applier broken by a conflict") as run:
+def test_applier_broken_by_a_conflict(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "standby's applier broken by a conflict") as run:
         run.fault(lambda: None)
         on_server(
-            stage,
+            sandbox,
             run.standby,
             "SET GLOBAL super_read_only = OFF",
             "SET SESSION sql_log_bin = 0",
             "CREATE TABLE hamanager.conflict (n INT PRIMARY KEY)",
             "SET GLOBAL super_read_only = ON",
         )
-        on_server(stage, run.primary, "CREATE TABLE hamanager.conflict (n INT PRIMARY KEY)")
+        on_server(sandbox, run.primary, "CREATE TABLE hamanager.conflict (n INT PRIMARY KEY)")
         run.wait_for_history("rebuild", 60)
 
 
 @MYSQL
 @long
-def test_written_to(stage: Stage, engine: str) -> None:
+def test_written_to(sandbox: Sandbox, engine: str) -> None:
     """Somebody with the manager's rights writes to the standby."""
-    with Scenario(stage, engine, "somebody writes to the standby") as run:
+    with Scenario(sandbox, engine, "somebody writes to the standby") as run:
         standby = run.standby
         run.fault(lambda: None)
         on_server(
-            stage,
+            sandbox,
             standby,
             "SET GLOBAL super_read_only = OFF",
             "CREATE TABLE hamanager.errant (n INT PRIMARY KEY)",
@@ -115,26 +115,26 @@ def test_written_to(stage: Stage, engine: str) -> None:
 
 @MYSQL
 @long
-def test_relay_log_torn(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "standby's relay log torn") as run:
+def test_relay_log_torn(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "standby's relay log torn") as run:
         standby = run.standby
-        stage.command("pause", "db")
-        on_server(stage, standby, "STOP REPLICA SQL_THREAD")
+        sandbox.command("pause", "db")
+        on_server(sandbox, standby, "STOP REPLICA SQL_THREAD")
         time.sleep(0.5)
         run.fault(lambda: run.faults.kill(standby))
-        truncate_newest(stage, standby, "mysql/relay.[0-9]*", 700)
-        stage.command("resume", "db")
+        truncate_newest(sandbox, standby, "mysql/relay.[0-9]*", 700)
+        sandbox.command("resume", "db")
         run.wait_whole()
         run.wait_for_write()
 
 
 @EVERY
 @long
-def test_killed_while_it_is_seeded(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "new standby killed while it is seeded", instances=1) as run:
-        stage.fill("db", 200_000_000)
+def test_killed_while_it_is_seeded(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "new standby killed while it is seeded", instances=1) as run:
+        sandbox.fill("db", 200_000_000)
         size = {"mysql": 2, "redis": 2, "mongodb": 3}[engine]
-        stage.command("scale", f"db:instances={size}", "--no-wait")
+        sandbox.command("scale", f"db:instances={size}", "--no-wait")
         wait_for_copy(run)
         run.fault(lambda: run.faults.kill("db.1"))
         run.size = size
@@ -143,10 +143,10 @@ def test_killed_while_it_is_seeded(stage: Stage, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["mysql", "redis"])
 @long
-def test_donor_killed_while_seeding(stage: Stage, engine: str) -> None:
-    with Scenario(stage, engine, "donor killed while seeding", instances=1) as run:
-        stage.fill("db", 200_000_000)
-        stage.command("scale", "db:instances=2", "--no-wait")
+def test_donor_killed_while_seeding(sandbox: Sandbox, engine: str) -> None:
+    with Scenario(sandbox, engine, "donor killed while seeding", instances=1) as run:
+        sandbox.fill("db", 200_000_000)
+        sandbox.command("scale", "db:instances=2", "--no-wait")
         wait_for_copy(run)
         run.fault(lambda: run.faults.kill("db.0"))
         run.size = 2
@@ -154,10 +154,10 @@ def test_donor_killed_while_seeding(stage: Stage, engine: str) -> None:
 
 
 @MYSQL
-def test_dies_just_before_the_primary(stage: Stage, engine: str) -> None:
+def test_dies_just_before_the_primary(sandbox: Sandbox, engine: str) -> None:
     """The double failure: the standby is stale by 200 ms of acknowledged writes. It is not
     promoted, `info` says why and what it would cost, and with the primary all comes back."""
-    with Scenario(stage, engine, "standby dies 200 ms before the primary") as run:
+    with Scenario(sandbox, engine, "standby dies 200 ms before the primary") as run:
         old, standby = run.primary, run.standby
         run.faults.kill(standby)
         time.sleep(0.2)
@@ -173,16 +173,16 @@ def wait_for_copy(run: Scenario) -> None:
     wait_for(
         "the copy",
         60,
-        lambda: any(words in e.text for e in run.stage.store.history("db")),
+        lambda: any(words in e.text for e in run.sandbox.store.history("db")),
     )
     time.sleep(0.3)
 
 
-def on_server(stage: Stage, instance: str, *statements: str) -> None:
+def on_server(sandbox: Sandbox, instance: str, *statements: str) -> None:
     """Run statements with the manager's rights."""
-    target = next(t for t in stage.members("db") if t.name == instance)
+    target = next(t for t in sandbox.members("db") if t.name == instance)
     connections = Connections()
-    with connections.session(stage.context("db"), target) as session:
+    with connections.session(sandbox.context("db"), target) as session:
         for statement in statements:
             session.run(statement)
     connections.forget(target)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.www import PORT, SLOW_SECONDS, make_image
 
 NEW = ("create", "other", "--engine", "stateless")
@@ -21,8 +21,8 @@ INTERVAL_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with Stage() as made:
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
         image = make_image(made.docker)
         try:
             made.command(
@@ -36,9 +36,9 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def url(stage: Stage) -> str:
-    stage.wait_for_state("www", "running", 60)
-    return stage.command("url", "www").strip()
+def url(sandbox: Sandbox) -> str:
+    sandbox.wait_for_state("www", "running", 60)
+    return sandbox.command("url", "www").strip()
 
 
 class Visitors:
@@ -84,83 +84,83 @@ def test_requests_are_spread_evenly(url: str) -> None:
     assert all(95 <= number <= 105 for number in count.values()), count
 
 
-def test_one_is_killed(stage: Stage, url: str) -> None:
+def test_one_is_killed(sandbox: Sandbox, url: str) -> None:
     with Visitors(url) as visitors:
         time.sleep(0.5)
-        stage.container("www.1").kill()
+        sandbox.container("www.1").kill()
         killed = time.monotonic()
-        wait_for("it to be back", 30, lambda: stage.ask("info", "www")["state"] == "running")
+        wait_for("it to be back", 30, lambda: sandbox.ask("info", "www")["state"] == "running")
         time.sleep(0.5)
     assert visitors.after(killed + INTERVAL_SECONDS) == []
     assert len(visitors.failures) <= 2, "no more than what it was serving"
 
 
-def test_one_hangs(stage: Stage, url: str) -> None:
-    stage.container("www.2").pause()
+def test_one_hangs(sandbox: Sandbox, url: str) -> None:
+    sandbox.container("www.2").pause()
     hung = time.monotonic()
     with Visitors(url) as visitors:
         time.sleep(4)
     assert visitors.after(hung + INTERVAL_SECONDS + 1) == []
     with contextlib.suppress(Exception):
-        stage.container("www.2").unpause()
-    stage.wait_for_state("www", "running", 60)
+        sandbox.container("www.2").unpause()
+    sandbox.wait_for_state("www", "running", 60)
 
 
-def test_the_daemon_is_away(stage: Stage, url: str) -> None:
-    stage.kill_daemon()
+def test_the_daemon_is_away(sandbox: Sandbox, url: str) -> None:
+    sandbox.kill_daemon()
     try:
         with Visitors(url) as visitors:
             time.sleep(0.5)
-            stage.container("www.0").kill()
+            sandbox.container("www.0").kill()
             killed = time.monotonic()
             time.sleep(2.5)
         assert visitors.after(killed + INTERVAL_SECONDS) == []
         assert len(visitors.failures) <= 2
     finally:
-        stage.start_daemon()
-    stage.wait_for_state("www", "running", 60)
+        sandbox.start_daemon()
+    sandbox.wait_for_state("www", "running", 60)
 
 
-def test_scaled_down_no_request_fails(stage: Stage, url: str) -> None:
+def test_scaled_down_no_request_fails(sandbox: Sandbox, url: str) -> None:
     """Those that are under way end where they began."""
     with Visitors(url, "slow", number=4) as slow, Visitors(url) as quick:
         time.sleep(SLOW_SECONDS / 2)
-        stage.command("scale", "www:instances=1", "--timeout", "60")
+        sandbox.command("scale", "www:instances=1", "--timeout", "60")
         time.sleep(0.5)
     assert slow.failures == []
     assert quick.failures == []
     assert len(slow.answers) >= 4
-    assert [i["name"] for i in stage.ask("info", "www")["instances"]] == ["www.0"]
+    assert [i["name"] for i in sandbox.ask("info", "www")["instances"]] == ["www.0"]
 
 
-def test_scaled_up_and_restarted_no_request_fails(stage: Stage, url: str) -> None:
+def test_scaled_up_and_restarted_no_request_fails(sandbox: Sandbox, url: str) -> None:
     with Visitors(url) as visitors:
-        stage.command("scale", "www=2", "--timeout", "60")
-        stage.command("restart", "www.0", "--timeout", "60")
-        stage.command("scale", "www:memory=128M", "--timeout", "60")
+        sandbox.command("scale", "www=2", "--timeout", "60")
+        sandbox.command("restart", "www.0", "--timeout", "60")
+        sandbox.command("scale", "www:memory=128M", "--timeout", "60")
     assert visitors.failures == []
     assert len({answer for _, answer in visitors.answers}) >= 2
 
 
 @pytest.mark.long
-def test_another_image_and_no_request_fails(stage: Stage, url: str) -> None:
-    present = stage.ask("info", "www")["image"]
+def test_another_image_and_no_request_fails(sandbox: Sandbox, url: str) -> None:
+    present = sandbox.ask("info", "www")["image"]
     recipe = io.BytesIO(f"FROM {present}\nLABEL upgrade=next\n".encode())
-    image, _ = stage.docker.images.build(fileobj=recipe, tag="hamanager-test-www:2", rm=True)
+    image, _ = sandbox.docker.images.build(fileobj=recipe, tag="hamanager-test-www:2", rm=True)
     try:
         with Visitors(url) as visitors:
-            told = stage.command("upgrade", "www", "--image", "hamanager-test-www:2")
+            told = sandbox.command("upgrade", "www", "--image", "hamanager-test-www:2")
         assert "one instance after the other" in told
         assert visitors.failures == []
-        after = stage.ask("info", "www")
+        after = sandbox.ask("info", "www")
         assert after["upgrade"] is None
         assert {i["image_id"] for i in after["instances"]} == {image.id}
-        stage.command("upgrade", "www", "--image", present)
+        sandbox.command("upgrade", "www", "--image", present)
     finally:
-        stage.docker.images.remove("hamanager-test-www:2", force=True)
+        sandbox.docker.images.remove("hamanager-test-www:2", force=True)
 
 
-def test_what_it_is_not(stage: Stage) -> None:
+def test_what_it_is_not(sandbox: Sandbox) -> None:
     for words in (
         ("switchover", "www"),
         ("set", "www", "--durability", "strict"),
@@ -170,16 +170,16 @@ def test_what_it_is_not(stage: Stage) -> None:
         (*NEW, "--image", "i", "--port", "8", "--health", "x"),
         (*NEW, "--image", "i", "--port", "80000"),
     ):
-        done = stage.run(*words)
+        done = sandbox.run(*words)
         assert done.returncode == 2, (words, done.stderr)
         assert done.stderr.count("\n") == 1
 
 
-def test_what_is_told(stage: Stage, url: str) -> None:
-    info = stage.command("info", "www")
+def test_what_is_told(sandbox: Sandbox, url: str) -> None:
+    info = sandbox.command("info", "www")
     assert "type: stateless" in info
     assert "www.0:" in info
     assert f"url: {url}" in info
-    env = stage.command("env", "www")
+    env = sandbox.command("env", "www")
     assert f"HAMANAGER_WWW_HTTP_URL={url}" in env
     assert "LOGIN" not in env

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hamanager.chaos.sandbox import Stage, wait_for
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.model.upgrade import wanted_image
 from hamanager.stores.repository import load_spec
 from hamanager_drivers.registry import load_drivers
@@ -30,18 +30,18 @@ def all_but_one_are_long(one: str) -> pytest.MarkDecorator:
 class Images:
     """Made of the one that the service `db` runs from."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._tags: list[str] = []
 
     def like(self, tag: str, wrapper: str = "") -> str:
         """One that differs by a label, and by what stands before the engine's server program: a
         shell script, `$real` being the program itself."""
-        loaded = load_spec(self._stage.store, "db")
+        loaded = load_spec(self._sandbox.store, "db")
         assert loaded is not None
         spec = loaded[0]
         program = load_drivers()[spec.engine].capabilities.server_program
-        name = f"{REPOSITORY}:{self._stage.manager_id}-{tag}"
+        name = f"{REPOSITORY}:{self._sandbox.manager_id}-{tag}"
         lines = [f"FROM {wanted_image(spec).id}", f"LABEL upgrade={tag}"]
         files = {}
         if wrapper:
@@ -51,18 +51,18 @@ class Images:
             )
             lines.append(f"COPY {program} /usr/local/sbin/{program}")
         files["Dockerfile"] = "\n".join(lines) + "\n"
-        self._stage.docker.images.build(
+        self._sandbox.docker.images.build(
             fileobj=_archive(files), custom_context=True, tag=name, rm=True
         )
         self._tags.append(name)
         return name
 
     def id(self, name: str) -> str:
-        return str(self._stage.docker.images.get(name).id)
+        return str(self._sandbox.docker.images.get(name).id)
 
     def remove(self) -> None:
         for tag in self._tags:
-            self._stage.docker.images.remove(tag, force=True)
+            self._sandbox.docker.images.remove(tag, force=True)
 
 
 def _archive(files: dict[str, str]) -> io.BytesIO:
@@ -77,112 +77,112 @@ def _archive(files: dict[str, str]) -> io.BytesIO:
 
 
 @pytest.fixture
-def images(stage: Stage) -> Iterator[Images]:
-    made = Images(stage)
+def images(sandbox: Sandbox) -> Iterator[Images]:
+    made = Images(sandbox)
     yield made
-    for service in stage.ask("info") or []:
-        stage.command("destroy", service["name"], "--yes")
+    for service in sandbox.ask("info") or []:
+        sandbox.command("destroy", service["name"], "--yes")
     made.remove()
 
 
-def running_from(stage: Stage) -> set[str]:
+def running_from(sandbox: Sandbox) -> set[str]:
     """By the runtime's own word."""
     filters: dict[str, str | list[str] | bool] = {
-        "label": [f"hamanager.manager={stage.manager_id}", "hamanager.service=db"]
+        "label": [f"hamanager.manager={sandbox.manager_id}", "hamanager.service=db"]
     }
-    return {str(c.attrs["Image"]) for c in stage.docker.containers.list(filters=filters)}
+    return {str(c.attrs["Image"]) for c in sandbox.docker.containers.list(filters=filters)}
 
 
 @all_but_one_are_long("mysql")
-def test_under_load(stage: Stage, engine: str, images: Images) -> None:
+def test_under_load(sandbox: Sandbox, engine: str, images: Images) -> None:
     """Nothing is lost, nobody fails over, and the primary's role is handed over once."""
-    with Scenario(stage, engine, "upgrade under load") as run:
+    with Scenario(sandbox, engine, "upgrade under load") as run:
         old, image = run.primary, images.like("next")
         run.fault(lambda: None)
-        done = stage.command("upgrade", "db", "--image", image)
+        done = sandbox.command("upgrade", "db", "--image", image)
         assert f"upgraded to {image}" in done
-        assert running_from(stage) == {images.id(image)}
+        assert running_from(sandbox) == {images.id(image)}
         view = run.info()
         assert view["upgrade"] is None
         assert {i["image_id"] for i in view["instances"]} == {images.id(image)}
         assert view["last_failover"] is None
         assert view["last_switchover"]["from"] == old
         assert view["kept"] == []
-        again = stage.command("upgrade", "db", "--image", image)
+        again = sandbox.command("upgrade", "db", "--image", image)
         assert f"it runs from {image}" in again
         assert "already" in again
 
 
 @all_but_one_are_long("redis")
-def test_refused_stopped_and_undone(stage: Stage, engine: str, images: Images) -> None:
-    with Scenario(stage, engine, "upgrade to a bad image, and back") as run:
-        old, primary, first = running_from(stage), run.primary, load_spec(stage.store, "db")
+def test_refused_stopped_and_undone(sandbox: Sandbox, engine: str, images: Images) -> None:
+    with Scenario(sandbox, engine, "upgrade to a bad image, and back") as run:
+        old, primary, first = running_from(sandbox), run.primary, load_spec(sandbox.store, "db")
         assert first is not None
         run.fault(lambda: None)
         older = images.like("older", f'echo "v{OLDER[engine]}"')
-        refused = stage.run("upgrade", "db", "--image", older)
+        refused = sandbox.run("upgrade", "db", "--image", older)
         assert refused.returncode == 1
         assert OLDER[engine] in refused.stderr
         assert "nothing was changed" in refused.stderr
         other = {"mysql": "redis", "redis": "mysql", "mongodb": "redis"}[engine]
-        refused = stage.run("upgrade", "db", "--image", f"hamanager/{other}:debian")
+        refused = sandbox.run("upgrade", "db", "--image", f"hamanager/{other}:debian")
         assert refused.returncode == 1
         assert "nothing was changed" in refused.stderr
-        assert running_from(stage) == old
+        assert running_from(sandbox) == old
         bad = images.like("bad", '[ "$1" = --version ] && exec "$real" "$@"; exit 1')
-        stopped = stage.run("upgrade", "db", "--image", bad)
+        stopped = sandbox.run("upgrade", "db", "--image", bad)
         assert stopped.returncode == 1
         assert "the upgrade has stopped" in stopped.stderr
         assert f"--image {first[0].image}` goes back" in stopped.stderr
         assert run.primary == primary
         assert run.info()["upgrade"]["problem"]
-        stage.command("upgrade", "db", "--image", first[0].image)
+        sandbox.command("upgrade", "db", "--image", first[0].image)
         assert run.primary == primary
-        assert running_from(stage) == old
+        assert running_from(sandbox) == old
         assert run.info()["kept"] == []
 
 
 @all_but_one_are_long("")
-def test_the_primary_is_killed_in_the_middle(stage: Stage, engine: str, images: Images) -> None:
+def test_the_primary_is_killed_in_the_middle(sandbox: Sandbox, engine: str, images: Images) -> None:
     """An upgraded standby takes over while the other one is away; whoever was not upgraded is, and
     follows it from the new image."""
-    with Scenario(stage, engine, "primary killed during an upgrade", instances=3) as run:
+    with Scenario(sandbox, engine, "primary killed during an upgrade", instances=3) as run:
         primary, image = run.primary, images.like("next")
-        stage.command("upgrade", "db", "--image", image, "--no-wait")
-        wait_for("the second standby's turn", 90, lambda: _second_is_stopped(stage))
+        sandbox.command("upgrade", "db", "--image", image, "--no-wait")
+        wait_for("the second standby's turn", 90, lambda: _second_is_stopped(sandbox))
         run.fault(lambda: run.faults.kill(primary))
         run.wait_for_write()
         wait_for("the rest", 150, lambda: run.info()["upgrade"] is None)
         run.wait_whole()
-        assert running_from(stage) == {images.id(image)}
+        assert running_from(sandbox) == {images.id(image)}
 
 
 @all_but_one_are_long("")
-def test_the_manager_is_killed_in_the_middle(stage: Stage, engine: str, images: Images) -> None:
-    with Scenario(stage, engine, "manager killed during an upgrade") as run:
+def test_the_manager_is_killed_in_the_middle(sandbox: Sandbox, engine: str, images: Images) -> None:
+    with Scenario(sandbox, engine, "manager killed during an upgrade") as run:
         image = images.like("next")
         run.fault(lambda: None)
-        stage.command("upgrade", "db", "--image", image, "--no-wait")
+        sandbox.command("upgrade", "db", "--image", image, "--no-wait")
         for _ in range(3):
             time.sleep(1.5)  # wherever it is then
-            stage.kill_daemon()
-            stage.start_daemon()
+            sandbox.kill_daemon()
+            sandbox.start_daemon()
         wait_for("the rest", 150, lambda: run.info()["upgrade"] is None)
         run.wait_whole()
-        assert running_from(stage) == {images.id(image)}
+        assert running_from(sandbox) == {images.id(image)}
         assert run.info()["last_failover"] is None
 
 
 @all_but_one_are_long("")
-def test_of_one_instance(stage: Stage, engine: str, images: Images) -> None:
-    with Scenario(stage, engine, "upgrade of one instance", instances=1) as run:
+def test_of_one_instance(sandbox: Sandbox, engine: str, images: Images) -> None:
+    with Scenario(sandbox, engine, "upgrade of one instance", instances=1) as run:
         image = images.like("next")
         run.fault(lambda: None)
-        told = stage.command("upgrade", "db", "--image", image)
+        told = sandbox.command("upgrade", "db", "--image", image)
         assert "so nothing can be written while it is restarted" in told
-        assert running_from(stage) == {images.id(image)}
+        assert running_from(sandbox) == {images.id(image)}
 
 
-def _second_is_stopped(stage: Stage) -> bool:
-    second = stage.record("db").instance("db.1")
+def _second_is_stopped(sandbox: Sandbox) -> bool:
+    second = sandbox.record("db").instance("db.1")
     return second is not None and second.restarting_since is not None

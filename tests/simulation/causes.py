@@ -14,7 +14,7 @@ from hamanager.decide.situation import RESTART_BOUND_SECONDS
 from hamanager.model.decision import Action, Decision
 from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Role
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.world import SimServer, World
 
 LONGEST_GAP_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Causes:
         """Called whenever something has happened."""
         for server in self.world.servers.values():
             if answers(server):
-                self.answered[server.place.instance] = self.world.clock.monotonic()
+                self.answered[server.ref.instance] = self.world.clock.monotonic()
 
 
 class Looks:
@@ -66,7 +66,7 @@ class Looks:
         """As it is now, at this look."""
         self._causes.note()
         world, now = self._causes.world, self._causes.world.clock.monotonic()
-        servers = {server.place.instance: server for server in world.servers.values()}
+        servers = {server.ref.instance: server for server in world.servers.values()}
         heard = {name: server for name, server in servers.items() if answers(server)}
         if self._last is None or now - self._last > LONGEST_GAP_SECONDS:
             self._answered = dict(self._causes.answered)

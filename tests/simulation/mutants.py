@@ -26,7 +26,7 @@ from hamanager.model.snapshot import Observation, ServerStatus
 from hamanager.observe import observer as observe
 from hamanager.observe.observer import Observer
 from hamanager_playbooks import create, failover, syncing
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.runtime import SimRuntime
 from tests.support.memory_store import MemoryStore
@@ -164,7 +164,7 @@ def nothing_is_kept(patch: Patch) -> None:
     patch.setattr(
         SimRuntime,
         "remove",
-        lambda self, place, discard_data: remove(self, place, discard_data=True),
+        lambda self, ref, discard_data: remove(self, ref, discard_data=True),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import RuntimeFailedError
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Process
@@ -31,86 +31,86 @@ class SimRuntime:
         self.world.next_port += 1
         return "10.0.0.1", self.world.next_port - 1
 
-    def start(self, place: Place, container: Container) -> None:
+    def start(self, ref: InstanceRef, container: Container) -> None:
         self._effect("start")
-        key, volume = (place.service, place.instance), self.volume_name(place)
+        key, volume = (ref.service, ref.instance), self.volume_name(ref)
         self.world.volumes.setdefault(volume, Volume())
-        self.world.images[place.instance] = container
+        self.world.images[ref.instance] = container
         server = self.world.servers.get(key)
         if server is None or server.volume != volume:
             address = f"{container.host}:{container.port}"
-            server = self.world.servers[key] = SimServer(place, address, volume, running=False)
+            server = self.world.servers[key] = SimServer(ref, address, volume, running=False)
             server.stop_signal = container.launch.stop_signal
             server.holds_stop = container.launch.holds_stop
         if not server.running:
             server.image = container.image
             self.world.start_process(server)
 
-    def process(self, place: Place) -> Process:
+    def process(self, ref: InstanceRef) -> Process:
         if self.world.runtime_down or "process" in self.world.runtime_out:
             return Process.UNKNOWN
-        server = self.world.servers.get((place.service, place.instance))
+        server = self.world.servers.get((ref.service, ref.instance))
         if server is None:
             return Process.MISSING
         return Process.RUNNING if server.running else Process.EXITED
 
-    def request_stop(self, place: Place) -> None:
+    def request_stop(self, ref: InstanceRef) -> None:
         self._effect("request_stop")
-        server = self.world.servers.get((place.service, place.instance))
+        server = self.world.servers.get((ref.service, ref.instance))
         if server is not None:
             self.world.stop(server)
 
-    def kill(self, place: Place) -> None:
+    def kill(self, ref: InstanceRef) -> None:
         self._effect("kill")
-        server = self.world.servers.get((place.service, place.instance))
+        server = self.world.servers.get((ref.service, ref.instance))
         if server is not None:
             self.world.stop_process(server)
 
-    def remove(self, place: Place, *, discard_data: bool) -> None:
+    def remove(self, ref: InstanceRef, *, discard_data: bool) -> None:
         self._effect("remove")
-        self.world.servers.pop((place.service, place.instance), None)
+        self.world.servers.pop((ref.service, ref.instance), None)
         if discard_data:
-            self.world.volumes.pop(self.volume_name(place), None)
+            self.world.volumes.pop(self.volume_name(ref), None)
 
-    def discard_volume(self, place: Place) -> None:
+    def discard_volume(self, ref: InstanceRef) -> None:
         self._effect("discard_volume")
-        gone = self.world.volumes.pop(self.volume_name(place), None)
+        gone = self.world.volumes.pop(self.volume_name(ref), None)
         # Where each failover may leave some behind only the newest sets of data are kept.
         if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
             self.world.archive |= set(gone.log)
 
-    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+    def file_names(self, ref: InstanceRef, directory: str) -> tuple[str, ...]:
         self._may_hang("file_names")
         return ()
 
-    def volume_name(self, place: Place) -> str:
-        return f"{place.instance}-g{place.generation}"
+    def volume_name(self, ref: InstanceRef) -> str:
+        return f"{ref.instance}-g{ref.generation}"
 
     def destroy_service(self, service: str) -> None:
         self._effect("destroy_service")
         self.world.servers.clear()
         self.world.volumes.clear()
 
-    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+    def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:
         self._effect("set_memory")
 
-    def memory_used(self, place: Place) -> int | None:
+    def memory_used(self, ref: InstanceRef) -> int | None:
         self._may_hang("memory_used")
         return self.world.used_bytes
 
-    def start_helper(self, helper: Helper) -> None:
+    def start_sidecar(self, sidecar: Sidecar) -> None:
         return None
 
-    def remove_helper(self, name: str) -> None:
+    def remove_sidecar(self, name: str) -> None:
         return None
 
-    def logs(self, place: Place, lines: int, after: str = "") -> list[LogLine]:
+    def logs(self, ref: InstanceRef, lines: int, after: str = "") -> list[LogLine]:
         return []
 
-    def handle(self, place: Place) -> str:
-        return place.instance
+    def handle(self, ref: InstanceRef) -> str:
+        return ref.instance
 
-    def exit_descriptor(self, place: Place) -> int | None:
+    def exit_descriptor(self, ref: InstanceRef) -> int | None:
         return None
 
     def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
@@ -125,11 +125,11 @@ class SimRuntime:
     def image_version(self, image: str, program: str) -> str:
         return str(version_of(image))
 
-    def started_from(self, place: Place) -> str | None:
-        server = self.world.servers.get((place.service, place.instance))
+    def started_from(self, ref: InstanceRef) -> str | None:
+        server = self.world.servers.get((ref.service, ref.instance))
         return server.image if server else None
 
-    def labels(self, place: Place) -> Mapping[str, str]:
+    def labels(self, ref: InstanceRef) -> Mapping[str, str]:
         return {}
 
     def _may_hang(self, call: str) -> None:

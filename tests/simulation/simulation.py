@@ -169,7 +169,7 @@ class Simulation:
             case "terminate":
                 self.world.terminate(server)
                 for manager in self.managers if server.ends_at is not None else ():
-                    manager.loop.observer.note_asked_to_end(server.place.instance)
+                    manager.loop.observer.note_asked_to_end(server.ref.instance)
             case "terminate unseen":
                 self.world.terminate(server)
             case "end what is held" if server.ends_at is not None:
@@ -211,14 +211,14 @@ class Simulation:
         """What somebody writes to a standby is kept, unless that is in the very moment in which it
         is taken down, or before its first copy was seen to be complete. On a former primary that
         has not been taken back it cannot be told from what was never acknowledged there."""
-        instance = self.record.instance(server.place.instance)
+        instance = self.record.instance(server.ref.instance)
         if self._passing or instance is None:
             return False
         return instance.joined and not instance.unacknowledged_only
 
     def _is_elsewhere(self, server: SimServer) -> bool:
         """Somebody who is known to hold every promised write does: one disk may be lost."""
-        known = {self.record.primary, *self.record.sync_set} - {None, server.place.instance}
+        known = {self.record.primary, *self.record.sync_set} - {None, server.ref.instance}
         holders = [self.world.named(name) for name in known if name]
         promised = self.world.acknowledged | self.world.errant
         lossless = self.world.engine is Engine.ACKNOWLEDGING
@@ -385,7 +385,7 @@ class Simulation:
     def check(self, after: str) -> None:
         self.causes.note()
         leading = [
-            server.place.instance
+            server.ref.instance
             for server in self.world.primaries()
             if self.world.would_acknowledge(server)
         ]

@@ -12,7 +12,7 @@ from hamanager.act.context import Playbook, PlaybookContext, Step
 from hamanager.errors import ServerError
 from hamanager.model.decision import Action
 from hamanager.model.snapshot import Role
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.manager import Manager
 from tests.simulation.modes import (

@@ -11,7 +11,7 @@ import pytest
 from hamanager.act.runner import LEASE_SECONDS
 from hamanager.model.decision import Action
 from hamanager.stores.repository import lock_key
-from hamanager_playbooks.book import PLAYBOOKS
+from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
 from tests.simulation.stories import STORIES, Story
 

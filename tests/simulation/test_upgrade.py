@@ -16,7 +16,7 @@ STRIDE = 5
 
 
 def images(simulation: Simulation) -> dict[str, str]:
-    return {s.place.instance: s.image for s in simulation.world.servers.values()}
+    return {s.ref.instance: s.image for s in simulation.world.servers.values()}
 
 
 @pytest.mark.parametrize("instances", [2, 3])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hamanager.contracts.driver import HELD_SECONDS
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.model.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
 
@@ -78,7 +78,7 @@ class Volume:
 class SimServer:
     """A container with, perhaps, a running server."""
 
-    place: Place
+    ref: InstanceRef
     address: str
     volume: str
     running: bool = True
@@ -173,7 +173,7 @@ class World:
         return next((s for s in self.servers.values() if s.address == address), None)
 
     def named(self, name: str) -> SimServer | None:
-        return next((s for s in self.servers.values() if s.place.instance == name), None)
+        return next((s for s in self.servers.values() if s.ref.instance == name), None)
 
     def data(self, server: SimServer) -> Volume:
         return self.volumes[server.volume]
@@ -252,7 +252,7 @@ class World:
                 self.receive(standby)
                 mine, theirs = self.data(standby), self.data(server)
                 if mine.log == theirs.log[: len(mine.log)]:
-                    server.acks[standby.place.instance] = len(mine.log)
+                    server.acks[standby.ref.instance] = len(mine.log)
         self.count_acknowledgements(server)
 
     def count_acknowledgements(self, server: SimServer) -> None:

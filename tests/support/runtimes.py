@@ -10,11 +10,11 @@ from typing import Any
 
 import docker
 
-from hamanager.contracts.runtime import Container, LogLine, Place
+from hamanager.contracts.runtime import Container, InstanceRef, LogLine
 from hamanager.runtimes.docker.names import Names
 
 MB = 1 << 20
-PLACE = Place("db", "db.0")
+REF = InstanceRef("db", "db.0")
 SLEEP = "exec sleep 1000"
 LISTEN = "exec redis-server --port 6000 --bind 0.0.0.0 --protected-mode no --save ''"
 CLEAN_END = "trap 'echo ended cleanly; exit 0' TERM; echo up; while :; do sleep 0.05; done"
@@ -31,13 +31,13 @@ def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def inspect(client: docker.DockerClient, manager_id: str, place: Place = PLACE) -> dict[str, Any]:
-    found: dict[str, Any] = client.api.inspect_container(Names(manager_id).container(place))
+def inspect(client: docker.DockerClient, manager_id: str, ref: InstanceRef = REF) -> dict[str, Any]:
+    found: dict[str, Any] = client.api.inspect_container(Names(manager_id).container(ref))
     return found
 
 
 def run_inside(client: docker.DockerClient, manager_id: str, command: str) -> str:
-    inside = client.containers.get(Names(manager_id).container(PLACE))
+    inside = client.containers.get(Names(manager_id).container(REF))
     output = inside.exec_run(["/bin/sh", "-c", command]).output
     assert isinstance(output, bytes)
     return output.decode()

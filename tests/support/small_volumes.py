@@ -7,35 +7,35 @@ from collections.abc import Callable
 
 from docker.errors import APIError
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from hamanager.contracts.driver import DATA_DIRECTORY
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import InstanceRef
 from hamanager.runtimes.docker.images import resolve_image
 from hamanager.runtimes.docker.names import Names
 
 
-def small_volumes(stage: Stage, service: str, instances: int, size: str) -> Callable[[], None]:
+def small_volumes(sandbox: Sandbox, service: str, instances: int, size: str) -> Callable[[], None]:
     """Made beforehand, under the names that the instances of a new service will look for. They are
     in memory, so a container keeps each mounted while its server is down, until the function that
     is returned is called."""
-    names = Names(stage.manager_id)
-    image = resolve_image(stage.docker, "redis", None)
+    names = Names(sandbox.manager_id)
+    image = resolve_image(sandbox.docker, "redis", None)
     holders = []
     for index in range(instances):
-        place = Place(service, f"{service}.{index}", index + 1)
-        volume = names.volume(place)
-        stage.docker.volumes.create(
+        ref = InstanceRef(service, f"{service}.{index}", index + 1)
+        volume = names.volume(ref)
+        sandbox.docker.volumes.create(
             volume,
             driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={size}"},
-            labels=names.labels(place),
+            labels=names.labels(ref),
         )
         holders.append(
-            stage.docker.containers.run(
+            sandbox.docker.containers.run(
                 image,
                 ["/bin/sh", "-c", "exec sleep 3600"],
                 entrypoint=[],
                 volumes={volume: {"bind": DATA_DIRECTORY, "mode": "rw"}},
-                labels={"hamanager.manager": stage.manager_id},
+                labels={"hamanager.manager": sandbox.manager_id},
                 detach=True,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docker.models.containers import Container
 
-from hamanager.chaos.sandbox import Stage
+from hamanager.chaos.sandbox import Sandbox
 from hamanager.runtimes.docker.images import resolve_image
 
 
@@ -14,47 +14,47 @@ def volume_of(container: Container) -> str:
     return str(name)
 
 
-def on_volume(stage: Stage, instance: str, script: str) -> str:
+def on_volume(sandbox: Sandbox, instance: str, script: str) -> str:
     """Run a script in the data directory of an instance that does not run; what it printed."""
-    image = resolve_image(stage.docker, "redis", None)
-    printed: bytes = stage.docker.containers.run(
+    image = resolve_image(sandbox.docker, "redis", None)
+    printed: bytes = sandbox.docker.containers.run(
         image,
         ["/bin/sh", "-ec", f"cd /data; {script}"],
         entrypoint=[],
         user="0",
-        volumes={volume_of(stage.container(instance)): {"bind": "/data", "mode": "rw"}},
+        volumes={volume_of(sandbox.container(instance)): {"bind": "/data", "mode": "rw"}},
         remove=True,
     )
     return printed.decode().strip()
 
 
-def empty_volume(stage: Stage, instance: str) -> None:
+def empty_volume(sandbox: Sandbox, instance: str) -> None:
     """Everything on its disk is gone."""
-    on_volume(stage, instance, "rm -rf ./* ./.[!.]*")
+    on_volume(sandbox, instance, "rm -rf ./* ./.[!.]*")
 
 
-def break_data(stage: Stage, instance: str) -> None:
+def break_data(sandbox: Sandbox, instance: str) -> None:
     """Its server cannot start any more, until `mend_data`."""
     on_volume(
-        stage,
+        sandbox,
         instance,
         "for d in mysql mongodb; do [ -d $d ] || continue; mv $d $d.aside; touch $d; done",
     )
 
 
-def mend_data(stage: Stage, instance: str) -> None:
+def mend_data(sandbox: Sandbox, instance: str) -> None:
     """As it was before `break_data`."""
     on_volume(
-        stage,
+        sandbox,
         instance,
         "for d in mysql mongodb; do [ -d $d.aside ] || continue; rm $d; mv $d.aside $d; done",
     )
 
 
-def truncate_newest(stage: Stage, instance: str, pattern: str, cut_bytes: int) -> str:
+def truncate_newest(sandbox: Sandbox, instance: str, pattern: str, cut_bytes: int) -> str:
     """Tear the newest file of that pattern: its last bytes had not reached the disk."""
     return on_volume(
-        stage,
+        sandbox,
         instance,
         f"f=$(ls {pattern} | sort | tail -1); size=$(stat -c %s $f);"
         f" truncate -s $((size > {cut_bytes} ? size - {cut_bytes} : 4)) $f; echo $f $size",

@@ -9,7 +9,7 @@ from typing import Any, cast
 from hamanager.api.environment import ConnectionView
 from hamanager.api.views import ServiceView
 from hamanager.contracts.driver import Connection, Driver
-from hamanager.contracts.runtime import LogLine, Place, Runtime
+from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.view_builder import service_view
 from hamanager.errors import NotFoundError, RefusedError, RuntimeFailedError
@@ -114,7 +114,7 @@ class FakeRuntime:
 
     used: int | None = None
 
-    def memory_used(self, place: Place) -> int | None:
+    def memory_used(self, ref: InstanceRef) -> int | None:
         return self.used
 
     def resolve_image(self, engine: str, configured: str | None) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.endpoints.haproxy.backend import (
     NOBODY,
-    Board,
+    Backend,
     Mode,
     Slot,
     arrange,
@@ -35,8 +35,8 @@ def route(name: str, *, draining: bool = False) -> Route:
     return Route(instance=name, host="10.0.0.1", port=7100 + int(name[-1]), draining=draining)
 
 
-def used(board: Board) -> list[str]:
-    return [s.route.instance for s in board.slots if s.mode is not Mode.MAINT]
+def used(backend: Backend) -> list[str]:
+    return [s.route.instance for s in backend.slots if s.mode is not Mode.MAINT]
 
 
 def same(host: str) -> str:
@@ -44,10 +44,12 @@ def same(host: str) -> str:
 
 
 def test_a_listener_without_a_route_lets_clients_wait_in_a_slot_that_leads_to_nobody() -> None:
-    board = arrange("db", None, listener())
-    assert [s for s in board.slots if s.mode is Mode.READY] == [Slot(route=NOBODY, mode=Mode.READY)]
-    led = arrange("db", board, listener("db.0"))
-    assert led.turn == board.turn, "who waits there goes on to where it leads next"
+    backend = arrange("db", None, listener())
+    assert [s for s in backend.slots if s.mode is Mode.READY] == [
+        Slot(route=NOBODY, mode=Mode.READY)
+    ]
+    led = arrange("db", backend, listener("db.0"))
+    assert led.turn == backend.turn, "who waits there goes on to where it leads next"
     assert used(led) == ["db.0"]
 
 
@@ -78,47 +80,47 @@ def test_a_route_that_stays_keeps_its_slot() -> None:
     )
 )
 def test_every_route_is_served_by_one_slot_whatever_came_before(story: list[list[str]]) -> None:
-    board = None
+    backend = None
     for names in story:
-        board = arrange("db", board, listener(*names, kind=ListenerKind.READS, capacity=6))
-        assert sorted(used(board)) == sorted(names)
-        assert len(board.slots) == 6
+        backend = arrange("db", backend, listener(*names, kind=ListenerKind.READS, capacity=6))
+        assert sorted(used(backend)) == sorted(names)
+        assert len(backend.slots) == 6
 
 
 @given(st.lists(st.sampled_from(["", "db.0", "db.1", "db.2"]), min_size=1, max_size=12))
 def test_there_is_always_one_place_for_clients_to_go_to(story: list[str]) -> None:
-    board = None
+    backend = None
     for name in story:
-        board = arrange("db", board, listener(*([name] if name else [])))
-        assert used(board) == [name]
+        backend = arrange("db", backend, listener(*([name] if name else [])))
+        assert used(backend) == [name]
 
 
 def test_what_is_taken_into_use_comes_first() -> None:
-    board = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
+    backend = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
     actual = {
         "s0": ("10.0.0.1", 7100, Mode.READY),
         "s1": ("127.0.0.1", 1, Mode.MAINT),
         "s2": ("127.0.0.1", 1, Mode.MAINT),
     }
-    assert changes(board, actual, same) == [
+    assert changes(backend, actual, same) == [
         "set server db/s1 addr 10.0.0.1 port 7101",
         "set server db/s1 state ready",
         "set server db/s0 state maint",
     ]
     actual = {**actual, "s0": ("x", 1, Mode.MAINT), "s1": ("10.0.0.1", 7101, Mode.READY)}
-    assert changes(board, actual, same) == []
+    assert changes(backend, actual, same) == []
 
 
 def test_draining() -> None:
     http = {"kind": ListenerKind.HTTP, "health_path": "/up", "name": "www", "port": 80}
     wanted = Listener(host="h", capacity=2, routes=(route("www.0"),), **http)  # type: ignore[arg-type]
-    board = arrange("www", None, wanted)
+    backend = arrange("www", None, wanted)
     drained = arrange(
-        "www", board, wanted.model_copy(update={"routes": (route("www.0", draining=True),)})
+        "www", backend, wanted.model_copy(update={"routes": (route("www.0", draining=True),)})
     )
     actual = {"s0": ("10.0.0.1", 7100, Mode.READY), "s1": ("127.0.0.1", 1, Mode.MAINT)}
     assert changes(drained, actual, same) == ["set server www/s0 state drain"]
-    text = render([board], same)
+    text = render([backend], same)
     assert "option httpchk GET /up" in text
     assert "balance roundrobin" in text
 
@@ -143,7 +145,7 @@ def test_the_state_that_haproxy_tells(admin: str, mode: str) -> None:
 
 
 def test_the_configuration_is_in_force_after_a_restart() -> None:
-    board = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
-    text = render([board], same)
+    backend = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
+    text = render([backend], same)
     assert "    server s1 10.0.0.1:7101\n" in text
     assert "    server s0 10.0.0.1:7100 disabled\n" in text

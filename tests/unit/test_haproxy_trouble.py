@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind
-from hamanager.contracts.runtime import Helper, Runtime
+from hamanager.contracts.runtime import Runtime, Sidecar
 from hamanager.daemon.serve import raise_descriptor_limit
 from hamanager.endpoints.haproxy import control as haproxy_control
 from hamanager.endpoints.haproxy import endpoint as haproxy
@@ -37,10 +37,10 @@ class CountingRuntime:
     def resolve_image(self, engine: str, configured: str | None) -> str:
         return "haproxy"
 
-    def start_helper(self, helper: Helper) -> None:
+    def start_sidecar(self, sidecar: Sidecar) -> None:
         self.started += 1
 
-    def remove_helper(self, name: str) -> None:
+    def remove_sidecar(self, name: str) -> None:
         self.ended += 1
 
 

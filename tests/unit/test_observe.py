@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hamanager.contracts.driver import LaunchSpec
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import SilentError
 from hamanager.model.service import (
     InstanceRecord,
@@ -52,7 +52,7 @@ def started(world: World, *names: str) -> tuple[SimDriver, SimRuntime, ServiceRe
     driver, runtime, kept = SimDriver(world, Power()), SimRuntime(world, Power()), record(*names)
     for instance in kept.instances:
         container = Container("i", instance.host, instance.port, LaunchSpec("", 1))
-        runtime.start(Place("db", instance.name, instance.generation), container)
+        runtime.start(InstanceRef("db", instance.name, instance.generation), container)
     driver.initialize(SERVICE, Target.of(kept.instances[0]))
     for instance in kept.instances[1:]:
         driver.seed(SERVICE, Target.of(instance), Target.of(kept.instances[0]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from hamanager.contracts.clock import SystemClock
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.service import ServiceContext, ServiceRecord, Target
 from hamanager.model.snapshot import Contact, Observation, Process, ServerStatus
 from hamanager.observe.observer import Observer
@@ -49,16 +49,16 @@ class HangingRuntime(SimRuntime):
             self.gates[call].pass_through()
         return answer
 
-    def process(self, place: Place) -> Process:
-        answer = self._told("process", super().process(place))
+    def process(self, ref: InstanceRef) -> Process:
+        answer = self._told("process", super().process(ref))
         assert isinstance(answer, Process)
         return answer
 
-    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+    def file_names(self, ref: InstanceRef, directory: str) -> tuple[str, ...]:
         self._told("file_names", None)
         return ("removed.bson",)
 
-    def memory_used(self, place: Place) -> int | None:
+    def memory_used(self, ref: InstanceRef) -> int | None:
         self._told("memory_used", None)
         return 7
 

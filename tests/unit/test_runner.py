@@ -10,7 +10,7 @@ import pytest
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.act.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
-from hamanager.contracts.runtime import Place
+from hamanager.contracts.runtime import InstanceRef
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
@@ -132,7 +132,7 @@ def test_a_step_with_many_slow_calls_keeps_its_lease(store: MemoryStore) -> None
     left: list[float] = []
 
     class Slow(SimRuntime):
-        def kill(self, place: Place) -> None:
+        def kill(self, ref: InstanceRef) -> None:
             lease = json.loads(store.get("services/db/lock").value)  # type: ignore[union-attr]
             left.append(lease["expires_at"] - clock.now())
             clock.sleep(ASSURED_SECONDS - 1)
@@ -142,7 +142,7 @@ def test_a_step_with_many_slow_calls_keeps_its_lease(store: MemoryStore) -> None
     def playbook(given: PlaybookContext) -> Sequence[Step]:
         def kill_five() -> None:
             for _ in range(5):
-                given.runtime.kill(Place("db", "db.1", 1))
+                given.runtime.kill(InstanceRef("db", "db.1", 1))
 
         return [Step("one", kill_five), Step("two", lambda: None)]
 

@@ -12,13 +12,13 @@ from typing import cast
 import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind
-from hamanager.contracts.runtime import Helper, Runtime
+from hamanager.contracts.runtime import Runtime, Sidecar
 from hamanager.endpoints.haproxy import endpoint as haproxy
 from hamanager.endpoints.haproxy import shared
 from hamanager.endpoints.haproxy.control import Control
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError, RuntimeFailedError
-from hamanager.runtimes.docker import helpers as docker_helpers
+from hamanager.runtimes.docker import sidecars as docker_helpers
 from tests.unit.test_haproxy_trouble import CountingRuntime
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=3)
@@ -94,9 +94,9 @@ def test_nothing_is_given_away_through_a_link(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "run").symlink_to(elsewhere)
-    helper = Helper("x", "image", "true", (tmp_path, "/etc"), (tmp_path / "run", "/run"))
+    sidecar = Sidecar("x", "image", "true", (tmp_path, "/etc"), (tmp_path / "run", "/run"))
     with pytest.raises(RuntimeFailedError, match="nothing was started"):
-        docker_helpers._user(helper)
+        docker_helpers._user(sidecar)
     assert elsewhere.stat().st_uid == 0
 
 

@@ -46,7 +46,7 @@ class Slot(_Frozen):
     mode: Mode = Mode.MAINT
 
 
-class Board(_Frozen):
+class Backend(_Frozen):
     """A listener and its slots."""
 
     service: str
@@ -62,7 +62,7 @@ class Board(_Frozen):
         return (told.name, told.kind, told.host, told.port, told.health_path, len(self.slots))
 
 
-def arrange(service: str, present: Board | None, wanted: Listener) -> Board:
+def arrange(service: str, present: Backend | None, wanted: Listener) -> Backend:
     """The slots for that listener: those that lead where they should stay as they are."""
     size = max(wanted.capacity, len(wanted.routes), len(present.slots) if present else 0)
     slots = list(present.slots) if present else []
@@ -90,7 +90,7 @@ def arrange(service: str, present: Board | None, wanted: Listener) -> Board:
     arranged = tuple(
         kept.get(i, Slot(route=slot.route, mode=Mode.MAINT)) for i, slot in enumerate(slots)
     )
-    return Board(service=service, listener=wanted, slots=arranged, turn=turn)
+    return Backend(service=service, listener=wanted, slots=arranged, turn=turn)
 
 
 def _slot_of(slots: list[Slot], route: Route) -> int | None:
@@ -105,7 +105,7 @@ def _slot_of(slots: list[Slot], route: Route) -> int | None:
     return None
 
 
-def retired(before: Board | None, after: Board) -> set[int]:
+def retired(before: Backend | None, after: Backend) -> set[int]:
     """Slots that were in use and are not any more."""
     if before is None:
         return set()
@@ -132,15 +132,15 @@ Actual = Mapping[str, tuple[str, int, Mode]]
 """Per slot name, where it leads now and whether it is used."""
 
 
-def changes(board: Board, actual: Actual, address: Callable[[str], str]) -> list[str]:
+def changes(backend: Backend, actual: Actual, address: Callable[[str], str]) -> list[str]:
     """The commands that make the running HAProxy what the board says: what is taken into use
     first, so that there is never nobody."""
     first, then = [], []
-    for number, slot in enumerate(board.slots):
+    for number, slot in enumerate(backend.slots):
         name = f"s{number}"
         host, port, mode = actual[name]
         wanted = address(slot.route.host), slot.route.port
-        server = f"{board.listener.name}/{name}"
+        server = f"{backend.listener.name}/{name}"
         if slot.mode is Mode.MAINT:
             if mode is not Mode.MAINT:
                 then.append(f"set server {server} state maint")
@@ -200,13 +200,13 @@ _HTTP = """\
 """
 
 
-def render(boards: Iterable[Board], address: Callable[[str], str]) -> str:
+def render(backends: Iterable[Backend], address: Callable[[str], str]) -> str:
     """The whole configuration; it holds no secret."""
-    return "\n".join([_HEAD, *(_section(board, address) for board in boards)])
+    return "\n".join([_HEAD, *(_section(backend, address) for backend in backends)])
 
 
-def _section(board: Board, address: Callable[[str], str]) -> str:
-    listener = board.listener
+def _section(backend: Backend, address: Callable[[str], str]) -> str:
+    listener = backend.listener
     lines = [f"listen {listener.name}"]
     if listener.kind is ListenerKind.HTTP:
         lines += _HTTP.splitlines()
@@ -220,7 +220,7 @@ def _section(board: Board, address: Callable[[str], str]) -> str:
         if listener.kind is ListenerKind.READS:
             lines.append("    balance leastconn")
     lines.append(f"    bind {address(listener.host)}:{listener.port}")
-    for number, slot in enumerate(board.slots):
+    for number, slot in enumerate(backend.slots):
         used = "" if slot.mode is Mode.READY else " disabled"
         lines.append(f"    server s{number} {address(slot.route.host)}:{slot.route.port}{used}")
     return "\n".join(lines) + "\n"

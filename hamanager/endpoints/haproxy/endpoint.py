@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hamanager.contracts.endpoint import Listener
-from hamanager.contracts.runtime import Helper, Runtime
+from hamanager.contracts.runtime import Runtime, Sidecar
 from hamanager.endpoints.haproxy import shared
 from hamanager.endpoints.haproxy.addresses import Addresses
 from hamanager.endpoints.haproxy.backend import (
@@ -25,7 +25,7 @@ from hamanager.endpoints.haproxy.backend import (
     CONTROL,
     ETC,
     RUN,
-    Board,
+    Backend,
     Mode,
     arrange,
     changes,
@@ -37,7 +37,7 @@ from hamanager.endpoints.haproxy.backend import (
 from hamanager.endpoints.haproxy.control import CannotAskError, Control
 from hamanager.errors import EndpointFailedError, HamanagerError
 
-HELPER = "haproxy"
+SIDECAR = "haproxy"
 STATE, ADDRESSES = "listeners.json", "addresses.json"
 UP_SECONDS = 10.0
 """How long a start or a reload may take."""
@@ -68,7 +68,7 @@ class HaproxyEndpoint:
         self._control = Control(self._run / CONTROL)
         self._lock = threading.Lock()
         self._starting = threading.Lock()
-        self._boards: dict[str, Board] = {b.listener.name: b for b in _load(directory / STATE)}
+        self._backends: dict[str, Backend] = {b.listener.name: b for b in _load(directory / STATE)}
         self._silences = 0
         """How many checks in a row it has not answered."""
         self._made_anew: float | None = None
@@ -108,10 +108,10 @@ class HaproxyEndpoint:
     def connections(self, listener: str, instance: str) -> int:
         """HAProxy's own count of the requests (HTTP) or connections that it passes on now."""
         with self._lock:
-            board = self._boards.get(listener)
+            backend = self._backends.get(listener)
             slots = [
                 f"s{number}"
-                for number, slot in enumerate(board.slots if board else ())
+                for number, slot in enumerate(backend.slots if backend else ())
                 if slot.route.instance == instance
             ]
             answer = self._control.ask(["show stat"])
@@ -126,10 +126,10 @@ class HaproxyEndpoint:
         """Start it when it is down; repair what differs."""
         if self._resolve.refresh():
             with self._lock:
-                self._write(list(self._boards.values()))
+                self._write(list(self._backends.values()))
             self._bring_up()
         with self._lock:
-            names = list(self._boards)
+            names = list(self._backends)
             if names:
                 try:
                     self._enforce(names)
@@ -153,30 +153,30 @@ class HaproxyEndpoint:
 
     def _note(self, service: str, listeners: Sequence[Listener]) -> bool:
         """Whether HAProxy has to read its configuration anew."""
-        before = {n: b for n, b in self._boards.items() if b.service == service}
+        before = {n: b for n, b in self._backends.items() if b.service == service}
         after = {w.name: arrange(service, before.get(w.name), w) for w in listeners}
         if before == after:
             return False
-        for name, board in after.items():
-            for number in retired(before.get(name), board):
+        for name, backend in after.items():
+            for number in retired(before.get(name), backend):
                 self._to_cut[name, number] = time.monotonic()
-        others = {n: b for n, b in self._boards.items() if b.service != service}
+        others = {n: b for n, b in self._backends.items() if b.service != service}
         changed = {**others, **after}
         self._in_force -= {n for n in after if before.get(n) != after[n]}
         self._in_force -= set(before) - set(after)
         self._write(list(changed.values()))
         reshaped = {b.shape for b in before.values()} != {b.shape for b in after.values()}
-        self._boards = changed
+        self._backends = changed
         return reshaped
 
-    def _write(self, boards: Sequence[Board]) -> None:
-        boards = sorted(boards, key=lambda board: board.listener.name)
-        kept = json.dumps([board.model_dump(mode="json") for board in boards], indent=1)
+    def _write(self, backends: Sequence[Backend]) -> None:
+        backends = sorted(backends, key=lambda backend: backend.listener.name)
+        kept = json.dumps([backend.model_dump(mode="json") for backend in backends], indent=1)
         try:
             shared.own_directory(self._directory, shared.OWN)
             shared.own_directory(self._etc, shared.READABLE)
             shared.foreign_directory(self._run)
-            shared.replace(self._etc / CONFIGURATION, render(boards, self._resolve))
+            shared.replace(self._etc / CONFIGURATION, render(backends, self._resolve))
             shared.replace(self._directory / STATE, kept)
         except OSError as error:
             raise EndpointFailedError(
@@ -195,15 +195,15 @@ class HaproxyEndpoint:
         """Make the running HAProxy what is written down, and see that it is."""
         self._in_force -= set(names)
         for name in names:
-            board = self._boards[name]
+            backend = self._backends[name]
             # Before another server gets the slot.
-            self._cut([(n, s) for n, s in self._to_cut if n == name and _is_used(board, s)])
+            self._cut([(n, s) for n, s in self._to_cut if n == name and _is_used(backend, s)])
             told_at: float | None = None
             while True:
                 actual = parse_state(self._control.ask([f"show servers state {name}"]))
-                if set(actual) != {f"s{number}" for number in range(len(board.slots))}:
+                if set(actual) != {f"s{number}" for number in range(len(backend.slots))}:
                     raise EndpointFailedError(f"HAProxy does not know the address of {name} yet")
-                wanted = changes(board, actual, self._resolve)
+                wanted = changes(backend, actual, self._resolve)
                 if not wanted:
                     self._in_force.add(name)
                     break
@@ -238,9 +238,9 @@ class HaproxyEndpoint:
         """Have HAProxy run with the configuration that is written down."""
         with self._starting:
             with self._lock:
-                boards = list(self._boards.values())
+                backends = list(self._backends.values())
                 self._in_force.clear()
-            if not boards:
+            if not backends:
                 self._end()
                 return
             try:
@@ -253,10 +253,10 @@ class HaproxyEndpoint:
                 self._start()
             else:
                 self._control.ask_master("reload")
-            self._await(boards)
+            self._await(backends)
             with self._lock:
                 # What changed while it was reading was told to its predecessor.
-                self._enforce(list(self._boards))
+                self._enforce(list(self._backends))
 
     def _end_hung(self) -> None:
         left = self._pause_left()
@@ -277,34 +277,34 @@ class HaproxyEndpoint:
 
     def _start(self) -> None:
         try:
-            image = self._runtime.resolve_image(HELPER, None)
-            self._runtime.start_helper(
-                Helper(HELPER, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN))
+            image = self._runtime.resolve_image(SIDECAR, None)
+            self._runtime.start_sidecar(
+                Sidecar(SIDECAR, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN))
             )
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
 
     def _end(self) -> None:
         try:
-            self._runtime.remove_helper(HELPER)
+            self._runtime.remove_sidecar(SIDECAR)
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
 
-    def _await(self, boards: Sequence[Board]) -> None:
+    def _await(self, backends: Sequence[Backend]) -> None:
         deadline = time.monotonic() + UP_SECONDS
         while True:
             try:
-                for board in boards:
-                    listener = board.listener
+                for backend in backends:
+                    listener = backend.listener
                     known = parse_state(self._control.ask([f"show servers state {listener.name}"]))
-                    if len(known) != len(board.slots):
+                    if len(known) != len(backend.slots):
                         raise EndpointFailedError(f"{listener.name} is not served yet")
                 return
             except CannotAskError:
                 raise
             except EndpointFailedError as error:
                 if time.monotonic() > deadline:
-                    ports = ", ".join(str(board.listener.port) for board in boards)
+                    ports = ", ".join(str(backend.listener.port) for backend in backends)
                     raise EndpointFailedError(
                         f"HAProxy does not serve the clients' addresses ({error}): perhaps one of"
                         f" the ports {ports} is taken by somebody else; its container's log says"
@@ -313,14 +313,14 @@ class HaproxyEndpoint:
             time.sleep(POLL_SECONDS)
 
 
-def _is_used(board: Board, number: int) -> bool:
-    return board.slots[number].mode is not Mode.MAINT
+def _is_used(backend: Backend, number: int) -> bool:
+    return backend.slots[number].mode is not Mode.MAINT
 
 
-def _load(path: Path) -> list[Board]:
+def _load(path: Path) -> list[Backend]:
     text = shared.read(path)
     try:
-        return [Board.model_validate(entry) for entry in json.loads(text or "[]")]
+        return [Backend.model_validate(entry) for entry in json.loads(text or "[]")]
     except (ValueError, ValidationError):
         # Every service publishes its own again in its next pass.
         return []

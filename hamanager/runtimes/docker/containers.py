@@ -16,7 +16,7 @@ from docker.errors import APIError, NotFound
 from docker.types import LogConfig
 
 from hamanager.contracts.driver import DATA_DIRECTORY
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import RuntimeFailedError
 from hamanager.runtimes.docker.address import bind_address
 from hamanager.runtimes.docker.archive import SERVER_UID, launch_archive
@@ -35,13 +35,13 @@ DISCARD_SECONDS = 10
 RETRY_SECONDS = 0.1
 
 
-def inspect(client: DockerClient, names: Names, place: Place) -> dict[str, Any] | None:
+def inspect(client: DockerClient, names: Names, ref: InstanceRef) -> dict[str, Any] | None:
     """The engine's description of an instance's container, or None.
 
     Raises:
         RuntimeFailedError: a container of that name was made by somebody else.
     """
-    name = names.container(place)
+    name = names.container(ref)
     try:
         found: dict[str, Any] = client.api.inspect_container(name)
     except NotFound:
@@ -53,19 +53,19 @@ def inspect(client: DockerClient, names: Names, place: Place) -> dict[str, Any] 
     return found
 
 
-def create(client: DockerClient, names: Names, place: Place, container: Container) -> None:
+def create(client: DockerClient, names: Names, ref: InstanceRef, container: Container) -> None:
     """Make the container, not started yet, and the volume and network that it needs."""
     launch = container.launch
-    _ensure_network(client, names, place.service)
+    _ensure_network(client, names, ref.service)
     if not launch.own_command:
-        _ensure_volume(client, names, place)
+        _ensure_volume(client, names, ref)
     api = client.api
     host_config = api.create_host_config(
-        network_mode=names.network(place.service),
+        network_mode=names.network(ref.service),
         port_bindings=_published(container),
         binds={}
         if launch.own_command
-        else {names.volume(place): {"bind": DATA_DIRECTORY, "mode": "rw"}},
+        else {names.volume(ref): {"bind": DATA_DIRECTORY, "mode": "rw"}},
         # Only the loop starts servers: one that came back by itself might take writes.
         restart_policy={"Name": "no", "MaximumRetryCount": 0},
         mem_limit=container.memory_bytes,
@@ -79,7 +79,7 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
     api.create_container(
         container.image,
         None if launch.own_command else ["/bin/sh", "-c", launch.script],
-        name=names.container(place),
+        name=names.container(ref),
         entrypoint=None if launch.own_command else [],
         user=None if launch.own_command else f"{SERVER_UID}:{SERVER_UID}",
         ports=list(_published(container)),
@@ -88,11 +88,11 @@ def create(client: DockerClient, names: Names, place: Place, container: Containe
         stop_signal=launch.stop_signal,
         stop_timeout=math.ceil(launch.stop_seconds),
         labels={
-            **names.labels(place),
+            **names.labels(ref),
             ADDRESS: f"{container.host}:{container.port}",
             **({ADMIN_PORT: str(container.admin_port)} if container.admin_port else {}),
             **({HOLDS_STOP: "yes"} if launch.holds_stop else {}),
-            LAUNCH: launch_hash(place, container),
+            LAUNCH: launch_hash(ref, container),
         },
     )
 
@@ -198,10 +198,10 @@ def _ensure_network(client: DockerClient, names: Names, service: str) -> None:
         )
 
 
-def _ensure_volume(client: DockerClient, names: Names, place: Place) -> None:
-    name = names.volume(place)
+def _ensure_volume(client: DockerClient, names: Names, ref: InstanceRef) -> None:
+    name = names.volume(ref)
     # Returns the existing one, whatever its labels, where there is one.
-    made = client.api.create_volume(name, labels=names.labels(place))
+    made = client.api.create_volume(name, labels=names.labels(ref))
     if not names.owns(made["Labels"]):
         raise RuntimeFailedError(
             f"the volume {name} was not made by this manager; rename or remove it"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hamanager.contracts.runtime import Container, Place
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.model.service import index_of
 
 MANAGER = "hamanager.manager"
@@ -19,7 +19,7 @@ ADMIN_PORT = "hamanager.admin-port"
 LAUNCH = "hamanager.launch"
 HOLDS_STOP = "hamanager.holds-stop"
 """Its process 1 holds SIGTERM back (`LaunchSpec.holds_stop`)."""
-HELPER = "hamanager.helper"
+SIDECAR = "hamanager.helper"
 
 LAYOUT = "1"
 """Grows when containers are made in another way: existing ones are then made anew."""
@@ -34,33 +34,33 @@ class Names:
     def __init__(self, manager_id: str) -> None:
         self._manager_id = manager_id
 
-    def container(self, place: Place) -> str:
+    def container(self, ref: InstanceRef) -> str:
         """`hamanager-MANAGER-db-0`."""
-        return f"{self.network(place.service)}-{index_of(place.instance)}"
+        return f"{self.network(ref.service)}-{index_of(ref.instance)}"
 
-    def volume(self, place: Place) -> str:
+    def volume(self, ref: InstanceRef) -> str:
         """`hamanager-MANAGER-db-0-g1`."""
-        return f"{self.container(place)}-g{place.generation}"
+        return f"{self.container(ref)}-g{ref.generation}"
 
-    def helper(self, name: str) -> str:
+    def sidecar(self, name: str) -> str:
         """`hamanager-MANAGER.haproxy`; no service's container is called so."""
         return f"hamanager-{self._manager_id}.{name}"
 
     def helper_labels(self, name: str) -> dict[str, str]:
         """Of a process of the manager's own."""
-        return {MANAGER: self._manager_id, HELPER: name}
+        return {MANAGER: self._manager_id, SIDECAR: name}
 
     def network(self, service: str) -> str:
         """`hamanager-MANAGER-db`."""
         return f"hamanager-{self._manager_id}-{service}"
 
-    def labels(self, place: Place) -> dict[str, str]:
+    def labels(self, ref: InstanceRef) -> dict[str, str]:
         """Of a container and of its volume."""
         return {
             MANAGER: self._manager_id,
-            SERVICE: place.service,
-            INSTANCE: place.instance,
-            GENERATION: str(place.generation),
+            SERVICE: ref.service,
+            INSTANCE: ref.instance,
+            GENERATION: str(ref.generation),
         }
 
     def network_labels(self, service: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Names:
         return (labels or {}).get(MANAGER) == self._manager_id
 
 
-def launch_hash(place: Place, container: Container) -> str:
+def launch_hash(ref: InstanceRef, container: Container) -> str:
     """Changes with whatever only a new container can take over; no secret goes into it."""
     parts = [
         LAYOUT,
@@ -91,6 +91,6 @@ def launch_hash(place: Place, container: Container) -> str:
         container.launch.admin_port,
         container.launch.stop_signal,
         container.launch.script,
-        place.generation,
+        ref.generation,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -16,12 +16,12 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from hamanager.contracts.driver import DATA_DIRECTORY
-from hamanager.contracts.runtime import Container, Helper, LogLine, Place, RuntimeEvent
+from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Process
 from hamanager.runtimes.docker import containers as containers
-from hamanager.runtimes.docker import helpers as helpers
+from hamanager.runtimes.docker import sidecars as sidecars
 from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
 from hamanager.runtimes.docker.engine import CHANGE_SECONDS, LOOK_SECONDS, Engine, says
 from hamanager.runtimes.docker.events import follow
@@ -86,13 +86,13 @@ class DockerRuntime:
         ports = {int(port) for port in told if port.isdecimal()}
         return host, free_port(bind_address(host), taken | ports)
 
-    def volume_name(self, place: Place) -> str:
+    def volume_name(self, ref: InstanceRef) -> str:
         """The name of the data volume, for people."""
-        return self._names.volume(place)
+        return self._names.volume(ref)
 
-    def labels(self, place: Place) -> Mapping[str, str]:
+    def labels(self, ref: InstanceRef) -> Mapping[str, str]:
         """By these a container is found; it carries two more about its launch."""
-        return self._names.labels(place)
+        return self._names.labels(ref)
 
     def resolve_image(self, engine: str, configured: str | None) -> str:
         """The name of an image that is present, pulled when it has to be."""
@@ -112,45 +112,45 @@ class DockerRuntime:
         with self._engine.asked_to(f"ask the image for the version of {program}") as client:
             return self._versions.ask(client, image, program)
 
-    def started_from(self, place: Place) -> str | None:
+    def started_from(self, ref: InstanceRef) -> str | None:
         """As its container's configuration has it."""
-        with self._engine.asked_to(f"tell what {place.instance} runs from") as client:
-            found = containers.inspect(client, self._names, place)
+        with self._engine.asked_to(f"tell what {ref.instance} runs from") as client:
+            found = containers.inspect(client, self._names, ref)
         return None if found is None else str(found["Config"]["Image"])
 
     # --- Processes -------------------------------------------------------------------------
 
-    def start(self, place: Place, container: Container) -> None:
+    def start(self, ref: InstanceRef, container: Container) -> None:
         """Make the container where needed, write its files, start its process."""
-        name = self._names.container(place)
-        with self._engine.asked_to(f"start {place.instance}") as client:
-            found = containers.inspect(client, self._names, place)
+        name = self._names.container(ref)
+        with self._engine.asked_to(f"start {ref.instance}") as client:
+            found = containers.inspect(client, self._names, ref)
             if found is not None and found["State"]["Running"]:
                 if self._handles.learn(name, found) is Process.RUNNING:
                     return
                 # The kernel knows already that it ended; the engine starts nothing before it
                 # has seen it too.
                 client.api.wait(name, timeout=GONE_SECONDS)
-                found = containers.inspect(client, self._names, place)
+                found = containers.inspect(client, self._names, ref)
             self._handles.forget(name)
             try:
-                self._launch(client, place, container, found)
+                self._launch(client, ref, container, found)
             except ImageNotFound as error:
                 raise RuntimeFailedError(
-                    f"{place.instance} cannot start: {self._missing.fetch(client, container)}"
+                    f"{ref.instance} cannot start: {self._missing.fetch(client, container)}"
                 ) from error
             finally:
                 self._handles.forget(name)
 
-    def process(self, place: Place) -> Process:
+    def process(self, ref: InstanceRef) -> Process:
         """Whether its process runs: microseconds while the kernel tells, else the engine's word
         within 2 s. A paused container's process runs."""
-        name = self._names.container(place)
+        name = self._names.container(ref)
         word = self._handles.word(name)
         if word is not None:
             return word
         try:
-            found = containers.inspect(self._engine.client(LOOK_SECONDS), self._names, place)
+            found = containers.inspect(self._engine.client(LOOK_SECONDS), self._names, ref)
         except RuntimeFailedError:
             found = None  # a stranger's container of that name is not this instance
         except Failures:
@@ -160,30 +160,30 @@ class DockerRuntime:
             return Process.MISSING
         return self._handles.learn(name, found)
 
-    def exit_descriptor(self, place: Place) -> int | None:
+    def exit_descriptor(self, ref: InstanceRef) -> int | None:
         """A pidfd of the running process where the engine is local, None otherwise."""
-        if self.process(place) is not Process.RUNNING:
+        if self.process(ref) is not Process.RUNNING:
             return None
-        return self._handles.duplicate(self._names.container(place))
+        return self._handles.duplicate(self._names.container(ref))
 
-    def request_stop(self, place: Place) -> None:
+    def request_stop(self, ref: InstanceRef) -> None:
         """SIGTERM, or what its guard does not hold back; a paused container is resumed, as the
         signal waits until then."""
-        with self._engine.asked_to(f"stop {place.instance}") as client:
-            found = None if self._is_gone(place) else containers.inspect(client, self._names, place)
+        with self._engine.asked_to(f"stop {ref.instance}") as client:
+            found = None if self._is_gone(ref) else containers.inspect(client, self._names, ref)
             if found is None:
                 return
             held = HOLDS_STOP in found["Config"]["Labels"]
-            self._signal(client, self._names.container(place), "SIGINT" if held else "SIGTERM")
+            self._signal(client, self._names.container(ref), "SIGINT" if held else "SIGTERM")
 
-    def kill(self, place: Place) -> None:
+    def kill(self, ref: InstanceRef) -> None:
         """SIGKILL, straight through the kernel where possible, which works while the engine
         hangs; returns when the process is proven gone."""
-        name = self._names.container(place)
-        if self._is_gone(place) or self._handles.kill(name, KERNEL_KILL_SECONDS):
+        name = self._names.container(ref)
+        if self._is_gone(ref) or self._handles.kill(name, KERNEL_KILL_SECONDS):
             return
-        with self._engine.asked_to(f"kill {place.instance}") as client:
-            if containers.inspect(client, self._names, place) is None:
+        with self._engine.asked_to(f"kill {ref.instance}") as client:
+            if containers.inspect(client, self._names, ref) is None:
                 return
             self._signal(client, name, "SIGKILL")
             try:
@@ -191,12 +191,12 @@ class DockerRuntime:
             except NotFound:
                 return
 
-    def logs(self, place: Place, lines: int, after: str = "") -> Sequence[LogLine]:
+    def logs(self, ref: InstanceRef, lines: int, after: str = "") -> Sequence[LogLine]:
         """Of this container; one that was made anew begins anew."""
-        with self._engine.asked_to(f"read the log of {place.instance}") as client:
-            if containers.inspect(client, self._names, place) is None:
+        with self._engine.asked_to(f"read the log of {ref.instance}") as client:
+            if containers.inspect(client, self._names, ref) is None:
                 return []
-            raw: bytes = client.api.logs(self._names.container(place), tail=lines, timestamps=True)
+            raw: bytes = client.api.logs(self._names.container(ref), tail=lines, timestamps=True)
         found = []
         for line in raw.decode(errors="replace").splitlines():
             at, _, text = line.partition(" ")
@@ -204,9 +204,9 @@ class DockerRuntime:
                 found.append(LogLine(at=at, text=text))
         return found
 
-    def handle(self, place: Place) -> str:
+    def handle(self, ref: InstanceRef) -> str:
         """The container's name."""
-        return self._names.container(place)
+        return self._names.container(ref)
 
     def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
         """What happens to this manager's containers."""
@@ -214,28 +214,28 @@ class DockerRuntime:
 
     # --- Memory ----------------------------------------------------------------------------
 
-    def set_memory(self, place: Place, memory_bytes: int | None) -> None:
+    def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:
         """Change the limit in place; None makes it as large as the machine.
 
         Raises:
             RuntimeFailedError: among others, more than the new limit is in use: the kernel
                 would end the server (control groups v2) or refuse (v1).
         """
-        used = self.memory_used(place)
+        used = self.memory_used(ref)
         if memory_bytes is not None and used is not None and used > memory_bytes:
             raise RuntimeFailedError(
-                f"{place.instance} uses {used >> 20} MB now, so its limit cannot become"
+                f"{ref.instance} uses {used >> 20} MB now, so its limit cannot become"
                 f" {memory_bytes >> 20} MB; it was left as it is"
             )
-        with self._engine.asked_to(f"limit the memory of {place.instance}") as client:
-            if containers.inspect(client, self._names, place) is None:
-                raise RuntimeFailedError(f"{place.instance} has no container to limit")
-            containers.limit_memory(client, self._names.container(place), memory_bytes)
+        with self._engine.asked_to(f"limit the memory of {ref.instance}") as client:
+            if containers.inspect(client, self._names, ref) is None:
+                raise RuntimeFailedError(f"{ref.instance} has no container to limit")
+            containers.limit_memory(client, self._names.container(ref), memory_bytes)
 
-    def memory_used(self, place: Place) -> int | None:
+    def memory_used(self, ref: InstanceRef) -> int | None:
         """Bytes in use without the page cache; the engine is asked only when it is remote."""
-        name = self._names.container(place)
-        if self.process(place) is not Process.RUNNING:
+        name = self._names.container(ref)
+        if self.process(ref) is not Process.RUNNING:
             return None
         pid = self._handles.pid(name)
         used = memory_of_process(pid) if pid is not None else None
@@ -249,49 +249,49 @@ class DockerRuntime:
 
     # --- Ends ------------------------------------------------------------------------------
 
-    def remove(self, place: Place, *, discard_data: bool) -> None:
+    def remove(self, ref: InstanceRef, *, discard_data: bool) -> None:
         """Remove the container, and its volume when asked to."""
-        with self._engine.asked_to(f"remove {place.instance}") as client:
-            name = self._names.container(place)
-            if containers.inspect(client, self._names, place) is not None:
+        with self._engine.asked_to(f"remove {ref.instance}") as client:
+            name = self._names.container(ref)
+            if containers.inspect(client, self._names, ref) is not None:
                 containers.discard_container(client, name)
             self._handles.forget(name)
             if discard_data:
-                containers.discard_volume(client, self._names, self._names.volume(place))
+                containers.discard_volume(client, self._names, self._names.volume(ref))
 
-    def discard_volume(self, place: Place) -> None:
+    def discard_volume(self, ref: InstanceRef) -> None:
         """Remove the volume of that generation."""
-        volume = self._names.volume(place)
+        volume = self._names.volume(ref)
         with self._engine.asked_to(f"delete {volume}") as client:
             containers.discard_volume(client, self._names, volume)
 
-    def file_names(self, place: Place, directory: str) -> tuple[str, ...]:
+    def file_names(self, ref: InstanceRef, directory: str) -> tuple[str, ...]:
         """By a shell inside the container."""
         script = (
             f'cd "{DATA_DIRECTORY}/$0" 2>/dev/null || exit 0; for f in */* *; do echo "$f"; done'
         )
-        name = self._names.container(place)
-        with self._engine.asked_to(f"list the files of {place.instance}") as client:
+        name = self._names.container(ref)
+        with self._engine.asked_to(f"list the files of {ref.instance}") as client:
             api = client.api
             run = api.exec_create(name, ["/bin/sh", "-c", script, directory], stderr=False)
             printed: bytes = api.exec_start(run["Id"])
         found = printed.decode(errors="replace").splitlines()[:FILES_LISTED]
         return tuple(sorted(name for name in found if "*" not in name))
 
-    def start_helper(self, helper: Helper) -> None:
+    def start_sidecar(self, sidecar: Sidecar) -> None:
         """A container on the host's network, with the restart policy `always`."""
         if is_remote(self._engine.url):
             raise RuntimeFailedError(
-                f"{helper.name} needs a Docker engine on this machine, and DOCKER_HOST names"
+                f"{sidecar.name} needs a Docker engine on this machine, and DOCKER_HOST names"
                 " another one"
             )
-        with self._engine.asked_to(f"start {helper.name}") as client:
-            helpers.start(client, self._names, helper)
+        with self._engine.asked_to(f"start {sidecar.name}") as client:
+            sidecars.start(client, self._names, sidecar)
 
-    def remove_helper(self, name: str) -> None:
+    def remove_sidecar(self, name: str) -> None:
         """Remove its container."""
         with self._engine.asked_to(f"remove {name}") as client:
-            helpers.remove(client, self._names, name)
+            sidecars.remove(client, self._names, name)
 
     def destroy_service(self, service: str) -> None:
         """Remove everything of the service, kept volumes too."""
@@ -301,34 +301,36 @@ class DockerRuntime:
 
     # --- Parts -----------------------------------------------------------------------------
 
-    def _is_gone(self, place: Place) -> bool:
-        return self.process(place) in (Process.EXITED, Process.MISSING)
+    def _is_gone(self, ref: InstanceRef) -> bool:
+        return self.process(ref) in (Process.EXITED, Process.MISSING)
 
     def _launch(
         self,
         client: docker.DockerClient,
-        place: Place,
+        ref: InstanceRef,
         container: Container,
         found: Mapping[str, Any] | None,
     ) -> None:
         """Start the container that was found, if it still fits and can be started, else a new
         one (its network may have been removed, for instance)."""
-        name = self._names.container(place)
+        name = self._names.container(ref)
         if found is not None:
-            if _fits(found, place, container):
+            if _fits(found, ref, container):
                 try:
                     if found["HostConfig"]["Memory"] != (container.memory_bytes or 0):
                         containers.limit_memory(client, name, container.memory_bytes)
-                    self._run(client, name, place, container)
+                    self._run(client, name, ref, container)
                     return
                 except APIError:
                     pass
             containers.discard_container(client, name)
-        containers.create(client, self._names, place, container)
-        self._run(client, name, place, container)
+        containers.create(client, self._names, ref, container)
+        self._run(client, name, ref, container)
 
     @staticmethod
-    def _run(client: docker.DockerClient, name: str, place: Place, container: Container) -> None:
+    def _run(
+        client: docker.DockerClient, name: str, ref: InstanceRef, container: Container
+    ) -> None:
         try:
             containers.write_files(client, name, container)
             client.api.start(name)
@@ -336,7 +338,7 @@ class DockerRuntime:
             containers.discard_container(client, name)
             if containers.is_address_taken(error):
                 raise AddressTakenError(
-                    f"{place.instance} cannot listen at {container.host}:{container.port}:"
+                    f"{ref.instance} cannot listen at {container.host}:{container.port}:"
                     " somebody else does"
                 ) from error
             raise
@@ -358,8 +360,8 @@ class DockerRuntime:
                 containers.resume(client, name)
 
 
-def _fits(found: Mapping[str, Any], place: Place, container: Container) -> bool:
+def _fits(found: Mapping[str, Any], ref: InstanceRef, container: Container) -> bool:
     """Whether a container that does not run can be started as it is."""
     if found["State"]["Status"] not in ("created", "exited"):
         return False
-    return bool(found["Config"]["Labels"].get(LAUNCH) == launch_hash(place, container))
+    return bool(found["Config"]["Labels"].get(LAUNCH) == launch_hash(ref, container))

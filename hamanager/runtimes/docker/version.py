@@ -22,7 +22,7 @@ MEMORY_BYTES = 512 << 20
 ABSENT = 127
 """As a shell says it."""
 SCRIPT = 'command -v "$0" >/dev/null || exit 127; exec "$0" --version'
-HELPER = "version"
+SIDECAR = "version"
 
 
 class ImageVersions:
@@ -35,7 +35,7 @@ class ImageVersions:
 
     def ask(self, client: DockerClient, image: str, program: str) -> str:
         """The version of that program in that image."""
-        name = self._names.helper(HELPER)
+        name = self._names.sidecar(SIDECAR)
         with self._lock:
             discard_container(client, name)
             try:
@@ -77,7 +77,7 @@ class ImageVersions:
             entrypoint=[],
             user=f"{SERVER_UID}:{SERVER_UID}",
             healthcheck={"test": ["NONE"]},
-            labels=self._names.helper_labels(HELPER),
+            labels=self._names.helper_labels(SIDECAR),
             host_config=client.api.create_host_config(
                 network_mode="none",
                 read_only=True,

@@ -11,20 +11,26 @@ from docker import DockerClient
 from docker.errors import NotFound
 from docker.types import LogConfig
 
-from hamanager.contracts.runtime import Helper
+from hamanager.contracts.runtime import Sidecar
 from hamanager.errors import RuntimeFailedError
 from hamanager.runtimes.docker.archive import SERVER_UID
 from hamanager.runtimes.docker.containers import discard_container
 from hamanager.runtimes.docker.names import LAUNCH, Names
 
 
-def start(client: DockerClient, names: Names, helper: Helper) -> None:
+def start(client: DockerClient, names: Names, sidecar: Sidecar) -> None:
     """Have the helper's container run; one that was made for something else is made anew."""
-    name = names.helper(helper.name)
-    uid = _user(helper)
+    name = names.sidecar(sidecar.name)
+    uid = _user(sidecar)
     wanted = hashlib.sha256(
         json.dumps(
-            [helper.image, helper.script, *map(str, helper.reads), *map(str, helper.writes), uid]
+            [
+                sidecar.image,
+                sidecar.script,
+                *map(str, sidecar.reads),
+                *map(str, sidecar.writes),
+                uid,
+            ]
         ).encode()
     ).hexdigest()[:16]
     found = _inspect(client, names, name)
@@ -32,23 +38,23 @@ def start(client: DockerClient, names: Names, helper: Helper) -> None:
         discard_container(client, name)
         found = None
     if found is None:
-        _create(client, names, helper, uid, wanted)
+        _create(client, names, sidecar, uid, wanted)
     client.api.start(name)
 
 
 def remove(client: DockerClient, names: Names, name: str) -> None:
     """Remove the helper's container, running or not."""
-    if _inspect(client, names, names.helper(name)) is not None:
-        discard_container(client, names.helper(name))
+    if _inspect(client, names, names.sidecar(name)) is not None:
+        discard_container(client, names.sidecar(name))
 
 
-def _create(client: DockerClient, names: Names, helper: Helper, uid: int, launch: str) -> None:
+def _create(client: DockerClient, names: Names, sidecar: Sidecar, uid: int, launch: str) -> None:
     api = client.api
     host_config = api.create_host_config(
         network_mode="host",
         binds={
-            str(helper.reads[0]): {"bind": helper.reads[1], "mode": "ro"},
-            str(helper.writes[0]): {"bind": helper.writes[1], "mode": "rw"},
+            str(sidecar.reads[0]): {"bind": sidecar.reads[1], "mode": "ro"},
+            str(sidecar.writes[0]): {"bind": sidecar.writes[1], "mode": "rw"},
         },
         restart_policy={"Name": "always", "MaximumRetryCount": 0},
         cap_drop=["ALL"],
@@ -56,25 +62,25 @@ def _create(client: DockerClient, names: Names, helper: Helper, uid: int, launch
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     )
     api.create_container(
-        helper.image,
-        ["/bin/sh", "-c", helper.script],
-        name=names.helper(helper.name),
+        sidecar.image,
+        ["/bin/sh", "-c", sidecar.script],
+        name=names.sidecar(sidecar.name),
         entrypoint=[],
         user=f"{uid}:{uid}",
         host_config=host_config,
         healthcheck={"test": ["NONE"]},
         stop_signal="SIGTERM",
-        labels={**names.helper_labels(helper.name), LAUNCH: launch},
+        labels={**names.helper_labels(sidecar.name), LAUNCH: launch},
     )
 
 
-def _user(helper: Helper) -> int:
+def _user(sidecar: Sidecar) -> int:
     """The user to run as, to whom the directory for writing is given: an unprivileged one when the
     manager is root, and else the manager's own."""
     uid = os.geteuid()
     if uid != 0:
         return uid
-    path = helper.writes[0]
+    path = sidecar.writes[0]
     try:
         # Through a descriptor, so that no link that was planted there is followed.
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -84,7 +90,7 @@ def _user(helper: Helper) -> int:
             os.close(directory)
     except OSError as error:
         raise RuntimeFailedError(
-            f"{path} cannot be given to {helper.name} ({error.strerror}); nothing was started"
+            f"{path} cannot be given to {sidecar.name} ({error.strerror}); nothing was started"
         ) from error
     return SERVER_UID
 

@@ -1,4 +1,4 @@
-"""The errors a person can meet, as a small tree.
+"""The errors an operator can meet, as a small tree.
 
 Every message is one sentence that says what is wrong and what would be right, and
 what was left unchanged where that is not obvious. No message holds a secret.
@@ -27,7 +27,7 @@ class ConflictError(HamanagerError):
 
 class UnmanageableError(ConflictError):
     """What is kept about a service is damaged, or of an engine that nobody here knows: it is left
-    alone until a person has repaired or destroyed it."""
+    alone until an operator has repaired or destroyed it."""
 
 
 class StepFailedError(HamanagerError):

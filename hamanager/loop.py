@@ -1,6 +1,6 @@
 """The loop of one service: observe, decide, act, record; one pass at a time.
 
-A pass may be started by the scheduler, a tripwire, the runtime's events or a person's command;
+A pass may be started by the scheduler, a tripwire, the runtime's events or an operator's command;
 all take the same path, and nothing else changes a service.
 """
 

@@ -186,7 +186,7 @@ class FailoverView(_View):
     """From the first evidence of death to the new primary accepting writes."""
     lost: str
     forced: bool = False
-    """A person decided it, although writes could be lost."""
+    """An operator decided it, although writes could be lost."""
 
 
 class KeptView(_View):
@@ -245,7 +245,7 @@ class ServiceView(_View):
     paused: bool = False
     last_switchover: SwitchoverView | None = None
     last_resorts: list[LastResortView] = []
-    """While no standby can be promoted without loss: whom a person's order would promote."""
+    """While no standby can be promoted without loss: whom an operator's order would promote."""
     order_result: OrderResult | None = None
     """What became of the last order."""
     at: float = 0.0

@@ -35,7 +35,7 @@ PERIOD_MICROSECONDS = 100_000
 NO_QUOTA = -1
 FILL_NAME = "drill.fill"
 REMARK = "hamanager-fault"
-"""What every packet filter rule carries, so that a person can find one that was left behind."""
+"""What every packet filter rule carries, so that an operator can find one that was left behind."""
 
 
 class Faults:

@@ -1,4 +1,4 @@
-"""A daemon in a state directory of its own, used as a person at a shell would use it.
+"""A daemon in a state directory of its own, used as an operator at a shell would use it.
 
 The demo, the benchmarks and the tests drive the product through this: the real daemon process,
 the real commands, real containers. Everything is removed at the end.
@@ -115,7 +115,7 @@ class Sandbox:
         return (self.home / "serve.log").read_text()
 
     def close_services(self) -> None:
-        """Destroy every service, as a person would."""
+        """Destroy every service, as an operator would."""
         for name in service_names(self.store):
             self.run("destroy", name, "--yes")
 

@@ -1,4 +1,4 @@
-"""The commands of a person at a shell. Exit codes: 0 done, 1 it failed, 2 wrong usage."""
+"""The commands of an operator at a shell. Exit codes: 0 done, 1 it failed, 2 wrong usage."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class LaunchSpec:
 
 @dataclass(frozen=True)
 class Shell:
-    """How a person works with a server, inside its container and as the application."""
+    """How an operator works with a server, inside its container and as the application."""
 
     program: tuple[str, ...]
     """The engine's own shell."""
@@ -347,7 +347,7 @@ class Driver(Protocol):
         ...
 
     def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:
-        """A person decided that this instance leads, with whatever it has and without asking a
+        """An operator decided that this instance leads, with whatever it has and without asking a
         majority; for engines that elect by themselves. From now on the survivors (it among them)
         are the whole set. All others have been fenced: they know nothing of it, and may have a
         majority of the former set among them.

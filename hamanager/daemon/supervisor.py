@@ -1,6 +1,6 @@
 """The daemon: one worker per service, and everything that wakes them.
 
-APScheduler once a second, a tripwire that ends, the runtime's events, a person's command: each
+APScheduler once a second, a tripwire that ends, the runtime's events, an operator's command: each
 only wakes a worker; what is done about it is decided in a pass, always in the same way.
 """
 

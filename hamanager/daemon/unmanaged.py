@@ -1,5 +1,5 @@
 """Services that cannot be managed, because what is kept about them is damaged or their engine is
-unknown: each is told once and left alone, and removed when a person destroys it."""
+unknown: each is told once and left alone, and removed when an operator destroys it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Unmanaged:
         self._removing: set[str] = set()
 
     def note(self, name: str, problem: str) -> None:
-        """It cannot be managed: the same reason is logged once. One that a person destroyed is
+        """It cannot be managed: the same reason is logged once. One that an operator destroyed is
         removed, in the background."""
         spec = self._spec(name)
         if spec is None or not spec.destroy:

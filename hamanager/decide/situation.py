@@ -105,7 +105,7 @@ class Situation:
     @property
     def promotion_may_have_led(self) -> bool:
         """The instance whose promotion was begun may have taken writes, which nobody else is known
-        to hold: no other may lead without a person's order. (Where replication is asynchronous
+        to hold: no other may lead without an operator's order. (Where replication is asynchronous
         nobody is ever known to hold everything.)"""
         begun = self.record.promoting is not None and self.record.promoting_may_write
         return begun and self.capabilities.acknowledges
@@ -124,7 +124,7 @@ class Situation:
         return at is not None and 0 <= self.snapshot.at - at < MEMORY_AGAIN_SECONDS
 
     def restart_wanted(self, instance: InstanceRecord) -> bool:
-        """A person asked for a restart of it that was not begun."""
+        """An operator asked for a restart of it that was not begun."""
         return self.spec.restarts.get(instance.name, 0) > instance.restarts_done
 
     def restart_is_stuck(self, instance: InstanceRecord) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class HistoryEntry(BaseModel):
     """One thing that happened.
 
-    `kind` is one of `command` (a person asked), `decision` (the loop chose a playbook, with
+    `kind` is one of `command` (an operator asked), `decision` (the loop chose a playbook, with
     the reason), `step` (one step of it ended), `outcome` (the playbook ended), `note`.
     """
 

@@ -1,4 +1,4 @@
-"""A person's one-time order: to be carried out once, or refused with the reason."""
+"""An operator's one-time order: to be carried out once, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OrderKind(StrEnum):
     SWITCHOVER = "switchover"
     """A planned change of primary, without loss."""
     FAILOVER = "failover"
-    """Promote an instance although acknowledged writes may be lost: a person decided."""
+    """Promote an instance although acknowledged writes may be lost: an operator decided."""
     DISCARD = "discard"
     """Delete data that was set aside."""
 

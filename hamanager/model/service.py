@@ -46,9 +46,9 @@ class Spec(_Frozen):
     failover_period_seconds: float = 60.0
     """A second automatic failover within it needs proof of the primary's death."""
     allow_drills: bool = False
-    """A person said that failures may be injected into it on purpose."""
+    """An operator said that failures may be injected into it on purpose."""
     paused: bool = False
-    """A person asked the manager to observe and not to act."""
+    """An operator asked the manager to observe and not to act."""
     port: int | None = None
     """Of a service without data: where its program listens inside the container."""
     health_path: str | None = None
@@ -61,7 +61,7 @@ class Spec(_Frozen):
     """The last one-time order; carried out once, or refused."""
     destroy: bool = False
     restarts: Mapping[str, int] = {}
-    """Per instance the number of restarts asked for so far (a person's `restart db.0`)."""
+    """Per instance the number of restarts asked for so far (an operator's `restart db.0`)."""
 
 
 class InstanceRecord(_Frozen):
@@ -146,7 +146,7 @@ class Failover(_Frozen):
     lost: str
     """What may have been lost, in words; an honest 'unknown' where it cannot be known."""
     forced: bool = False
-    """A person decided it, although writes could be lost."""
+    """An operator decided it, although writes could be lost."""
 
 
 class Switchover(_Frozen):
@@ -163,7 +163,7 @@ class Switchover(_Frozen):
 
 KEPT_LIMIT = 5
 """So many sets of data are set aside for a service. Then those that hold nothing but writes that
-were never acknowledged make room, oldest first; when there is none of these, a person has to. Where
+were never acknowledged make room, oldest first; when there is none of these, an operator has to. Where
 standbys do not acknowledge, each failover sets one aside, and the oldest makes room."""
 
 

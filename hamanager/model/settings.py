@@ -1,4 +1,4 @@
-"""What a person can choose for a service, and change later."""
+"""What an operator can choose for a service, and change later."""
 
 from __future__ import annotations
 

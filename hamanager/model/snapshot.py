@@ -169,7 +169,7 @@ class Snapshot:
     """Standbys that could be promoted without losing more than the service's durability allows,
     the one with the most data first."""
     unsafe_candidates: tuple[str, ...] = ()
-    """Standbys that only a person's order promotes, as they may lack acknowledged writes; the
+    """Standbys that only an operator's order promotes, as they may lack acknowledged writes; the
     one with the most data first."""
     shortfalls: Mapping[str, str] = field(default_factory=dict)
     """Per unsafe candidate, what it is known to lack, in words."""

@@ -24,7 +24,7 @@ def required_acks(
 def eligible(
     record: ServiceRecord, capabilities: Capabilities, statuses: Mapping[str, ServerStatus]
 ) -> dict[str, ServerStatus]:
-    """Those of the answering standbys that may be promoted without a person's order.
+    """Those of the answering standbys that may be promoted without an operator's order.
 
     Where standbys acknowledge: the sync set, whatever was seen of the primary. Elsewhere those
     that have been seen to hold a full copy and to follow, in the latest term that any of them was:

@@ -341,7 +341,7 @@ class Observer:
     def _last_resorts(
         self, record: ServiceRecord, seen: Mapping[str, Observation], candidates: tuple[str, ...]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Whom only a person's order promotes, and what each is known to lack."""
+        """Whom only an operator's order promotes, and what each is known to lack."""
         others = {
             name: status
             for name, status in _statuses(seen).items()

@@ -153,7 +153,7 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def force(ctx: PlaybookContext) -> Sequence[Step]:
-    """A person decided who leads a set that has lost its majority. The members that do not answer
+    """An operator decided who leads a set that has lost its majority. The members that do not answer
     are left out of it; they may merely be cut off, and many enough to elect another primary among
     themselves, so they are fenced first."""
     old = ctx.records.read().primary
@@ -301,7 +301,7 @@ def fence_left_out(ctx: PlaybookContext, name: str) -> str:
     """Make sure that a member which the others are to do without takes no part in elections.
 
     Raises:
-        StepFailedError: nobody knows whether it runs; the person's order is refused.
+        StepFailedError: nobody knows whether it runs; the operator's order is refused.
     """
     seen = ctx.snapshot.of(name)
     if seen is not None and seen.gone:

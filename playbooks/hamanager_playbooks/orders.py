@@ -1,4 +1,4 @@
-"""A person's orders that change nothing in the servers."""
+"""An operator's orders that change nothing in the servers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refuse(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def discard(ctx: PlaybookContext) -> Sequence[Step]:
-    """Delete data that was set aside: a person said that it is not needed."""
+    """Delete data that was set aside: an operator said that it is not needed."""
     order = ctx.spec.order
     wanted: list[KeptData] = [
         kept

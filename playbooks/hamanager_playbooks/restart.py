@@ -1,4 +1,4 @@
-"""A restart that a person asked for, or that an upgrade needs: nobody takes the primary's place
+"""A restart that an operator asked for, or that an upgrade needs: nobody takes the primary's place
 meanwhile."""
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def test_a_terminal(sandbox: Sandbox) -> None:
                 os.write(master, b"\x1b[1;80R")
                 positions_told += 1
         assert b"PONG" in seen, seen
-        os.write(master, b"\x04")  # the end of input, as a person's Ctrl-D
+        os.write(master, b"\x04")  # the end of input, as an operator's Ctrl-D
         assert process.wait(10) == 0
     finally:
         process.kill()

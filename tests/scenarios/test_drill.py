@@ -1,4 +1,4 @@
-"""A drill on a real service, as a person at a shell would run it."""
+"""A drill on a real service, as an operator at a shell would run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person forces a primary on a set whose majority is merely out of the manager's reach."""
+"""An operator forces a primary on a set whose majority is merely out of the manager's reach."""
 
 from __future__ import annotations
 

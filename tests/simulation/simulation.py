@@ -334,17 +334,17 @@ class Simulation:
         self.spec(order=Order(number=number, kind=kind, asked_at=self.world.clock.now(), to=to))
 
     def force_failover(self, to: str) -> None:
-        """A person decides, knowing what it may cost: from then on loss is no defect."""
+        """An operator decides, knowing what it may cost: from then on loss is no defect."""
         self.forced = True
         self.order(OrderKind.FAILOVER, to)
 
     def destroy(self) -> None:
-        """A person wants all of it gone."""
+        """An operator wants all of it gone."""
         self.destroying = True
         self.spec(destroy=True)
 
     def upgrade(self, version: int) -> None:
-        """A person wants another image; the command refuses it when data are of a later version."""
+        """An operator wants another image; the command refuses it when data are of a later version."""
         used = max((volume.version for volume in self.world.volumes.values()), default=0)
         if version >= used:
             image = f"image:{version}"

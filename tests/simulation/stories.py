@@ -273,7 +273,7 @@ STORIES = [
     Story(Action.SET_REQUIRED_ACKS, "half a join", a_manager_died_while_one_joined, LOSSLESS),
     Story(Action.FAIL_OVER, "the primary died", after(("kill", "db.0"))),
     Story(Action.FAIL_OVER, "the primary hangs", after(("hang", "db.0"), instances=3), PROMOTED),
-    Story(Action.FAIL_OVER, "a person forces it", a_person_forces_it, PROMOTED),
+    Story(Action.FAIL_OVER, "an operator forces it", a_person_forces_it, PROMOTED),
     Story(
         Action.RESUME,
         "the primary crashed",
@@ -285,7 +285,7 @@ STORIES = [
     ),
     Story(Action.DEMOTE, "an old primary wakes up", an_old_primary_wakes_up, LOSSLESS),
     Story(Action.FORCE, "the majority is lost", the_majority_is_lost, ["electing"]),
-    Story(Action.SWITCHOVER, "a person asks", after(("switchover", "db.1"), instances=3)),
+    Story(Action.SWITCHOVER, "an operator asks", after(("switchover", "db.1"), instances=3)),
     Story(
         Action.SWITCHOVER,
         "somebody stops the primary",
@@ -294,7 +294,7 @@ STORIES = [
     ),
     Story(Action.ABANDON_SWITCHOVER, "its target died", its_target_dies_during_a_switchover),
     Story(Action.REFUSE, "it leads already", after(("switchover", "db.0"))),
-    Story(Action.DISCARD, "a person asks", data_were_set_aside),
+    Story(Action.DISCARD, "an operator asks", data_were_set_aside),
     Story(Action.RESTART, "of the primary", after(("restart", "db.0"))),
     Story(Action.RESTART, "of a standby", after(("restart", "db.1"))),
     Story(Action.UPGRADE, "of a standby", after(("upgrade", 2))),
@@ -309,5 +309,5 @@ STORIES = [
     Story(Action.SET_MEMORY, "a smaller limit is wanted", after(("memory", 7))),
     Story(Action.SET_MEMORY, "a larger limit is wanted", a_larger_limit_is_wanted),
     Story(Action.KEEP_MEMORY, "the servers use more", the_servers_use_more),
-    Story(Action.DESTROY, "a person asks", to_be_destroyed),
+    Story(Action.DESTROY, "an operator asks", to_be_destroyed),
 ]

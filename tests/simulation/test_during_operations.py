@@ -224,7 +224,7 @@ def test_unacknowledged_writes_make_room_for_others(mode: str) -> None:
 
 @lossless
 def test_unproven_data_are_never_let_go(mode: str) -> None:
-    """When there is no more room nothing is rebuilt: a person decides."""
+    """When there is no more room nothing is rebuilt: an operator decides."""
     simulation = running(mode)
     for _ in range(5):
         simulation.event("write on standby", "db.1")

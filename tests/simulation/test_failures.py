@@ -259,7 +259,7 @@ def test_primary_returns_empty_while_its_standby_is_away(mode: str) -> None:
     simulation.live(70)
     assert data <= simulation.log("db.1")
     assert simulation.server("db.0").role is Role.STANDBY
-    if simulation.record.primary != "db.1":  # nobody knows what it missed: a person decides
+    if simulation.record.primary != "db.1":  # nobody knows what it missed: an operator decides
         assert "--to db.1 --force" in simulation.decision.reason
         simulation.force_failover("db.1")
     simulation.settle()

@@ -227,7 +227,7 @@ def test_paused_by_a_person(mode: str) -> None:
         simulation.event("time", 1.0)
         simulation.event("pass")
         assert state(simulation) == before
-    assert "paused by a person: `hamanager resume db`" in simulation.decision.reason
+    assert "paused by an operator: `hamanager resume db`" in simulation.decision.reason
     assert "its process has ended" in simulation.decision.reason
     simulation.event("pause", False)
     simulation.settle()

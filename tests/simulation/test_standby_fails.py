@@ -82,7 +82,7 @@ def test_somebody_writes_to_the_standby(mode: str) -> None:
 @pytest.mark.parametrize("returns", [True, False])
 def test_standby_dies_just_before_the_primary(mode: str, returns: bool) -> None:
     """The stale standby is not promoted: the reason says what `--force` would lose. When the
-    primary comes back everything is there; when it never does a person decides."""
+    primary comes back everything is there; when it never does an operator decides."""
     simulation = running(mode)
     simulation.event("break", "db.1")
     simulation.live(4, writing=False)
@@ -115,7 +115,7 @@ def test_standby_dies_just_before_the_primary(mode: str, returns: bool) -> None:
 @strict
 def test_standby_dies_just_before_the_primary_strict(mode: str) -> None:
     """Nothing was acknowledged meanwhile. Where the standby is known to have all of it, it leads;
-    elsewhere nobody knows, and a person decides."""
+    elsewhere nobody knows, and an operator decides."""
     simulation = running(mode)
     simulation.event("break", "db.1")
     simulation.live(4)
@@ -133,7 +133,7 @@ def test_standby_dies_just_before_the_primary_strict(mode: str) -> None:
 
 
 def test_two_of_three_members_lost() -> None:
-    """Nothing can be written, and the reason says so; nothing is forced but by a person."""
+    """Nothing can be written, and the reason says so; nothing is forced but by an operator."""
     simulation = running("electing")
     simulation.events(("break", "db.0"), ("break", "db.1"))
     for _ in range(20):
@@ -152,7 +152,7 @@ def test_two_of_three_members_lost() -> None:
 
 
 def test_a_majority_that_is_merely_cut_off() -> None:
-    """Two of three go on without the manager, the primary among them. A person who forces the third
+    """Two of three go on without the manager, the primary among them. An operator who forces the third
     gets no second primary: the two are fenced first."""
     simulation = running("electing")
     simulation.events(("cut off", "db.0"), ("cut off", "db.1"))

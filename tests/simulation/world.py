@@ -144,7 +144,7 @@ class World:
         self.errant: set[int] = set()
         """What somebody wrote to a standby: to be kept somewhere."""
         self.archive: set[int] = set()
-        """What a person had seen before letting the data go."""
+        """What an operator had seen before letting the data go."""
         self.archiving = False
         self.next_write = 0
         self.next_port = 20000
@@ -205,7 +205,7 @@ class World:
         )
 
     def safe_somewhere(self) -> set[int]:
-        """Every write that some volume still holds, or that a person has seen to."""
+        """Every write that some volume still holds, or that an operator has seen to."""
         held = {number for volume in self.volumes.values() for number in volume.log}
         return held | self.archive
 

@@ -234,7 +234,7 @@ def test_info_in_both_forms(run: Run) -> None:
 def test_status_and_history(run: Run) -> None:
     assert run("status", "db").output.startswith("db.0: up\n")
     assert json.loads(run("status", "db", "-o", "json").output)["name"] == "db"
-    assert "a person asked: create db" in run("history", "db").output
+    assert "an operator asked: create db" in run("history", "db").output
     assert json.loads(run("history", "db", "-o", "json").output)[0]["kind"] == "command"
 
 

@@ -226,7 +226,7 @@ DEAD = {"db.0": GONE, "db.1": up(link_up=False)}
         (WELL, ("db.1",), order(OrderKind.SWITCHOVER, age=99), Action.REFUSE, "a minute ago"),
         (DEAD, ("db.1",), order(OrderKind.SWITCHOVER), Action.REFUSE, "does not take writes"),
         (WELL, ("db.1",), order(OrderKind.FAILOVER, "db.1"), Action.REFUSE, "takes writes"),
-        (DEAD, (), order(OrderKind.FAILOVER, "db.1"), Action.FAIL_OVER, "a person decided it"),
+        (DEAD, (), order(OrderKind.FAILOVER, "db.1"), Action.FAIL_OVER, "an operator decided it"),
         (WELL, ("db.1",), order(OrderKind.DISCARD), Action.DISCARD, "asked"),
     ],
 )

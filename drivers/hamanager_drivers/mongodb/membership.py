@@ -78,7 +78,7 @@ def config_without_member(config: Config, target: Target) -> Config | None:
 
 
 def config_of_survivors(config: Config, addresses: Sequence[str]) -> Config:
-    """Only these members, each with a vote: what a person forces when the majority is lost."""
+    """Only these members, each with a vote: what an operator forces when the majority is lost."""
     changed = _next_version(config)
     changed["members"] = [m for m in changed["members"] if m["host"] in addresses]
     for member in changed["members"]:

@@ -212,7 +212,7 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
 
 
 def _client(service: ServiceContext) -> str:
-    """What MySQL's programs read in a person's home directory."""
+    """What MySQL's programs read in an operator's home directory."""
     return (
         "[client]\n"
         f"user = {APPLICATION}\n"

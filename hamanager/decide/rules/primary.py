@@ -83,7 +83,7 @@ def unfinished_switchover(s: Situation) -> Decision | None:
 
 
 def planned_restart(s: Situation) -> Decision | None:
-    """While a person's restart of the primary runs, nobody takes its place."""
+    """While an operator's restart of the primary runs, nobody takes its place."""
     primary, seen = s.primary, s.primary_seen
     if primary is None or seen is None or s.primary_works or not s.restart_runs(primary):
         return None
@@ -119,7 +119,7 @@ def primary_is_ending(s: Situation) -> Decision | None:
 
 
 def forced_failover(s: Situation) -> Decision | None:
-    """A person decided who leads, although acknowledged writes may be lost by it."""
+    """An operator decided who leads, although acknowledged writes may be lost by it."""
     order = s.pending(OrderKind.FAILOVER)
     if order is None:
         return None
@@ -143,9 +143,9 @@ def forced_failover(s: Situation) -> Decision | None:
     if seen.status.empty:
         return do(Action.REFUSE, None, f"{target} holds no data; nothing was changed")
     if target == s.record.primary and not s.capabilities.elects_itself:
-        return do(Action.RESUME, target, "a person decided it")
+        return do(Action.RESUME, target, "an operator decided it")
     action = Action.FORCE if s.capabilities.elects_itself else Action.FAIL_OVER
-    return do(action, target, "a person decided it")
+    return do(action, target, "an operator decided it")
 
 
 def majority_lost(s: Situation) -> Decision | None:
@@ -199,7 +199,7 @@ def primary_dead(s: Situation) -> Decision | None:
 
 def no_safe_candidate(s: Situation) -> Decision | None:
     """The primary is dead, and no standby is known to hold every acknowledged write: nobody is
-    promoted unless a person decides it. What ended is started again: the primary may return."""
+    promoted unless an operator decides it. What ended is started again: the primary may return."""
     if s.capabilities.elects_itself or not s.evidence.failed:
         return None
     if decision := start_one_that_ended(s):
@@ -270,7 +270,7 @@ def primary_restarted(s: Situation) -> Decision | None:
 
 
 def last_resort_words(s: Situation) -> str:
-    """Who could be promoted by a person's order, what would be lost, and the order's words."""
+    """Who could be promoted by an operator's order, what would be lost, and the order's words."""
     if not s.snapshot.unsafe_candidates:
         return "no other instance could lead, so it is waited for"
     told = []

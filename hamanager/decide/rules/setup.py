@@ -1,4 +1,4 @@
-"""Before anything else: the end of a service, a person's pause, and its beginning."""
+"""Before anything else: the end of a service, an operator's pause, and its beginning."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hamanager.model.snapshot import Process
 
 
 def destroy(s: Situation) -> Decision | None:
-    """A person asked for the service to be destroyed."""
+    """An operator asked for the service to be destroyed."""
     if s.spec.destroy:
         return do(Action.DESTROY, None, "it was asked for")
     return None
 
 
 def paused(s: Situation) -> Decision | None:
-    """A person asked the manager to observe and not to act."""
+    """An operator asked the manager to observe and not to act."""
     if not s.spec.paused:
         return None
-    text = f"paused by a person: `hamanager resume {s.spec.name}` lets the manager act again"
+    text = f"paused by an operator: `hamanager resume {s.spec.name}` lets the manager act again"
     if s.record.initialized and s.evidence.failed:
         text += f"; {s.record.primary}: {s.evidence.reason}"
     return do(Action.WAIT, None, text)
@@ -40,7 +40,7 @@ def blind(s: Situation) -> Decision | None:
 def older_record(s: Situation) -> Decision | None:
     """The servers' data tell of a later term than the record: the store was restored from a copy
     that is older than they are. What it says of the primary and of who holds everything is not
-    true any more, so nothing is done before a person has named the instance to go on with."""
+    true any more, so nothing is done before an operator has named the instance to go on with."""
     latest, names = s.latest_told_term
     order = s.pending(OrderKind.FAILOVER)
     if latest <= s.record.term or (order is not None and order.to is not None):

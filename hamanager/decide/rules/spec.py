@@ -1,4 +1,4 @@
-"""Make what a person wants true."""
+"""Make what an operator wants true."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ would end it."""
 
 
 def discard(s: Situation) -> Decision | None:
-    """A person said that data which was set aside is not needed any more."""
+    """An operator said that data which was set aside is not needed any more."""
     if s.pending(OrderKind.DISCARD) is None:
         return None
-    return do(Action.DISCARD, None, "a person asked for it")
+    return do(Action.DISCARD, None, "an operator asked for it")
 
 
 def switchover(s: Situation) -> Decision | None:
-    """A person asked for a planned change of primary: it is done now, or refused."""
+    """An operator asked for a planned change of primary: it is done now, or refused."""
     order = s.pending(OrderKind.SWITCHOVER)
     if order is None:
         return None
@@ -48,7 +48,7 @@ def switchover(s: Situation) -> Decision | None:
         refusal = f"{to} does not follow {s.record.primary}"
     if refusal:
         return do(Action.REFUSE, None, f"{refusal}; nothing was changed")
-    return do(Action.SWITCHOVER, to, "a person asked for it")
+    return do(Action.SWITCHOVER, to, "an operator asked for it")
 
 
 def refuse_switchover(s: Situation) -> Decision | None:
@@ -64,12 +64,12 @@ def refuse_switchover(s: Situation) -> Decision | None:
 
 
 def restart(s: Situation) -> Decision | None:
-    """A person asked for an instance to be restarted."""
+    """An operator asked for an instance to be restarted."""
     for instance, seen in s.due(s.all):
         if seen.gone:
             continue
         if s.restart_wanted(instance):
-            return do(Action.RESTART, instance.name, "a person asked for it")
+            return do(Action.RESTART, instance.name, "an operator asked for it")
         if s.restart_is_stuck(instance):
             return do(Action.RESTART, instance.name, "its restart was begun, and it did not stop")
     return None

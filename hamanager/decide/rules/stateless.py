@@ -51,10 +51,10 @@ def surplus(s: Situation) -> Decision | None:
 
 
 def restart(s: Situation) -> Decision | None:
-    """A person asked for an instance to be restarted: after its requests have ended."""
+    """An operator asked for an instance to be restarted: after its requests have ended."""
     for instance, seen in s.due(s.all):
         if s.restart_wanted(instance) and not seen.gone:
-            return _drained(s, instance, seen, Action.RESTART, "a person asked for it")
+            return _drained(s, instance, seen, Action.RESTART, "an operator asked for it")
     return None
 
 

@@ -77,7 +77,7 @@ def _primary_just_started(s: Situation) -> bool:
 
 def adjust(s: Situation) -> Decision | None:
     """The primary waits for as many standbys as the record and the durability say; it may not
-    after a manager died half-way, or when a person changed the durability."""
+    after a manager died half-way, or when an operator changed the durability."""
     if not s.primary_works or s.primary_seen is None or s.primary_seen.status is None:
         return None
     present = s.primary_seen.status.required_acks

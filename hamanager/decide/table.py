@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from hamanager.decide.rules import primary, setup, spec, standbys, stateless, sync_set, upgrade
 from hamanager.decide.situation import Situation
@@ -24,89 +25,175 @@ BACKING_OFF = "backing-off"
 """The name of the rule that a wait for another try goes by."""
 
 
+class Engines(StrEnum):
+    """For which engines a rule exists."""
+
+    ALL = ""
+    PROMOTED = "engines whose primary the manager makes"
+    ELECTING = "engines that elect by themselves"
+
+
 @dataclass(frozen=True)
 class Rule:
     """One row of the table."""
 
     name: str
     decides: Callable[[Situation], Decision | None]
+    """Its comment says when it applies."""
+    may: Sequence[Action]
+    """The actions among which it decides; the tests refuse any other."""
     yields: bool = False
     """Whether it is passed over, for the instance concerned, while what it decided has just failed
     and is not tried again yet. Only where no later rule relies on its having been carried out:
     everything about who leads, and about whom writes wait for, holds the later ones up."""
     urgent: bool = False
     """It is tried again soon."""
+    only: Engines = Engines.ALL
 
 
 RULES: list[Rule] = [
-    Rule("destroy", setup.destroy),
-    Rule("paused", setup.paused),
-    Rule("blind", setup.blind),
-    Rule("older-record", setup.older_record),
-    Rule("first-address", setup.first_address),
-    Rule("first-instance", setup.first_instance),
-    Rule("set-up", setup.set_up),
+    Rule("destroy", setup.destroy, [Action.DESTROY]),
+    Rule("paused", setup.paused, [Action.WAIT]),
+    Rule("blind", setup.blind, [Action.WAIT]),
+    Rule("older-record", setup.older_record, [Action.WAIT]),
+    Rule("first-address", setup.first_address, [Action.RESERVE_ADDRESS]),
+    Rule("first-instance", setup.first_instance, [Action.ADD_INSTANCE]),
+    Rule("set-up", setup.set_up, [Action.START_INSTANCE, Action.WAIT, Action.INITIALIZE]),
     # Who is primary?
-    Rule("second-primary", primary.second_primary, urgent=True),
-    Rule("unfinished-promotion", primary.unfinished_promotion, urgent=True),
-    Rule("elected", primary.elected, urgent=True),
-    Rule("unfinished-switchover", primary.unfinished_switchover, urgent=True),
-    Rule("upgrade-undone", upgrade.upgrade_undone),
-    Rule("planned-restart", primary.planned_restart, urgent=True),
-    Rule("primary-is-ending", primary.primary_is_ending, yields=True, urgent=True),
-    Rule("forced-failover", primary.forced_failover, urgent=True),
-    Rule("refuse-switchover", spec.refuse_switchover),
-    Rule("majority-lost", primary.majority_lost, urgent=True),
-    Rule("flapping", primary.flapping),
-    Rule("primary-dead", primary.primary_dead, urgent=True),
-    Rule("no-safe-candidate", primary.no_safe_candidate, urgent=True),
-    Rule("primary-cut-off", primary.primary_cut_off),
-    Rule("primary-suspect", primary.primary_suspect),
-    Rule("primary-restarted", primary.primary_restarted, urgent=True),
+    Rule(
+        "second-primary",
+        primary.second_primary,
+        [Action.DEMOTE],
+        urgent=True,
+        only=Engines.PROMOTED,
+    ),
+    Rule(
+        "unfinished-promotion",
+        primary.unfinished_promotion,
+        [Action.RESUME, Action.FAIL_OVER, Action.START_INSTANCE],
+        urgent=True,
+        only=Engines.PROMOTED,
+    ),
+    Rule("elected", primary.elected, [Action.ADOPT], urgent=True, only=Engines.ELECTING),
+    Rule(
+        "unfinished-switchover",
+        primary.unfinished_switchover,
+        [Action.ABANDON_SWITCHOVER, Action.SWITCHOVER, Action.FAIL_OVER],
+        urgent=True,
+    ),
+    Rule("upgrade-undone", upgrade.upgrade_undone, [Action.UPGRADE]),
+    Rule(
+        "planned-restart",
+        primary.planned_restart,
+        [Action.WAIT, Action.START_INSTANCE, Action.RESUME],
+        urgent=True,
+    ),
+    Rule(
+        "primary-is-ending",
+        primary.primary_is_ending,
+        [Action.SWITCHOVER],
+        yields=True,
+        urgent=True,
+    ),
+    Rule(
+        "forced-failover",
+        primary.forced_failover,
+        [Action.FORCE, Action.FAIL_OVER, Action.REFUSE, Action.RESUME],
+        urgent=True,
+    ),
+    Rule("refuse-switchover", spec.refuse_switchover, [Action.REFUSE]),
+    Rule(
+        "majority-lost",
+        primary.majority_lost,
+        [Action.START_INSTANCE, Action.WAIT],
+        urgent=True,
+        only=Engines.ELECTING,
+    ),
+    Rule("flapping", primary.flapping, [Action.WAIT]),
+    Rule(
+        "primary-dead",
+        primary.primary_dead,
+        [Action.FAIL_OVER, Action.START_INSTANCE],
+        urgent=True,
+    ),
+    Rule(
+        "no-safe-candidate",
+        primary.no_safe_candidate,
+        [Action.START_INSTANCE, Action.WAIT],
+        urgent=True,
+        only=Engines.PROMOTED,
+    ),
+    Rule("primary-cut-off", primary.primary_cut_off, [Action.WAIT]),
+    Rule("primary-suspect", primary.primary_suspect, [Action.WAIT]),
+    Rule(
+        "primary-restarted",
+        primary.primary_restarted,
+        [Action.START_INSTANCE, Action.WAIT, Action.RESUME, Action.FAIL_OVER],
+        urgent=True,
+        only=Engines.PROMOTED,
+    ),
     # For whom do writes wait?
-    Rule("sync-leave", sync_set.leave, urgent=True),
-    Rule("sync-adjust", sync_set.adjust, yields=True, urgent=True),
-    Rule("stuck-clients", sync_set.stuck, yields=True),
+    Rule("sync-leave", sync_set.leave, [Action.LEAVE_SYNC_SET], urgent=True),
+    Rule("sync-adjust", sync_set.adjust, [Action.SET_REQUIRED_ACKS], yields=True, urgent=True),
+    Rule("stuck-clients", sync_set.stuck, [Action.END_WAITING], yields=True),
     # Keep the instances running, and make the standbys follow.
-    Rule("surplus", standbys.surplus),
-    Rule("start", standbys.start_gone, yields=True),
-    Rule("primary-not-ready", standbys.primary_not_ready),
-    Rule("restart-done", standbys.restart_done),
-    Rule("synchronized", standbys.synchronized, yields=True),
-    Rule("sync-join", sync_set.join, yields=True),
+    Rule("surplus", standbys.surplus, [Action.REMOVE_INSTANCE]),
+    Rule(
+        "start",
+        standbys.start_gone,
+        [Action.START_INSTANCE, Action.WAIT, Action.REBUILD],
+        yields=True,
+    ),
+    Rule("primary-not-ready", standbys.primary_not_ready, [Action.WAIT]),
+    Rule("restart-done", standbys.restart_done, [Action.FINISH_RESTART]),
+    Rule("synchronized", standbys.synchronized, [Action.MARK_SYNCHRONIZED], yields=True),
+    Rule("sync-join", sync_set.join, [Action.JOIN_SYNC_SET], yields=True),
     # Make the spec true.
-    Rule("discard", spec.discard, yields=True),
-    Rule("switchover", spec.switchover),
-    Rule("rejoin", standbys.rejoin, yields=True),
-    Rule("upgrade", upgrade.upgrade, yields=True),
-    Rule("restart", spec.restart, yields=True),
-    Rule("address", spec.address, yields=True),
-    Rule("memory", spec.memory, yields=True),
-    Rule("missing", spec.missing, yields=True),
-    Rule("no-room", standbys.no_room),
-    Rule("upgrade-stopped", upgrade.upgrade_stopped),
-    Rule("well", spec.well),
+    Rule("discard", spec.discard, [Action.DISCARD], yields=True),
+    Rule("switchover", spec.switchover, [Action.SWITCHOVER, Action.REFUSE]),
+    Rule("rejoin", standbys.rejoin, [Action.REBUILD, Action.SEED, Action.ATTACH], yields=True),
+    Rule("upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True),
+    Rule("restart", spec.restart, [Action.RESTART], yields=True),
+    Rule("address", spec.address, [Action.RESERVE_ADDRESS], yields=True),
+    Rule(
+        "memory",
+        spec.memory,
+        [Action.KEEP_MEMORY, Action.SHRINK, Action.SET_MEMORY, Action.WAIT],
+        yields=True,
+    ),
+    Rule("missing", spec.missing, [Action.ADD_INSTANCE], yields=True),
+    Rule("no-room", standbys.no_room, [Action.WAIT]),
+    Rule("upgrade-stopped", upgrade.upgrade_stopped, [Action.WAIT]),
+    Rule("well", spec.well, [Action.NOTHING]),
 ]
 
 
 STATELESS_RULES: list[Rule] = [
-    Rule("destroy", setup.destroy),
-    Rule("paused", setup.paused),
-    Rule("blind", setup.blind),
-    Rule("first-address", stateless.first_address),
-    Rule("ready", stateless.ready, yields=True),
-    Rule("surplus", stateless.surplus),
-    Rule("start", stateless.start_gone, yields=True),
-    Rule("hung", stateless.hung, yields=True),
-    Rule("recovered", stateless.recovered, yields=True),
-    Rule("restart", stateless.restart, yields=True),
-    Rule("upgrade", stateless.upgrade, yields=True),
-    Rule("memory", stateless.memory, yields=True),
-    Rule("missing", spec.missing, yields=True),
-    Rule("upgrade-stopped", upgrade.upgrade_stopped),
-    Rule("well", stateless.well),
+    Rule("destroy", setup.destroy, [Action.DESTROY]),
+    Rule("paused", setup.paused, [Action.WAIT]),
+    Rule("blind", setup.blind, [Action.WAIT]),
+    Rule("first-address", stateless.first_address, [Action.RESERVE_ADDRESS]),
+    Rule("ready", stateless.ready, [Action.MARK_READY], yields=True),
+    Rule("surplus", stateless.surplus, [Action.DRAIN, Action.WAIT, Action.TAKE_OUT]),
+    Rule("start", stateless.start_gone, [Action.START_INSTANCE, Action.WAIT], yields=True),
+    Rule("hung", stateless.hung, [Action.END_INSTANCE], yields=True),
+    Rule("recovered", stateless.recovered, [Action.MARK_READY], yields=True),
+    Rule("restart", stateless.restart, [Action.DRAIN, Action.WAIT, Action.RESTART], yields=True),
+    Rule("upgrade", stateless.upgrade, [Action.UPGRADE, Action.WAIT, Action.DRAIN], yields=True),
+    Rule("memory", stateless.memory, [Action.SET_MEMORY], yields=True),
+    Rule("missing", spec.missing, [Action.ADD_INSTANCE], yields=True),
+    Rule("upgrade-stopped", upgrade.upgrade_stopped, [Action.WAIT]),
+    Rule("well", stateless.well, [Action.NOTHING]),
 ]
 """Of services without data."""
+
+
+def rules_of(capabilities: Capabilities) -> list[Rule]:
+    """The table of such an engine."""
+    if capabilities.stateless:
+        return STATELESS_RULES
+    other = Engines.PROMOTED if capabilities.elects_itself else Engines.ELECTING
+    return [rule for rule in RULES if rule.only is not other]
 
 
 def decide(
@@ -120,7 +207,7 @@ def decide(
     later rules, or is passed over where its rule yields."""
     situation = Situation(wanted, record, snapshot, capabilities)
     passed: list[BackingOff] = []
-    for rule in STATELESS_RULES if capabilities.stateless else RULES:
+    for rule in rules_of(capabilities):
         decision = _decided(rule, situation, backing_off, passed)
         if decision is not None:
             return _telling(decision, passed)
@@ -161,7 +248,7 @@ def _telling(decision: Decision, passed: Sequence[BackingOff]) -> Decision:
 
 
 def describe_rules() -> Iterator[tuple[str, str]]:
-    """Both tables for people: each rule's name and its comment, in order."""
+    """Both tables for people: each rule's name, its comment, and what it may do, in order."""
     yield from _described(RULES)
     yield "-- services without data --", ""
     yield from _described(STATELESS_RULES)
@@ -170,4 +257,8 @@ def describe_rules() -> Iterator[tuple[str, str]]:
 def _described(rules: list[Rule]) -> Iterator[tuple[str, str]]:
     for rule in rules:
         marks = [" (yields)"] * rule.yields + [" (urgent)"] * rule.urgent
-        yield rule.name + "".join(marks), " ".join((rule.decides.__doc__ or "").split())
+        if rule.only:
+            marks.append(f" (only {rule.only})")
+        when = " ".join((rule.decides.__doc__ or "").split())
+        actions = ", ".join(action.value for action in rule.may)
+        yield rule.name + "".join(marks), f"{when}\n    -> {actions}"

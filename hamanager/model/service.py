@@ -163,8 +163,8 @@ class Switchover(_Frozen):
 
 KEPT_LIMIT = 5
 """So many sets of data are set aside for a service. Then those that hold nothing but writes that
-were never acknowledged make room, oldest first; when there is none of these, an operator has to. Where
-standbys do not acknowledge, each failover sets one aside, and the oldest makes room."""
+were never acknowledged make room, oldest first; when there is none of these, an operator has to.
+Where standbys do not acknowledge, each failover sets one aside, and the oldest makes room."""
 
 
 class KeptData(_Frozen):

@@ -153,9 +153,9 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def force(ctx: PlaybookContext) -> Sequence[Step]:
-    """An operator decided who leads a set that has lost its majority. The members that do not answer
-    are left out of it; they may merely be cut off, and many enough to elect another primary among
-    themselves, so they are fenced first."""
+    """An operator decided who leads a set that has lost its majority. The members that do not
+    answer are left out of it; they may merely be cut off, and many enough to elect another primary
+    among themselves, so they are fenced first."""
     old = ctx.records.read().primary
     began = ctx.clock.monotonic()
     answering = {

@@ -219,7 +219,7 @@ def test_the_engine_brings_a_crashed_proxy_back_by_itself(
 ) -> None:
     endpoint.publish("db", [listener(port, greeters[0].route)])
     container = client.containers.get(f"hamanager-{manager_id}.haproxy")
-    # As a crash: from inside, which the engine takes for no person's spec.
+    # As a crash: from inside, which the engine takes for nobody's wish.
     container.exec_run(["/bin/sh", "-c", "kill -9 $(pidof haproxy)"], user="root", privileged=True)
     began = time.monotonic()
 

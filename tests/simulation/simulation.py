@@ -19,6 +19,7 @@ import contextlib
 
 from hamanager.act.runner import LEASE_SECONDS
 from hamanager.decide.situation import follows
+from hamanager.decide.table import rules_of
 from hamanager.errors import HamanagerError
 from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
@@ -264,6 +265,14 @@ class Simulation:
         with contextlib.suppress(ManagerDiedError, HamanagerError):
             self.managers[which].loop.run_pass()
         self._passing -= 1
+        if last := self.managers[which].loop.last:
+            self._is_declared(last.decision)
+
+    def _is_declared(self, decision: Decision) -> None:
+        """A rule does nothing but what its row says."""
+        for rule in rules_of(self.managers[0].loop.driver.capabilities):
+            if rule.name == decision.rule:
+                assert decision.action in rule.may, f"{rule.name} decided {decision.action.value}"
 
     def _meanwhile(self, other: int) -> None:
         """One manager is suspended; its lease runs out, the other does its work, and its lease runs
@@ -344,7 +353,7 @@ class Simulation:
         self.spec(destroy=True)
 
     def upgrade(self, version: int) -> None:
-        """An operator wants another image; the command refuses it when data are of a later version."""
+        """Another image is wanted; the command refuses it when data are of a later version."""
         used = max((volume.version for volume in self.world.volumes.values()), default=0)
         if version >= used:
             image = f"image:{version}"

@@ -152,8 +152,8 @@ def test_two_of_three_members_lost() -> None:
 
 
 def test_a_majority_that_is_merely_cut_off() -> None:
-    """Two of three go on without the manager, the primary among them. An operator who forces the third
-    gets no second primary: the two are fenced first."""
+    """Two of three go on without the manager, the primary among them. An operator who forces the
+    third gets no second primary: the two are fenced first."""
     simulation = running("electing")
     simulation.events(("cut off", "db.0"), ("cut off", "db.1"))
     simulation.live(5)

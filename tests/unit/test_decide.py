@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hamanager.decide.table import RULES, STATELESS_RULES, decide, describe_rules
+from hamanager.decide.table import RULES, STATELESS_RULES, decide, describe_rules, rules_of
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.durability import Durability
@@ -35,7 +35,7 @@ NOW = 10_000.0
 
 def test_the_table_is_what_the_golden_file_says() -> None:
     """Set HAMANAGER_GOLDEN=write to accept an intended change."""
-    table = "".join(f"{name}\n    {comment}\n" for name, comment in describe_rules())
+    table = "".join(f"{name}\n    {row}\n" for name, row in describe_rules())
     if os.environ.get("HAMANAGER_GOLDEN") == "write":
         GOLDEN.write_text(table)
     assert table == GOLDEN.read_text()
@@ -89,7 +89,7 @@ def table(
 ) -> Decision:
     wanted = {"name": "db", "engine": "e", "instances": len(seen), "image": "i", "created_at": 0}
     kept = {"term": 3, "primary": "db.0", "initialized": True, "endpoint": ENDPOINT}
-    return decide(
+    decision = decide(
         Spec(**{**wanted, **(spec or {})}),
         ServiceRecord(
             **{**kept, **(record or {})},
@@ -99,6 +99,9 @@ def table(
         capabilities,
         backing_off,
     )
+    may = {rule.name: rule.may for rule in rules_of(capabilities)}
+    assert decision.action in may.get(decision.rule, [decision.action]), "its row says so"
+    return decision
 
 
 WELL = {"db.0": up(Role.PRIMARY), "db.1": up()}

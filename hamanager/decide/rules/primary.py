@@ -20,8 +20,6 @@ CLOSE_SECONDS = 1.0
 
 def second_primary(s: Situation) -> Decision | None:
     """Nobody but the primary on record may take writes: an old one that woke up is stopped."""
-    if s.capabilities.elects_itself:
-        return None
     for instance, seen in s.standbys:
         on_its_way = instance.name in (s.record.promoting, s.record.switching_to)
         if not on_its_way and has_role(seen, Role.PRIMARY):
@@ -38,7 +36,7 @@ def unfinished_promotion(s: Situation) -> Decision | None:
     """A promotion that this or another manager began in this term is finished first. If its
     instance ended meanwhile it is started: it may have taken writes already."""
     instance, seen = s.record.instance(s.record.promoting), s.snapshot.of(s.record.promoting)
-    if instance is None or seen is None or s.capabilities.elects_itself:
+    if instance is None or seen is None:
         return None
     unfinished = f"its promotion in term {s.record.term} was begun and not finished"
     if seen.alive:
@@ -51,8 +49,6 @@ def unfinished_promotion(s: Situation) -> Decision | None:
 
 def elected(s: Situation) -> Decision | None:
     """An engine that elects by itself chose another primary: write that down."""
-    if not s.capabilities.elects_itself:
-        return None
     if s.primary_works:
         if s.record.promoting is None:
             return None
@@ -151,7 +147,7 @@ def forced_failover(s: Situation) -> Decision | None:
 def majority_lost(s: Situation) -> Decision | None:
     """Without a majority no election is possible, and none is forced: only processes that
     ended are started again (by the rule `start`, further down)."""
-    if s.capabilities.elects_itself and s.evidence.failed and not s.majority_is_up:
+    if s.evidence.failed and not s.majority_is_up:
         if decision := start_one_that_ended(s):
             return decision
         up = [instance.name for instance, seen in s.all if seen.alive]
@@ -200,7 +196,7 @@ def primary_dead(s: Situation) -> Decision | None:
 def no_safe_candidate(s: Situation) -> Decision | None:
     """The primary is dead, and no standby is known to hold every acknowledged write: nobody is
     promoted unless an operator decides it. What ended is started again: the primary may return."""
-    if s.capabilities.elects_itself or not s.evidence.failed:
+    if not s.evidence.failed:
         return None
     if decision := start_one_that_ended(s):
         return decision
@@ -239,7 +235,7 @@ def primary_restarted(s: Situation) -> Decision | None:
     """The primary crashed and was started again before anybody saw it dead. It refuses writes
     (every server starts so) and resumes only if no standby has what it lacks."""
     seen = s.primary_seen
-    if s.capabilities.elects_itself or seen is None or not has_role(seen, Role.STANDBY):
+    if seen is None or not has_role(seen, Role.STANDBY):
         return None
     if s.promotion_may_have_led:
         if decision := start_one_that_ended(s):

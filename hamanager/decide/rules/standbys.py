@@ -110,8 +110,8 @@ def _copies_from_another_image(s: Situation, instance: InstanceRecord) -> bool:
 
 
 def no_room(s: Situation) -> Decision | None:
-    """A standby has to be rebuilt, and so much data is set aside already that an operator has to let
-    go of some first. Nothing else waits for that."""
+    """A standby has to be rebuilt, and so much data is set aside already that an operator has to
+    let go of some first. Nothing else waits for that."""
     for instance, seen in s.standbys:
         if _why_rebuilt(s, instance, seen) and not _has_room(s):
             return do(

@@ -113,12 +113,19 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
 
 
 def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
-    """Let go of clients whose writes wait for nobody who could acknowledge them."""
+    """Let go of clients whose writes wait for nobody who could acknowledge them. The number to wait
+    for is set anew by that: nobody may go on acknowledging who is no member of the sync set."""
+    led = ctx.snapshot.of(ctx.name)
+    present = (led.status.required_acks or 0) if led is not None and led.status is not None else 0
 
     def end() -> str:
-        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
+        required = max(present, ctx.required_acks())
+        return ctx.driver.end_waiting(ctx.service, ctx.target(), required)
 
-    return [Step("end the clients whose writes wait, acknowledging none", end)]
+    return [
+        Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
+        Step("end the clients whose writes wait, acknowledging none", end),
+    ]
 
 
 def relax(ctx: PlaybookContext) -> str | None:

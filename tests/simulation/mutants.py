@@ -241,3 +241,12 @@ def image_that_never_worked_is_kept(patch: Patch) -> None:
         return upgrading.to_start(spec, record, proven)
 
     patch.setattr(create, "to_start", mutated)
+
+
+def ends_waiting_by_the_record_alone(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
+    """Whoever may acknowledge, and for however many the primary waits now."""
+
+    def end() -> str:
+        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
+
+    return [Step(steps[-1].name, end)]

@@ -74,3 +74,12 @@ def test_an_address_that_cannot_be_changed_holds_up_no_failover() -> None:
     assert simulation.record.primary == "db.1"
     simulation.settle()
     assert simulation.world.routes["db"] == ("db.1",)
+
+
+def test_ending_clients_that_wait_lets_nobody_acknowledge_who_left() -> None:
+    """One was taken out of the sync set and could not be told; the other one hangs, and so many
+    writes wait that their clients are ended."""
+    simulation = begun("lossless, strict", 3)
+    simulation.busy = 1
+    simulation.events(("runtime down", True), ("hang", "db.2"), ("cut off", "db.1"), ("live", 6))
+    simulation.settle()

@@ -16,6 +16,7 @@ from tests.simulation import mutants
 from tests.simulation import test_acknowledgements as acks
 from tests.simulation import test_during_operations as operations
 from tests.simulation import test_failures as failures
+from tests.simulation import test_found as found
 from tests.simulation import test_manager_fails as manager_fails
 from tests.simulation import test_older_store as older_store
 from tests.simulation import test_standby_fails as standby_fails
@@ -232,6 +233,11 @@ MUTANTS = [
         "clients whose writes wait hold every connection for ever",
         mutants.without_rule("stuck-clients"),
         lambda: acks.test_clients_whose_writes_wait_do_not_keep_others_out("lossless, strict"),
+    ),
+    Mutant(
+        "clients that wait are ended, and one who left the sync set goes on acknowledging",
+        mutants.with_playbook(Action.END_WAITING, mutants.ends_waiting_by_the_record_alone),
+        found.test_ending_clients_that_wait_lets_nobody_acknowledge_who_left,
     ),
     Mutant(
         "a run leaves no trace in the record",

@@ -37,10 +37,8 @@ STATUS_CODES: tuple[tuple[type[HamanagerError], int], ...] = (
 )
 
 
-class ManagerPort(Protocol):
-    """What the API needs of the daemon."""
-
-    commands: Commands
+class QueriesPort(Protocol):
+    """What the API asks."""
 
     def view(self, name: str) -> ServiceView:
         """One service as last seen.
@@ -88,6 +86,20 @@ class ManagerPort(Protocol):
         Raises:
             NotFoundError: there is no such instance.
         """
+        ...
+
+
+class ManagerPort(Protocol):
+    """What the API needs of the daemon."""
+
+    @property
+    def commands(self) -> Commands:
+        """What operators can ask for."""
+        ...
+
+    @property
+    def queries(self) -> QueriesPort:
+        """What can be asked."""
         ...
 
     def wake(self, name: str) -> None:
@@ -192,23 +204,23 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
 
     @app.get("/services")
     def services() -> list[ServiceView]:
-        return list(manager.views())
+        return list(manager.queries.views())
 
     @app.get("/services/{name}")
     def service(name: str) -> ServiceView:
-        return manager.view(name)
+        return manager.queries.view(name)
 
     @app.get("/services/{name}/status")
     def status(name: str) -> ServiceView:
-        return manager.probe(name)
+        return manager.queries.probe(name)
 
     @app.get("/services/{name}/connection")
     def connection(name: str) -> ConnectionView:
-        return manager.connection(name)
+        return manager.queries.connection(name)
 
     @app.get("/services/{name}/shell")
     def shell(name: str, instance: str | None = None) -> ShellView:
-        return manager.shell(name, instance)
+        return manager.queries.shell(name, instance)
 
     @app.get("/services/{name}/logs")
     def logs(
@@ -217,15 +229,15 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
         lines: Annotated[int, Query(ge=1, le=10_000)] = 100,
         after: str = "",
     ) -> list[LogLine]:
-        return list(manager.logs(name, instance, lines, after))
+        return list(manager.queries.logs(name, instance, lines, after))
 
     @app.get("/services/{name}/history")
     def history(
         name: str, limit: Annotated[int | None, Query(ge=1, le=1_000_000)] = None
     ) -> list[HistoryEntry]:
-        entries = list(manager.history(name, limit))
+        entries = list(manager.queries.history(name, limit))
         if not entries:
-            manager.view(name)  # tells a service without a history from none
+            manager.queries.view(name)  # tells a service without a history from none
         return entries
 
 
@@ -234,7 +246,7 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
     def create(body: CreateBody) -> ServiceView:
         manager.commands.create(**{**body.model_dump(), "settings": body.settings})
         manager.wake(body.name)
-        return manager.view(body.name)
+        return manager.queries.view(body.name)
 
     @app.post("/scale")
     def scale(body: ScaleBody) -> list[ServiceView]:
@@ -242,7 +254,7 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
         names = manager.commands.scale(requests, allow_large=body.allow_large)
         for name in names:
             manager.wake(name)
-        return [manager.view(name) for name in names]
+        return [manager.queries.view(name) for name in names]
 
     @app.post("/services/{name}/restart")
     def restart(name: str, body: RestartBody) -> ServiceView:
@@ -250,7 +262,7 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
             raise UsageError(f"'{body.instance}' is not an instance of '{name}'")
         manager.commands.restart(body.instance)
         manager.wake(name)
-        return manager.view(name)
+        return manager.queries.view(name)
 
     @app.post("/services/{name}/upgrade", status_code=202)
     def upgrade(name: str, body: UpgradeBody) -> Upgraded:
@@ -262,13 +274,13 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
     def settings(name: str, body: Settings) -> ServiceView:
         manager.commands.change_settings(name, body)
         manager.wake(name)
-        return manager.view(name)
+        return manager.queries.view(name)
 
     @app.post("/services/{name}/pause")
     def pause(name: str, body: PauseBody) -> ServiceView:
         manager.commands.pause(name, paused=body.paused)
         manager.wake(name)
-        return manager.view(name)
+        return manager.queries.view(name)
 
     @app.post("/services/{name}/orders", status_code=202)
     def order(name: str, body: OrderBody) -> Ordered:

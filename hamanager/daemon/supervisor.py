@@ -8,37 +8,31 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from hamanager.api.environment import ConnectionView, EnvironmentFile
-from hamanager.api.views import ServiceView
+from hamanager.api.environment import EnvironmentFile
 from hamanager.contracts.clock import Clock
-from hamanager.contracts.driver import Connection, Driver
+from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint
-from hamanager.contracts.runtime import ASKED_TO_END, InstanceRef, LogLine, Runtime
+from hamanager.contracts.runtime import ASKED_TO_END, InstanceRef, Runtime
 from hamanager.contracts.store import Store
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
+from hamanager.daemon.queries import Queries
 from hamanager.daemon.unmanaged import Unmanaged
-from hamanager.daemon.view_builder import service_view
 from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
 from hamanager.loop import Pass, ServiceLoop
-from hamanager.model.history import HistoryEntry
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec, Target
-from hamanager.model.shell import ShellView
-from hamanager.model.snapshot import Contact, Process, Snapshot
-from hamanager.observe.observer import Observer
+from hamanager.model.service import Target
+from hamanager.model.snapshot import Contact, Process
 from hamanager.observe.questions import Threads
 from hamanager.observe.tripwire import Tripwires
 from hamanager.stores.pruning import PRUNING_SECONDS, prune
 from hamanager.stores.repository import (
-    load_context,
     load_record,
-    load_spec,
     load_whole,
     service_names,
     spec_key,
@@ -53,7 +47,7 @@ CONNECTION, PROCESS = "connection", "process"
 
 
 class Daemon:
-    """Watches over every service in the store; also what the API talks to."""
+    """Watches over every service in the store. The API talks to its `commands` and `queries`."""
 
     def __init__(
         self,
@@ -82,6 +76,9 @@ class Daemon:
         self._pulse = Pulse(self._present_workers, self._threads.probes, clock)
         self._unmanaged = Unmanaged(
             store, runtime, endpoint, clock, manager_id, self._threads.runtime, environment.forget
+        )
+        self.queries = Queries(
+            store, drivers, runtime, clock, self._threads, self._unmanaged, self._worker_of
         )
         self._tripwires = Tripwires(self._tripped)
         self._scheduler = BackgroundScheduler(
@@ -135,6 +132,10 @@ class Daemon:
                 names = list(self._workers)
         for name in names:
             self.wake(name)
+
+    def _worker_of(self, name: str) -> Worker | None:
+        with self._lock:
+            return self._workers.get(name)
 
     def _present_workers(self) -> dict[str, Worker]:
         with self._lock:
@@ -248,93 +249,17 @@ class Daemon:
                 self._environment.forget(loop.name)
         self.wake(loop.name)  # tells it when it is damaged; hires another when it was made anew
 
-    # --- What the API asks -----------------------------------------------------------------
-
-    def view(self, name: str) -> ServiceView:
-        """What `info` shows of one service.
-
-        Raises:
-            NotFoundError: there is none of that name.
-        """
-        with self._lock:
-            worker = self._workers.get(name)
-        last = worker.loop.last if worker else None
-        try:
-            if last is None:
-                return self.probe(name)
-            return self._view(name, last.snapshot, last.message)
-        except UnmanageableError as error:
-            return self._unmanaged.view(name, str(error))
-
-    def views(self) -> Sequence[ServiceView]:
-        """What `info` shows of every service."""
-        views = []
-        for name in service_names(self._store):
-            with suppress(NotFoundError):  # destroyed this moment
-                views.append(self._view_or_reason(name))
-        return views
-
-    def _view_or_reason(self, name: str) -> ServiceView:
-        try:
-            return self.view(name)
-        except HamanagerError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be shown
-            problem = f"the manager failed at this service unexpectedly: {error!r}"
-            self._unmanaged.tell(name, problem)
-            return self._unmanaged.view(name, problem)
-
-    def probe(self, name: str) -> ServiceView:
-        """The same as `view`, from a look taken now."""
-        spec = self._whole(name)
-        driver = self._drivers[spec.engine]
-        observer = Observer(driver, self._runtime, self._clock, self._threads)
-        record, _ = load_record(self._store, name)
-        return self._view(name, observer.look(load_context(self._store, spec), record), "")
-
-    def _whole(self, name: str) -> Spec:
-        spec = load_whole(self._store, name, self._drivers)
-        if spec is None:
-            raise NotFoundError(f"there is no service '{name}'")
-        return spec
-
-    def connection(self, name: str) -> ConnectionView:
-        """How applications connect.
-
-        Raises:
-            NotFoundError: there is no such service, or nothing to connect to yet.
-        """
-        spec = self._whole(name)
-        record, _ = load_record(self._store, name)
-        found = self._connection(spec, record)
-        if found is None:
-            raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
-        port = record.endpoint.reads_port if record.endpoint else None
-        wanted = port is not None and spec.reads_max_lag_seconds is not None
-        reads = self._connection(spec, record, port) if wanted else None
-        return ConnectionView(
-            service=name,
-            engine=spec.engine,
-            url=found.url,
-            host=found.host,
-            port=found.port,
-            login=found.login,
-            password=found.password,
-            database=found.database,
-            kind=found.kind,
-            reads_url=reads.url if reads else None,
-            reads_port=reads.port if reads else None,
-        )
+    # --- What clients find written down ---------------------------------------------------
 
     def _keep_environment(self, name: str) -> None:
         with suppress(NotFoundError):  # nothing to connect to yet, or any more
-            self._environment.keep(self.connection(name))
+            self._environment.keep(self.queries.connection(name))
 
     def _begin_environment(self) -> None:
         found, unreadable = [], []
         for name in service_names(self._store):
             try:
-                found.append(self.connection(name))
+                found.append(self.queries.connection(name))
             except NotFoundError:
                 continue
             except UnmanageableError:
@@ -343,78 +268,3 @@ class Daemon:
                 log.warning("the variables of %s cannot be told: %r", name, error)
                 unreadable.append(name)
         self._environment.begin(found, unreadable)
-
-    def shell(self, name: str, instance: str | None) -> ShellView:
-        """Where and how a command is run in the primary, or in that instance.
-
-        Raises:
-            NotFoundError: there is no such service, or no such instance in it.
-        """
-        spec = self._whole(name)
-        found = self._instance(name, instance)
-        shell = self._drivers[spec.engine].shell(load_context(self._store, spec))
-        return ShellView(
-            instance=found.name,
-            container=self._runtime.handle(InstanceRef(name, found.name, found.generation)),
-            preparation=shell.preparation,
-            default=list(shell.program),
-        )
-
-    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
-        """The last lines that an instance wrote, later than another one's time.
-
-        Raises:
-            NotFoundError: there is no such instance.
-            RuntimeFailedError: the runtime does not tell.
-        """
-        found = self._instance(name, instance)
-        return self._runtime.logs(InstanceRef(name, found.name, found.generation), lines, after)
-
-    def _instance(self, service: str, name: str | None) -> InstanceRecord:
-        record, _ = load_record(self._store, service)
-        first = record.instances[0].name if record.instances else None
-        found = record.instance(name or record.primary or first)
-        if found is None:
-            raise NotFoundError(
-                f"there is no instance '{name}' of '{service}'"
-                if name
-                else f"'{service}' has no primary yet"
-            )
-        return found
-
-    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
-        """What happened to a service since it was made, oldest first; of one that is no more,
-        everything."""
-        loaded = None
-        with suppress(UnmanageableError):
-            loaded = load_spec(self._store, name)
-        return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
-
-    def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
-        spec = self._whole(name)
-        record, _ = load_record(self._store, name)
-        driver = self._drivers[spec.engine]
-        found = self._connection(spec, record)
-        with self._lock:
-            worker = self._workers.get(name)
-        return service_view(
-            spec,
-            record,
-            snapshot,
-            found.url if found else None,
-            driver.capabilities,
-            (worker.failure if worker else "") or message,
-            address_problem=worker.loop.address_problem if worker else "",
-        )
-
-    def _connection(
-        self, spec: Spec, record: ServiceRecord, port: int | None = None
-    ) -> Connection | None:
-        if not record.initialized:
-            return None
-        endpoint = record.endpoint
-        return self._drivers[spec.engine].connection(
-            load_context(self._store, spec),
-            (endpoint.host, port or endpoint.port) if endpoint else None,
-            [Target.of(instance) for instance in record.instances],
-        )

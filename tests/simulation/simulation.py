@@ -30,6 +30,7 @@ from hamanager.model.snapshot import Role
 from hamanager.model.upgrade import upgraded, wanted_image
 from hamanager.stores.repository import load_record, load_spec, record_key, save_spec
 from tests.simulation.causes import Causes
+from tests.simulation.events import carry_out
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
 from tests.simulation.world import Engine, SimServer, World
@@ -88,127 +89,12 @@ class Simulation:
 
     def event(self, kind: str, argument: object = 0) -> None:
         """One thing happens, and the invariants are checked."""
-        self._carry_out(kind, argument)
+        carry_out(self, kind, argument)
         self.world.end_overdue()
         self.world.rejoin()
         self.check(f"{kind} {argument}")
 
-    def _carry_out(self, kind: str, argument: object) -> None:
-        world = self.world
-        server = world.named(argument) if isinstance(argument, str) else None
-        match kind, argument:
-            case "pass", int(which):
-                self.run_pass(which)
-            case "pass and die", int(effect):
-                self.run_pass(0, dies_at=effect)
-                self.new_manager()
-            case "pass with a lost answer", int(effect):
-                self.run_pass(0, loses_answer_of=effect)
-            case "pass and be suspended", int(question):
-                self.run_pass(0, suspended_at=question)
-            case "pass amid", (int(effect), str(other), happening):
-                self.interject(effect, other, happening)
-                self.run_pass(0)
-                self.interjected.clear()
-            case "new manager", _:
-                self.new_manager()
-            case "live", int(seconds):
-                self.live(seconds)
-            case "time", float(seconds):
-                world.clock.seconds += seconds
-            case "clock jump", float(seconds):
-                world.clock.jumped_seconds += seconds
-            case "write", int(first):
-                world.write(first)
-            case "replicate", _:
-                world.replicate()
-            case "elect", int(first):
-                world.elect(first=first)
-            case "runtime down", bool(down):
-                world.runtime_down = down
-            case "runtime out", frozenset() as calls:
-                world.runtime_out = calls
-            case "names lost", bool(lost):
-                world.names_lost = lost
-            case "store down", bool(down):
-                world.store.down = down
-            case "store full", bool(full):
-                world.store.full = full
-            case "copy the store", _:
-                self.copy = self.store.copy()
-            case "restore the store", _:
-                self.store.restore(self.copy)
-                self.term = 0
-                self.new_manager()
-            case "scale", int(instances):
-                self.spec(instances=instances)
-            case "memory", int(memory_bytes):
-                self.spec(memory_bytes=memory_bytes)
-            case "upgrade", int(version):
-                self.upgrade(version)
-            case "bad image", int(version):
-                self.world.bad_images.add(f"image:{version}")
-            case "mend image", int(version):
-                self.world.bad_images.discard(f"image:{version}")
-            case "durability", Durability() as durability:
-                if not world.elects:
-                    self.spec(durability=durability)
-            case "switchover", str(name):
-                self.order(OrderKind.SWITCHOVER, name)
-            case "restart", str(name):
-                wanted = self.current_spec().restarts.get(name, 0) + 1
-                self.spec(restarts={**self.current_spec().restarts, name: wanted})
-            case "pause", bool(paused):
-                self.spec(paused=paused)
-            case _ if server is not None:
-                self._happen_to(kind, server)
-
-    def _happen_to(self, kind: str, server: SimServer) -> None:
-        match kind:
-            case "kill":
-                self.world.stop_process(server)
-            case "terminate":
-                self.world.terminate(server)
-                for manager in self.managers if server.ends_at is not None else ():
-                    manager.loop.observer.note_asked_to_end(server.ref.instance)
-            case "terminate unseen":
-                self.world.terminate(server)
-            case "end what is held" if server.ends_at is not None:
-                self.world.stop(server)
-            case "lose power":
-                self.world.lose_power(server)
-            case "break":
-                self.world.stop_process(server)
-                server.broken = True
-            case "repair":
-                server.broken = False
-            case "hang" if server.running:
-                server.hung = True
-            case "wake":
-                server.hung = False
-            case "start by somebody else":
-                self.world.start_process(server)
-            case "cut off":
-                server.cut_off = True
-            case "reach again":
-                server.cut_off = False
-            case "cut link":
-                server.link_cut = True
-            case "stall link" if server.stalled_at is None:
-                server.stalled_at = self.world.clock.monotonic()
-            case "mend link":
-                server.link_cut, server.stalled_at = False, None
-                self.world.relink(server)
-            case "receive":
-                self.world.receive(server)
-            case "write on standby" if not self.world.elects:
-                self.world.write_on_standby(server, promised=self._would_be_noticed(server))
-            case "lose data":
-                self.world.lose_data(server)
-            case "lose a copy" if self._is_elsewhere(server):
-                self.world.lose_data(server)
-
-    def _would_be_noticed(self, server: SimServer) -> bool:
+    def would_be_noticed(self, server: SimServer) -> bool:
         """What somebody writes to a standby is kept, unless that is in the very moment in which it
         is taken down, or before its first copy was seen to be complete. On a former primary that
         has not been taken back it cannot be told from what was never acknowledged there."""
@@ -217,7 +103,7 @@ class Simulation:
             return False
         return instance.joined and not instance.unacknowledged_only
 
-    def _is_elsewhere(self, server: SimServer) -> bool:
+    def is_elsewhere(self, server: SimServer) -> bool:
         """Somebody who is known to hold every promised write does: one disk may be lost."""
         known = {self.record.primary, *self.record.sync_set} - {None, server.ref.instance}
         holders = [self.world.named(name) for name in known if name]

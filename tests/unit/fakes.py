@@ -217,6 +217,10 @@ class FakeManager:
         self.message = ""
         self.lines: dict[str, list[LogLine]] = {}
 
+    @property
+    def queries(self) -> FakeManager:
+        return self
+
     def wake(self, name: str) -> None:
         self.woken.append(name)
 

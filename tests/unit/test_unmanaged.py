@@ -132,9 +132,9 @@ class Setting:
             lambda: do.change_settings("hurt", Settings(allow_drills=True)),
             lambda: do.pause("hurt", paused=True),
             lambda: do.order("hurt", OrderKind.SWITCHOVER),
-            lambda: self.daemon.probe("hurt"),
-            lambda: self.daemon.connection("hurt"),
-            lambda: self.daemon.shell("hurt", None),
+            lambda: self.daemon.queries.probe("hurt"),
+            lambda: self.daemon.queries.connection("hurt"),
+            lambda: self.daemon.queries.shell("hurt", None),
         ]
 
 
@@ -170,7 +170,7 @@ def test_a_daemon_starts_and_shows_what_is_wrong(
     setting.restart()
     for _ in range(3):
         setting.daemon.wake("hurt")
-    hurt, well = setting.daemon.views()
+    hurt, well = setting.daemon.queries.views()
     assert hurt.state is ServiceState.UNMANAGED
     assert hurt.message.startswith(words(setting, row))
     assert "left as they are" in hurt.message
@@ -188,17 +188,17 @@ def test_a_daemon_starts_and_shows_what_is_wrong(
 @in_each_row
 def test_a_running_daemon_leaves_it_alone_until_it_is_repaired(setting: Setting, row: str) -> None:
     setting.daemon.start()
-    until(lambda: setting.daemon.view("hurt").message != "")
+    until(lambda: setting.daemon.queries.view("hurt").message != "")
     before = setting.everything()
     setting.damage(row)
     setting.daemon.wake("hurt")
-    assert setting.daemon.view("hurt").state is ServiceState.UNMANAGED
+    assert setting.daemon.queries.view("hurt").state is ServiceState.UNMANAGED
     until(lambda: "hurt" not in setting.daemon._workers)
     for key, value in before:
         kept = setting.store.get(key)
         if kept is not None and kept.value != value and "/hurt/" in key:
             setting.store.put(key, value, kept.version)
-    until(lambda: setting.daemon.view("hurt").state is not ServiceState.UNMANAGED)
+    until(lambda: setting.daemon.queries.view("hurt").state is not ServiceState.UNMANAGED)
     setting.daemon.wake("hurt")
     assert "hurt" in setting.daemon._workers
 
@@ -215,7 +215,7 @@ def test_commands_say_one_sentence_and_change_nothing(setting: Setting, row: str
         assert "\n" not in said
         assert SECRET[:8] not in said
     assert setting.everything() == before
-    setting.daemon.history("hurt")
+    setting.daemon.queries.history("hurt")
 
 
 @in_each_row
@@ -226,13 +226,13 @@ def test_it_can_be_destroyed(setting: Setting, row: str) -> None:
     setting.daemon.commands.destroy("hurt")
     setting.daemon.commands.destroy("hurt")
     setting.daemon.wake("hurt")
-    until(lambda: "does not answer" in setting.daemon.view("hurt").message)
-    assert setting.daemon.view("hurt").destroying
+    until(lambda: "does not answer" in setting.daemon.queries.view("hurt").message)
+    assert setting.daemon.queries.view("hurt").destroying
     setting.runtime.world.runtime_down = False
     until(lambda: setting.runtime.destroyed == ["hurt"] and not setting.store.keys("services/hurt"))
-    assert [view.name for view in setting.daemon.views()] == ["well"]
+    assert [view.name for view in setting.daemon.queries.views()] == ["well"]
     until(lambda: "HAMANAGER_HURT_" not in setting.path.read_text())
-    assert "destroy hurt" in [e.text for e in setting.daemon.history("hurt")]
+    assert "destroy hurt" in [e.text for e in setting.daemon.queries.history("hurt")]
 
 
 def test_its_variables_stay(setting: Setting) -> None:
@@ -278,7 +278,7 @@ def test_variables_that_cannot_be_written_stop_nothing(
     path = tmp_path / "away" / "environment.json"
     setting = Setting(path)
     setting.daemon.start()
-    until(lambda: setting.daemon.view("well").message != "")
+    until(lambda: setting.daemon.queries.view("well").message != "")
     for _ in range(3):
         setting.daemon.wake("well")
     told = [r.getMessage() for r in caplog.records if "cannot be written" in r.getMessage()]
@@ -299,7 +299,7 @@ def test_one_that_cannot_be_shown_hides_no_other(
     assert kept is not None
     setting.store.put(secrets_key("hurt"), "{}", kept.version)
     setting.daemon.start()
-    hurt, well = setting.daemon.views()
+    hurt, well = setting.daemon.queries.views()
     assert "unexpectedly: KeyError('password')" in hurt.message
     assert well.state is not ServiceState.UNMANAGED
 
@@ -307,7 +307,7 @@ def test_one_that_cannot_be_shown_hides_no_other(
 def test_the_sentence_does_not_tell_what_the_row_holds(setting: Setting) -> None:
     setting.damage("secrets")
     with pytest.raises(UnmanageableError) as caught:
-        setting.daemon.connection("hurt")
+        setting.daemon.queries.connection("hurt")
     assert caught.value.__cause__ is None
     with ThreadPoolExecutor(1) as executor:
         assert executor.submit(str, caught.value).result().count("s3cr3t") == 0
@@ -316,7 +316,7 @@ def test_the_sentence_does_not_tell_what_the_row_holds(setting: Setting) -> None
 def test_nobody_waits_for_it(setting: Setting) -> None:
     class Asked:
         def view(self, name: str) -> ServiceView:
-            return setting.daemon.view(name)
+            return setting.daemon.queries.view(name)
 
     setting.damage("record")
     display = PlainDisplay(lambda line: None)

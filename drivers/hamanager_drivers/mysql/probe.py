@@ -55,7 +55,7 @@ SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only,
   (SELECT MAX(LAST_ERROR_NUMBER) FROM performance_schema.replication_applier_status_by_coordinator
     WHERE CHANNEL_NAME = '') AS coordinator_error,
   IF(@@GLOBAL.rpl_semi_sync_source_enabled,
-    @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, 0) AS awaits,
+    @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, 0) AS required_acks,
   (SELECT VARIABLE_VALUE FROM performance_schema.global_status
     WHERE VARIABLE_NAME = 'Rpl_semi_sync_replica_status') = 'ON' AS acknowledges,
   @@GLOBAL.rpl_semi_sync_replica_enabled AS may_acknowledge,

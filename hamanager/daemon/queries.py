@@ -1,0 +1,201 @@
+"""What the API asks the daemon: it reads, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from hamanager.api.environment import ConnectionView
+from hamanager.api.views import ServiceView
+from hamanager.contracts.clock import Clock
+from hamanager.contracts.driver import Connection, Driver
+from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
+from hamanager.contracts.store import Store
+from hamanager.daemon.unmanaged import Unmanaged
+from hamanager.daemon.view_builder import service_view
+from hamanager.daemon.worker import Worker
+from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
+from hamanager.model.history import HistoryEntry
+from hamanager.model.service import InstanceRecord, ServiceRecord, Spec, Target
+from hamanager.model.shell import ShellView
+from hamanager.model.snapshot import Snapshot
+from hamanager.observe.observer import Observer
+from hamanager.observe.questions import Threads
+from hamanager.stores.repository import (
+    load_context,
+    load_record,
+    load_spec,
+    load_whole,
+    service_names,
+)
+
+
+class Queries:
+    """Answers from what is written down and from what the workers saw last. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        runtime: Runtime,
+        clock: Clock,
+        threads: Threads,
+        unmanaged: Unmanaged,
+        worker_of: Callable[[str], Worker | None],
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._clock = clock
+        self._threads = threads
+        self._unmanaged = unmanaged
+        self._worker_of = worker_of
+
+    def view(self, name: str) -> ServiceView:
+        """What `info` shows of one service.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        worker = self._worker_of(name)
+        last = worker.loop.last if worker else None
+        try:
+            if last is None:
+                return self.probe(name)
+            return self._view(name, last.snapshot, last.message)
+        except UnmanageableError as error:
+            return self._unmanaged.view(name, str(error))
+
+    def views(self) -> Sequence[ServiceView]:
+        """What `info` shows of every service."""
+        views = []
+        for name in service_names(self._store):
+            with suppress(NotFoundError):  # destroyed this moment
+                views.append(self._view_or_reason(name))
+        return views
+
+    def _view_or_reason(self, name: str) -> ServiceView:
+        try:
+            return self.view(name)
+        except HamanagerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be shown
+            problem = f"the manager failed at this service unexpectedly: {error!r}"
+            self._unmanaged.tell(name, problem)
+            return self._unmanaged.view(name, problem)
+
+    def probe(self, name: str) -> ServiceView:
+        """The same as `view`, from a look taken now."""
+        spec = self._whole(name)
+        driver = self._drivers[spec.engine]
+        observer = Observer(driver, self._runtime, self._clock, self._threads)
+        record, _ = load_record(self._store, name)
+        return self._view(name, observer.look(load_context(self._store, spec), record), "")
+
+    def _whole(self, name: str) -> Spec:
+        spec = load_whole(self._store, name, self._drivers)
+        if spec is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        return spec
+
+    def connection(self, name: str) -> ConnectionView:
+        """How applications connect.
+
+        Raises:
+            NotFoundError: there is no such service, or nothing to connect to yet.
+        """
+        spec = self._whole(name)
+        record, _ = load_record(self._store, name)
+        found = self._connection(spec, record)
+        if found is None:
+            raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
+        port = record.endpoint.reads_port if record.endpoint else None
+        wanted = port is not None and spec.reads_max_lag_seconds is not None
+        reads = self._connection(spec, record, port) if wanted else None
+        return ConnectionView(
+            service=name,
+            engine=spec.engine,
+            url=found.url,
+            host=found.host,
+            port=found.port,
+            login=found.login,
+            password=found.password,
+            database=found.database,
+            kind=found.kind,
+            reads_url=reads.url if reads else None,
+            reads_port=reads.port if reads else None,
+        )
+
+    def shell(self, name: str, instance: str | None) -> ShellView:
+        """Where and how a command is run in the primary, or in that instance.
+
+        Raises:
+            NotFoundError: there is no such service, or no such instance in it.
+        """
+        spec = self._whole(name)
+        found = self._instance(name, instance)
+        shell = self._drivers[spec.engine].shell(load_context(self._store, spec))
+        return ShellView(
+            instance=found.name,
+            container=self._runtime.handle(InstanceRef(name, found.name, found.generation)),
+            preparation=shell.preparation,
+            default=list(shell.program),
+        )
+
+    def logs(self, name: str, instance: str, lines: int, after: str) -> Sequence[LogLine]:
+        """The last lines that an instance wrote, later than another one's time.
+
+        Raises:
+            NotFoundError: there is no such instance.
+            RuntimeFailedError: the runtime does not tell.
+        """
+        found = self._instance(name, instance)
+        return self._runtime.logs(InstanceRef(name, found.name, found.generation), lines, after)
+
+    def _instance(self, service: str, name: str | None) -> InstanceRecord:
+        record, _ = load_record(self._store, service)
+        first = record.instances[0].name if record.instances else None
+        found = record.instance(name or record.primary or first)
+        if found is None:
+            raise NotFoundError(
+                f"there is no instance '{name}' of '{service}'"
+                if name
+                else f"'{service}' has no primary yet"
+            )
+        return found
+
+    def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
+        """What happened to a service since it was made, oldest first; of one that is no more,
+        everything."""
+        loaded = None
+        with suppress(UnmanageableError):
+            loaded = load_spec(self._store, name)
+        return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
+
+    def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
+        spec = self._whole(name)
+        record, _ = load_record(self._store, name)
+        driver = self._drivers[spec.engine]
+        found = self._connection(spec, record)
+        worker = self._worker_of(name)
+        return service_view(
+            spec,
+            record,
+            snapshot,
+            found.url if found else None,
+            driver.capabilities,
+            (worker.failure if worker else "") or message,
+            address_problem=worker.loop.address_problem if worker else "",
+        )
+
+    def _connection(
+        self, spec: Spec, record: ServiceRecord, port: int | None = None
+    ) -> Connection | None:
+        if not record.initialized:
+            return None
+        endpoint = record.endpoint
+        return self._drivers[spec.engine].connection(
+            load_context(self._store, spec),
+            (endpoint.host, port or endpoint.port) if endpoint else None,
+            [Target.of(instance) for instance in record.instances],
+        )

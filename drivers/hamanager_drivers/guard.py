@@ -11,7 +11,8 @@ def guarded(server: str) -> str:
     SIGINT and SIGQUIT are passed on as SIGTERM at once. When the script is killed the server dies
     with it: the end of process 1 is that of the whole container (pid_namespaces(7)).
     """
-    # A signal ends `wait` before the server does; while it runs it is waited for again.
+    # A signal ends `wait` before the server does; while it runs it is waited for again. When both
+    # happen at once the first word is the signal's, the last one the server's (127: told before).
     return f"""\
 {server} &
 server=$!
@@ -21,5 +22,8 @@ while kill -s 0 $server 2>/dev/null; do
   status=0
   wait $server || status=$?
 done
+last=0
+wait $server 2>/dev/null || last=$?
+[ $last -eq 127 ] || status=$last
 exit $status
 """

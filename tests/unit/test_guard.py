@@ -43,7 +43,19 @@ def start(guards: list[subprocess.Popen[str]], folder: Path) -> tuple[subprocess
     )
     guards.append(process)
     assert process.stdout is not None
-    return process, int(process.stdout.readline())
+    server = int(process.stdout.readline())
+    # A container's process 1 ignores what it has no trap for; this one would end by it.
+    deadline = time.monotonic() + SECONDS
+    while not catches(process.pid, signal.SIGQUIT):
+        assert time.monotonic() < deadline, "it set no trap"
+        time.sleep(0.005)
+    return process, server
+
+
+def catches(process: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_sigterm_is_held_back_and_passed_on(

@@ -60,9 +60,8 @@ class Worker(threading.Thread):
                 pause = self._passes()
                 self.failure = ""
             except UnmanageableError:
-                pause = (
-                    -1.0
-                )  # whoever hired this one tells it, and hires another when it is repaired
+                # Whoever hired this one tells it, and hires another when it is repaired.
+                pause = -1.0
             except HamanagerError as error:
                 if str(error) != self.failure:
                     log.warning("%s: %s", self.loop.name, error)

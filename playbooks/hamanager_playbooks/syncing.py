@@ -31,10 +31,7 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
 
     def wait_for_it() -> None:
         # Never for fewer than now: that takes every member's word (see `set_required_acks`).
-        led = ctx.snapshot.of(ctx.records.read().primary)
-        present = (
-            (led.status.required_acks or 0) if led is not None and led.status is not None else 0
-        )
+        present = _present_acks(ctx) or 0
         ctx.driver.set_required_acks(
             ctx.service, _primary(ctx), max(present, ctx.required_acks(len(members)))
         )
@@ -96,8 +93,7 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
         return Step(f"make sure that {name} has received everything", received)
 
     members = [name for name in ctx.records.read().sync_set if name != leaving]
-    led = ctx.snapshot.of(ctx.records.read().primary)
-    present = led.status.required_acks if led is not None and led.status is not None else None
+    present = _present_acks(ctx)
     falls = present is None or present > ctx.required_acks(len(members))
 
     def wait_for_them() -> str:
@@ -115,11 +111,9 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
 def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
     """Let go of clients whose writes wait for nobody who could acknowledge them. The number to wait
     for is set anew by that: nobody may go on acknowledging who is no member of the sync set."""
-    led = ctx.snapshot.of(ctx.name)
-    present = (led.status.required_acks or 0) if led is not None and led.status is not None else 0
 
     def end() -> str:
-        required = max(present, ctx.required_acks())
+        required = max(_present_acks(ctx) or 0, ctx.required_acks())
         return ctx.driver.end_waiting(ctx.service, ctx.target(), required)
 
     return [
@@ -201,3 +195,9 @@ def take_out(ctx: PlaybookContext, name: str) -> str | None:
 
 def _primary(ctx: PlaybookContext) -> Target:
     return ctx.target(ctx.records.read().primary)
+
+
+def _present_acks(ctx: PlaybookContext) -> int | None:
+    """For how many standbys the primary was seen to wait; None where that is not known."""
+    seen = ctx.snapshot.of(ctx.records.read().primary)
+    return seen.status.required_acks if seen is not None and seen.status is not None else None

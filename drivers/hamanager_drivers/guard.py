@@ -1,4 +1,4 @@
-"""A shell as a container's process 1 that holds back who asks the server to end."""
+"""A shell as a container's process 1 that decides what becomes of who asks the server to end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ def guarded(server: str) -> str:
     SIGINT and SIGQUIT are passed on as SIGTERM at once. When the script is killed the server dies
     with it: the end of process 1 is that of the whole container (pid_namespaces(7)).
     """
+    return ending_with(
+        server,
+        f"trap '(sleep {HELD_SECONDS:g}; kill -s TERM $server) &' TERM\n"
+        "trap 'kill -s TERM $server' INT QUIT",
+    )
+
+
+def ending_with(server: str, traps: str) -> str:
+    """A script that runs this command under these traps, which find its number in `$server`, and
+    ends with it, with its exit code."""
     # A signal ends `wait` before the server does; while it runs it is waited for again. When both
     # happen at once the first word is the signal's, the last one the server's (127: told before).
     return f"""\
 {server} &
 server=$!
-trap '(sleep {HELD_SECONDS:g}; kill -s TERM $server) &' TERM
-trap 'kill -s TERM $server' INT QUIT
+{traps}
 while kill -s 0 $server 2>/dev/null; do
   status=0
   wait $server || status=$?

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.guard import ending_with
 from hamanager_drivers.naming import APPLICATION, database_of
 
 PORT = 3306
@@ -56,15 +57,11 @@ if [ ! -d mysql ]; then
     --datadir={DATA_DIRECTORY}/mysql.new --init-file={FILES_DIRECTORY}/accounts.sql
   mv mysql.new mysql
 fi
-mysqld --defaults-file={FILES_DIRECTORY}/my.cnf --admin-address="$HOSTNAME" &
-server=$!
-trap 'kill -s KILL $server' TERM INT QUIT
-while kill -s 0 $server 2>/dev/null; do
-  status=0
-  wait $server || status=$?
-done
-exit $status
 """
+_SCRIPT += ending_with(
+    f'mysqld --defaults-file={FILES_DIRECTORY}/my.cnf --admin-address="$HOSTNAME"',
+    "trap 'kill -s KILL $server' TERM INT QUIT",
+)
 
 # One line per reason; `loose-` where a release of the range 8.0.23 to 9.x lacks the option.
 _SETTINGS = f"""\

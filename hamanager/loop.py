@@ -19,7 +19,6 @@ from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.decide.pace import unfinished
-from hamanager.decide.routing import leader
 from hamanager.decide.situation import Situation
 from hamanager.decide.table import BACKING_OFF, decide
 from hamanager.errors import (
@@ -87,6 +86,10 @@ class KeptRecords:
             self._version = save_record(self._store, self._name, changed, self._version)
             self._record = changed
         return changed
+
+    def is_present(self) -> bool:
+        """Whether the store still has it in the version that this run last saw or wrote."""
+        return load_record(self._store, self._name)[1] == self._version
 
     def forget_service(self) -> None:
         """Delete everything but the history."""
@@ -170,7 +173,7 @@ class ServiceLoop:
             unfinished_seconds=self._unfinished_for(ctx),
         )
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
-            self.address_problem = ctx.send_clients_to(leader(ctx.records.read())) or ""
+            self.address_problem = self._runner.lead_clients(ctx)
         if idle:
             if decision.rule != BACKING_OFF:
                 self._retries.rested()

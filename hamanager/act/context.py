@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.endpoint import Endpoint
+from hamanager.contracts.endpoint import Endpoint, Listener
 from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
@@ -46,6 +46,10 @@ class Records(Protocol):
         """
         ...
 
+    def is_present(self) -> bool:
+        """Nobody has changed it since."""
+        ...
+
     def forget_service(self) -> None:
         """Delete everything kept about the service except its history."""
         ...
@@ -69,6 +73,12 @@ class PlaybookContext:
     clock: Clock
     endpoint: Endpoint
 
+    def wanted_listeners(self, name: str | None) -> tuple[Listener, ...]:
+        """The service's addresses, leading to that instance or to nobody."""
+        return listeners(
+            self.spec, self.records.read(), self.snapshot, self.driver.capabilities, name
+        )
+
     def send_clients_to(self, name: str | None, *, cut: bool = True) -> str | None:
         """Let the service's address lead to that instance, or to nobody: then new connections
         wait. Whatever the endpoint says, no failover may depend on it: what could not be done is
@@ -77,11 +87,8 @@ class PlaybookContext:
         Raises:
             StaleVersionError: another manager may have taken over: this run is over.
         """
-        present = listeners(
-            self.spec, self.records.read(), self.snapshot, self.driver.capabilities, name
-        )
         try:
-            self.endpoint.publish(self.spec.name, present, cut=cut)
+            self.endpoint.publish(self.spec.name, self.wanted_listeners(name), cut=cut)
         except StaleVersionError:
             raise
         except HamanagerError as error:

@@ -8,7 +8,7 @@ a crash the loop looks and decides again, and every step is idempotent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 from hamanager.act.context import Playbook, PlaybookContext, Step
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.endpoint import Endpoint
+from hamanager.contracts.endpoint import Endpoint, Listener, ListenerKind
 from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
+from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Action, Decision
 from hamanager.model.history import HistoryEntry
@@ -186,13 +187,39 @@ class Runner:
         ctx = look_again()
         if not ctx.decision.same_as(decision):
             return Outcome(False, f"not needed any more: {ctx.decision.reason}")
-        guarded = replace(
+        return self._carry_out(self._guarded(ctx))
+
+    def lead_clients(self, ctx: PlaybookContext) -> str:
+        """Let the service's addresses lead where they should by what was seen, if they do not:
+        beside whatever was decided, and without another look, as writes may be waiting for that.
+        Returns why they do not, or ''. Needs no lease unless something has to be changed."""
+        service = ctx.spec.name
+        present = ctx.endpoint.published(service)
+        try:
+            if set(present) == set(ctx.wanted_listeners(leader(ctx.records.read()))):
+                ctx.endpoint.settle(service)
+                return ""
+            if not self._lock.take():
+                return self._lock.refusal
+            # Before it had the lease another manager may have changed who leads.
+            if not ctx.records.is_present():
+                return "what is known of the service has just changed"
+            guarded = self._guarded(ctx)
+            problem = guarded.send_clients_to(leader(ctx.records.read())) or ""
+        except HamanagerError as error:
+            return f"not in force yet: {error}"
+        after = _writers_go_to(ctx.endpoint.published(service))
+        if after and after != _writers_go_to(present):
+            self._journal("", "", "note", f"clients are sent to {', '.join(after)}")
+        return problem
+
+    def _guarded(self, ctx: PlaybookContext) -> PlaybookContext:
+        return replace(
             ctx,
             driver=cast(Driver, _Guarded(ctx.driver, self._lock.assure)),
             runtime=cast(Runtime, _Guarded(ctx.runtime, self._lock.assure)),
             endpoint=cast(Endpoint, _Guarded(ctx.endpoint, self._lock.assure)),
         )
-        return self._carry_out(guarded)
 
     def _carry_out(self, ctx: PlaybookContext) -> Outcome:
         decision = ctx.decision
@@ -264,3 +291,8 @@ class Runner:
                 ok=ok,
             )
         )
+
+
+def _writers_go_to(published: Sequence[Listener]) -> list[str]:
+    routes = [told.routes for told in published if told.kind is ListenerKind.PRIMARY]
+    return [route.instance for of_one in routes for route in of_one]

@@ -64,7 +64,21 @@ class Endpoint(Protocol):
         It is written down first and put into force then; when the endpoint itself is down, what is
         written comes into force with its return. Nothing happens when it is in force already.
         Connections to servers that are no route any more are ended, or with `cut=False` left to
-        end by themselves until the next call.
+        end by themselves until `settle`.
+
+        Raises:
+            EndpointFailedError: it may not be in force (yet).
+        """
+        ...
+
+    def published(self, service: str) -> Sequence[Listener]:
+        """What is written down for the service, in force or not. Asks nobody."""
+        ...
+
+    def settle(self, service: str) -> None:
+        """Bring what is written down for the service into force, and end connections to servers
+        that are no route any more. It never changes where an address leads, so anybody may call it
+        at any time. Nothing happens when all of it is so.
 
         Raises:
             EndpointFailedError: it may not be in force (yet).

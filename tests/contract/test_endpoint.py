@@ -120,6 +120,29 @@ def test_clients_follow_the_primary(
     wait_for("the former primary's client to be cut off", 2, is_cut)
 
 
+def test_what_is_published_is_known_and_settled_by_anybody(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    """It leads where it led, and who has a connection to a former target is cut off."""
+    old, new = greeters
+    assert endpoint.published("db") == ()
+    endpoint.publish("db", [listener(port, old.route)])
+    former = connect(port)
+    assert greeting(former) == "db.0"
+    endpoint.publish("db", [listener(port, new.route)], cut=False)
+    assert endpoint.published("db") == (listener(port, new.route),)
+    assert endpoint.published("x") == ()
+
+    def is_cut() -> bool:
+        endpoint.settle("db")
+        return not is_open(former)
+
+    wait_for("the former primary's client to be cut off", 2, is_cut)
+    with connect(port) as client:
+        assert greeting(client) == "db.1"
+    assert endpoint.published("db") == (listener(port, new.route),)
+
+
 def test_new_clients_wait_while_there_is_no_primary(
     endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
 ) -> None:

@@ -19,16 +19,19 @@ class SimEndpoint:
         self.world, self.power = world, power
 
     def publish(self, service: str, listeners: Sequence[Listener], *, cut: bool = True) -> None:
-        routes = {
-            listener.name: tuple(r.instance for r in listener.routes) for listener in listeners
-        }
         if self.world.names_lost:
             self.world.misled = True
             raise RuntimeFailedError("the advertised host has no address")
-        if routes != self.world.routes:
+        if tuple(listeners) != self.world.published:
             self.power.effect()
-            self.world.routes = routes
+            self.world.published = tuple(listeners)
         self.world.misled = False
+        self.settle(service)
+
+    def published(self, service: str) -> tuple[Listener, ...]:
+        return self.world.published
+
+    def settle(self, service: str) -> None:
         if self.world.endpoint_down:
             raise EndpointFailedError("the proxy does not answer")
 

@@ -10,11 +10,12 @@ import pytest
 
 from hamanager.act import runner
 from hamanager.act.context import Playbook, PlaybookContext, Step
-from hamanager.act.runner import ServiceLock
+from hamanager.act.runner import Runner, ServiceLock
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.decide import situation
 from hamanager.decide import table as decide
 from hamanager.decide.evidence import Evidence, weigh
+from hamanager.decide.routing import leader
 from hamanager.decide.rules import sync_set as syncing_rules
 from hamanager.decide.rules import upgrade as upgrading_rules
 from hamanager.loop import KeptRecords
@@ -145,6 +146,17 @@ def empty_primary_taken_for_full(patch: Patch) -> None:
 
 def no_lease_guard(patch: Patch) -> None:
     patch.setattr(runner, "_Guarded", lambda inner, assure: inner)
+
+
+def clients_led_without_the_lease(patch: Patch) -> None:
+    def mutated(self: Runner, ctx: PlaybookContext) -> str:
+        return ctx.send_clients_to(leader(ctx.records.read())) or ""
+
+    patch.setattr(Runner, "lead_clients", mutated)
+
+
+def clients_led_by_an_old_look(patch: Patch) -> None:
+    patch.setattr(KeptRecords, "is_present", lambda self: True)
 
 
 def lock_taken_anew(patch: Patch) -> None:

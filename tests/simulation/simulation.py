@@ -6,7 +6,8 @@ After every event, and before every effect of a manager, must hold:
 2. nothing that was acknowledged, or written where nobody should, has vanished from every disk;
 3. every member of the published sync set holds every acknowledged write;
 4. an electing engine's primary holds what a majority acknowledged;
-5. the term never goes back;
+5. the term never goes back, and the address leads to nobody who runs and neither leads on record
+   nor is about to;
 6. a manager has cause for what it does (`causes.py`).
 
 At the end the faults cease: the service must become healthy at its full size by itself, and where
@@ -289,11 +290,11 @@ class Simulation:
             return
         record = self.record
         old_copy = self._store_is_older_than_the_servers()
-        for name in () if old_copy or self.world.misled else self.world.routes.get("db", ()):
+        for name in () if old_copy or self.world.misled else self.world.led_to("db"):
             routed = self.world.named(name)
-            if routed is not None and routed.running and routed.role is Role.PRIMARY:
+            if routed is not None and routed.running:
                 may_lead = {record.primary, record.promoting, record.switching_to}
-                assert name in may_lead, f"after {after}: clients are sent to {name}, which leads"
+                assert name in may_lead, f"after {after}: clients are sent to {name}"
         assert record.term >= self.term, f"after {after}: term {self.term} became {record.term}"
         self.term = record.term
         promised = self.world.acknowledged | self.world.errant
@@ -379,7 +380,7 @@ class Simulation:
             and primary is not None
             and primary.role is Role.PRIMARY
             and not primary.waiting
-            and (self.world.elects or self.world.routes["db"] == (record.primary,))
+            and (self.world.elects or self.world.led_to("db") == (record.primary,))
             and all(follows(last.snapshot.observations[name]) for name in standbys)
             and list(record.sync_set) == acknowledging
             and all(instance.restarting_since is None for instance in record.instances)

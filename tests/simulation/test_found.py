@@ -73,7 +73,7 @@ def test_an_address_that_cannot_be_changed_holds_up_no_failover() -> None:
     simulation.events(("runtime down", True), ("names lost", True), ("hang", "db.0"), ("live", 4))
     assert simulation.record.primary == "db.1"
     simulation.settle()
-    assert simulation.world.routes["db"] == ("db.1",)
+    assert simulation.world.led_to("db") == ("db.1",)
 
 
 def test_ending_clients_that_wait_lets_nobody_acknowledge_who_left() -> None:

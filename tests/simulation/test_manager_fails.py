@@ -232,3 +232,43 @@ def test_paused_by_a_person(mode: str) -> None:
     simulation.event("pause", False)
     simulation.settle()
     assert simulation.writes()
+
+
+@promoted
+def test_suspended_manager_sends_nobody_to_a_former_primary(mode: str) -> None:
+    """It has seen that all is well, and wakes up when another one has failed over. (That the former
+    primary is back as a standby, and clients are not sent there, the invariants check.)"""
+    suspended_until_another_leads(lambda: running(mode), "db.0", "db.1")
+
+
+@promoted
+def test_suspended_manager_has_seen_clients_sent_nowhere(mode: str) -> None:
+    """It was about to send them to the primary, and then another one leads."""
+
+    def brink() -> Simulation:
+        simulation = running(mode)
+        simulation.events(("names lost", True), ("kill", "db.0"))
+        simulation.live(10)
+        simulation.event("replicate")
+        assert simulation.record.primary == "db.1"
+        assert simulation.world.led_to("db") != ("db.1",)
+        simulation.event("names lost", False)
+        return simulation
+
+    suspended_until_another_leads(brink, "db.1", "db.0")
+
+
+def suspended_until_another_leads(brink: Callable[[], Simulation], old: str, new: str) -> None:
+    """At every question of a pass."""
+    for question in range(40):
+        simulation = brink()
+        simulation.meanwhile = [("kill", old)]
+        began = simulation.world.clock.seconds
+        simulation.event("pass and be suspended", question)
+        if simulation.world.clock.seconds < began + SUSPENDED_SECONDS:
+            assert question, "it was not suspended at all"
+            return
+        assert simulation.record.primary == new
+        assert simulation.world.led_to("db") == (new,)
+        simulation.settle()
+    raise AssertionError("it never comes to an end")

@@ -319,6 +319,20 @@ MUTANTS = [
         lambda: suspended(Action.LEAVE_SYNC_SET, "lossless, availability", ("repair", "db.1")),
     ),
     Mutant(
+        "clients are led without the lease",
+        mutants.clients_led_without_the_lease,
+        lambda: manager_fails.test_suspended_manager_sends_nobody_to_a_former_primary(
+            "lossless, availability"
+        ),
+    ),
+    Mutant(
+        "clients are led by what was seen before the lease was taken",
+        mutants.clients_led_by_an_old_look,
+        lambda: manager_fails.test_suspended_manager_has_seen_clients_sent_nowhere(
+            "lossless, availability"
+        ),
+    ),
+    Mutant(
         "a lock that was lost is taken anew",
         mutants.lock_taken_anew,
         lambda: suspended(Action.JOIN_SYNC_SET, "lossless, availability", passes=1),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hamanager.contracts.driver import HELD_SECONDS
+from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.model.snapshot import Role
 from tests.simulation.power import SimClock, StoreHealth
@@ -152,13 +153,13 @@ class World:
         self.runtime_out: frozenset[str] = frozenset()
         """Calls of the runtime that hang or fail while it answers others."""
         self.store = StoreHealth()
-        self.routes: dict[str, tuple[str, ...]] = {}
-        """Per address of the service, where it leads."""
+        self.published: tuple[Listener, ...] = ()
+        """The service's addresses, and where they lead."""
         self.endpoint_down = False
         self.names_lost = False
+        """The endpoint cannot find out where the servers are."""
         self.misled = False
         """Where clients should be sent could not be written down: they go where they went."""
-        """The endpoint cannot find out where the servers are."""
         self.bad_images: set[str] = set()
         """Nothing comes up from these."""
         self.images: dict[str, Container] = {}
@@ -174,6 +175,11 @@ class World:
 
     def named(self, name: str) -> SimServer | None:
         return next((s for s in self.servers.values() if s.ref.instance == name), None)
+
+    def led_to(self, listener: str) -> tuple[str, ...]:
+        """The instances to which that address leads."""
+        found = [told.routes for told in self.published if told.name == listener]
+        return tuple(route.instance for routes in found for route in routes)
 
     def data(self, server: SimServer) -> Volume:
         return self.volumes[server.volume]

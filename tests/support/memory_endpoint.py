@@ -17,6 +17,13 @@ class MemoryEndpoint:
         """Remember."""
         self.listeners[service] = tuple(listeners)
 
+    def published(self, service: str) -> tuple[Listener, ...]:
+        """As it was told."""
+        return self.listeners.get(service, ())
+
+    def settle(self, service: str) -> None:
+        """It always is."""
+
     def connections(self, listener: str, instance: str) -> int:
         """Nobody connects here."""
         return 0

@@ -85,25 +85,21 @@ class HaproxyEndpoint:
         """Write it down, then tell HAProxy."""
         with self._lock:
             reshaped = self._note(service, listeners)
-            names = [listener.name for listener in listeners]
-            due = self._due(names) if cut else []
             if not reshaped:
-                if self._in_force >= set(names) and not due:
-                    return
-                if self._silences:
-                    # A proxy that hangs must not delay a failover by its time-outs.
-                    raise EndpointFailedError("HAProxy does not answer; it is being brought back")
-                try:
-                    self._enforce(names)
-                    self._cut(due)
-                except CannotAskError:
-                    raise
-                except EndpointFailedError:
-                    self._silences += 1
-                    raise
+                self._tell([listener.name for listener in listeners], cut=cut)
                 return
         # Not under the lock: while HAProxy starts, other services must be able to fail over.
         self._bring_up()
+
+    def published(self, service: str) -> tuple[Listener, ...]:
+        """As the configuration has it."""
+        with self._lock:
+            return tuple(b.listener for b in self._backends.values() if b.service == service)
+
+    def settle(self, service: str) -> None:
+        """Of that service alone, at once; `check` does it for all, each second."""
+        with self._lock:
+            self._tell([n for n, b in self._backends.items() if b.service == service], cut=True)
 
     def connections(self, listener: str, instance: str) -> int:
         """HAProxy's own count of the requests (HTTP) or connections that it passes on now."""
@@ -190,6 +186,22 @@ class HaproxyEndpoint:
             shared.replace(self._directory / ADDRESSES, text)
 
     # --- Telling HAProxy ---------------------------------------------------------------------
+
+    def _tell(self, names: Sequence[str], *, cut: bool) -> None:
+        due = self._due(names) if cut else []
+        if self._in_force >= set(names) and not due:
+            return
+        if self._silences:
+            # A proxy that hangs must not delay a failover by its time-outs.
+            raise EndpointFailedError("HAProxy does not answer; it is being brought back")
+        try:
+            self._enforce(names)
+            self._cut(due)
+        except CannotAskError:
+            raise
+        except EndpointFailedError:
+            self._silences += 1
+            raise
 
     def _enforce(self, names: Sequence[str]) -> None:
         """Make the running HAProxy what is written down, and see that it is."""

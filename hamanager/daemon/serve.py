@@ -77,6 +77,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             daemon.stop()
+            endpoint.close()
             runtime.close()
             store.close()
             log.info("stopped watching; the databases go on")

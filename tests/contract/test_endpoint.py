@@ -17,6 +17,7 @@ import pytest
 from hamanager.chaos.sandbox import wait_for
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.contracts.runtime import Sidecar
+from hamanager.endpoints.haproxy.backend import parse_queued
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
 from hamanager.runtimes.docker.address import bind_address
@@ -66,7 +67,9 @@ def greeters() -> Iterator[tuple[Greeter, Greeter]]:
 
 @pytest.fixture
 def endpoint(runtime: DockerRuntime, tmp_path: Path) -> Iterator[HaproxyEndpoint]:
-    yield HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
+    made = HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
+    yield made
+    made.close()
     runtime.remove_sidecar("haproxy")
 
 
@@ -82,6 +85,11 @@ def connect(port: int) -> socket.socket:
 
 def greeting(client: socket.socket) -> str:
     return client.recv(64).decode()
+
+
+def waiting(endpoint: HaproxyEndpoint) -> int:
+    """How many clients are in the queue."""
+    return parse_queued(endpoint._control.ask(["show stat db 2 -1"]))
 
 
 def is_open(client: socket.socket) -> bool:
@@ -164,6 +172,56 @@ def test_new_clients_wait_while_there_is_no_primary(
     assert heard == ["db.1"] * 5
 
 
+def test_a_thousand_clients_that_wait_are_all_sent_on(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    """HAProxy lets out a few hundred at a time, and the others only when it is asked to."""
+    endpoint.publish("db", [listener(port)], cut=False)
+    clients = [connect(port) for _ in range(1000)]
+    wait_for("all of them to wait", 5, lambda: waiting(endpoint) == 1000)
+    endpoint.publish("db", [listener(port, greeters[1].route)], cut=False)
+    assert [greeting(client) for client in clients] == ["db.1"] * 1000
+    for client in clients:
+        client.close()
+
+
+def test_who_came_first_is_kept_waiting_like_the_others(
+    endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
+) -> None:
+    """Again and again, also after the proxy was told something new by a reload."""
+    for _ in range(3):
+        endpoint.publish("db", [listener(port, greeters[0].route)], cut=False)
+        endpoint.publish("db", [listener(port)], cut=False)
+        with connect(port) as first:
+            wait_for("the first to wait", 5, lambda: waiting(endpoint) == 1)
+            endpoint.publish("db", [listener(port, greeters[1].route)], cut=False)
+            assert greeting(first) == "db.1", "it is not held and sent away"
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            other = int(probe.getsockname()[1])
+        endpoint.publish("x", [listener(other, greeters[0].route, name="x")])
+
+
+def test_a_new_manager_lets_go_who_waited_while_there_was_none(
+    endpoint: HaproxyEndpoint,
+    greeters: tuple[Greeter, Greeter],
+    port: int,
+    runtime: DockerRuntime,
+    tmp_path: Path,
+) -> None:
+    """The former one's place was free: one client was held in it, and has to come again."""
+    endpoint.publish("db", [listener(port)], cut=False)
+    endpoint.close()
+    clients = [connect(port) for _ in range(6)]
+    wait_for("all but one to wait", 5, lambda: waiting(endpoint) == 5)
+    again = HaproxyEndpoint(tmp_path / "endpoint", runtime, bind_address)
+    again.publish("db", [listener(port, greeters[1].route)], cut=False)
+    assert sorted(greeting(client) for client in clients) == ["", *["db.1"] * 5]
+    for client in clients:
+        client.close()
+    again.close()
+
+
 def test_another_service_is_not_disturbed(
     endpoint: HaproxyEndpoint, greeters: tuple[Greeter, Greeter], port: int
 ) -> None:
@@ -209,6 +267,7 @@ def test_what_is_published_survives_the_proxy_and_the_manager(
     again.check()
     with connect(port) as found:
         assert greeting(found) == "db.1", "what was written while it was down is in force"
+    again.close()
 
 
 def test_the_proxy_can_change_nothing_of_the_manager_s(

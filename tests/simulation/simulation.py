@@ -25,7 +25,7 @@ from hamanager.errors import HamanagerError
 from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
-from hamanager.model.order import Order, OrderKind
+from hamanager.model.order import Order, OrderKind, pending
 from hamanager.model.service import ServiceRecord, Spec
 from hamanager.model.snapshot import Role
 from hamanager.model.upgrade import upgraded, wanted_image
@@ -353,7 +353,11 @@ class Simulation:
         if "sets of data are kept already" in reason:
             self.world.archiving = True
             self.order(OrderKind.DISCARD)
-            self.event("pass", 0)
+            for _ in range(PASSES_MEANWHILE):  # something else may come first
+                self.event("pass", 0)
+                order, result = self.current_spec().order, self.record.order_result
+                if pending(order, result, OrderKind.DISCARD) is None:
+                    break
             self.world.archiving = False
         elif "cannot be compared" in reason and self.world.errant:
             self.force_failover(self.record.primary or "")

@@ -83,3 +83,19 @@ def test_ending_clients_that_wait_lets_nobody_acknowledge_who_left() -> None:
     simulation.busy = 1
     simulation.events(("runtime down", True), ("hang", "db.2"), ("cut off", "db.1"), ("live", 6))
     simulation.settle()
+
+
+def test_a_standby_that_has_just_attached_is_not_upgraded_while_another_is_missing() -> None:
+    """It runs from another image than its primary, but it is not too old: it is attached."""
+    simulation = begun("asynchronous, strict", 3)
+    simulation.busy = 1
+    simulation.events(
+        ("upgrade", 1),
+        ("live", 4),
+        ("break", "db.1"),
+        ("pass amid", (3, "kill", "db.0")),
+        ("upgrade", 2),
+        ("pass amid", (3, "kill", "db.0")),
+        ("pass amid", (3, "break", "db.0")),
+    )
+    simulation.settle()

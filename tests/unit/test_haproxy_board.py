@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.endpoints.haproxy.backend import (
-    NOBODY,
     Backend,
     Mode,
-    Slot,
     arrange,
     changes,
+    let_out,
+    parse_queued,
     parse_state,
     render,
     retired,
@@ -43,14 +43,21 @@ def same(host: str) -> str:
     return host
 
 
-def test_a_listener_without_a_route_lets_clients_wait_in_a_slot_that_leads_to_nobody() -> None:
-    backend = arrange("db", None, listener())
-    assert [s for s in backend.slots if s.mode is Mode.READY] == [
-        Slot(route=NOBODY, mode=Mode.READY)
-    ]
-    led = arrange("db", backend, listener("db.0"))
-    assert led.turn == backend.turn, "who waits there goes on to where it leads next"
-    assert used(led) == ["db.0"]
+def test_clients_of_a_listener_without_a_route_wait() -> None:
+    led = arrange("db", None, listener("db.0"))
+    assert not led.waits
+    held = arrange("db", led, listener())
+    assert held.waits
+    assert used(held) == []
+    assert not arrange("db", held, listener("db.1")).waits
+
+
+@pytest.mark.parametrize("kind", [ListenerKind.READS, ListenerKind.HTTP])
+def test_nobody_waits_for_a_standby_or_a_page(kind: ListenerKind) -> None:
+    backend = arrange("db", None, listener(kind=kind))
+    assert not backend.waits
+    assert backend.servers == {"s0", "s1", "s2"}
+    assert "wait" not in render([backend], same).partition("listen")[2]
 
 
 def test_a_new_primary_gets_a_slot_of_its_own() -> None:
@@ -88,11 +95,12 @@ def test_every_route_is_served_by_one_slot_whatever_came_before(story: list[list
 
 
 @given(st.lists(st.sampled_from(["", "db.0", "db.1", "db.2"]), min_size=1, max_size=12))
-def test_there_is_always_one_place_for_clients_to_go_to(story: list[str]) -> None:
+def test_clients_go_to_one_instance_or_wait(story: list[str]) -> None:
     backend = None
     for name in story:
         backend = arrange("db", backend, listener(*([name] if name else [])))
-        assert used(backend) == [name]
+        assert used(backend) == ([name] if name else [])
+        assert backend.waits == (not name)
 
 
 def test_what_is_taken_into_use_comes_first() -> None:
@@ -101,6 +109,7 @@ def test_what_is_taken_into_use_comes_first() -> None:
         "s0": ("10.0.0.1", 7100, Mode.READY),
         "s1": ("127.0.0.1", 1, Mode.MAINT),
         "s2": ("127.0.0.1", 1, Mode.MAINT),
+        "wait": ("-", 0, Mode.MAINT),
     }
     assert changes(backend, actual, same) == [
         "set server db/s1 addr 10.0.0.1 port 7101",
@@ -109,6 +118,41 @@ def test_what_is_taken_into_use_comes_first() -> None:
     ]
     actual = {**actual, "s0": ("x", 1, Mode.MAINT), "s1": ("10.0.0.1", 7101, Mode.READY)}
     assert changes(backend, actual, same) == []
+
+
+def test_who_waits_is_let_go_once_there_is_somebody_to_go_to() -> None:
+    led = arrange("db", None, listener("db.0"))
+    held = arrange("db", led, listener())
+    actual = {
+        "s0": ("10.0.0.1", 7100, Mode.READY),
+        "s1": ("127.0.0.1", 1, Mode.MAINT),
+        "s2": ("127.0.0.1", 1, Mode.MAINT),
+        "wait": ("-", 0, Mode.MAINT),
+    }
+    assert changes(held, actual, same) == [
+        "set server db/wait state ready",
+        "set server db/s0 state maint",
+    ]
+    actual = {
+        **actual,
+        "s0": ("10.0.0.1", 7100, Mode.MAINT),
+        "wait": ("-", 0, Mode.READY),
+    }
+    assert changes(held, actual, same) == []
+    assert changes(arrange("db", held, listener("db.1")), actual, same) == [
+        "set server db/s1 addr 10.0.0.1 port 7101",
+        "set server db/s1 state ready",
+        "set server db/wait state maint",
+        "shutdown sessions server db/wait",
+    ]
+    assert let_out(arrange("db", held, listener("db.1"))) == ["set maxconn server db/s1 60000"]
+
+
+def test_how_many_are_in_the_queue() -> None:
+    text = "# pxname,svname,qcur,qmax\ndb,BACKEND,{},200\n\n"
+    assert parse_queued(text.format(17)) == 17
+    assert parse_queued(text.format(0)) == 0
+    assert parse_queued("") == 0
 
 
 def test_draining() -> None:
@@ -147,5 +191,8 @@ def test_the_state_that_haproxy_tells(admin: str, mode: str) -> None:
 def test_the_configuration_is_in_force_after_a_restart() -> None:
     backend = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
     text = render([backend], same)
-    assert "    server s1 10.0.0.1:7101\n" in text
-    assert "    server s0 10.0.0.1:7100 disabled\n" in text
+    assert "    server s1 10.0.0.1:7101 maxconn 60000\n" in text
+    assert "    server s0 10.0.0.1:7100 maxconn 60000 disabled\n" in text
+    assert "    server wait unix@/hamanager/run/hold.sock maxconn 1 disabled\n" in text
+    held = render([arrange("db", backend, listener())], same)
+    assert "    server wait unix@/hamanager/run/hold.sock maxconn 1\n" in held

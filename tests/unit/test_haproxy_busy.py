@@ -17,15 +17,18 @@ from hamanager.errors import EndpointFailedError
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=1)
 LEADING = LISTENER.model_copy(update={"routes": (Route(instance="db.0", host="h", port=7),)})
+WAITING, LEADING_STATE = ("127.0.0.1 1 1", 0), ("h 0 7", 1)
 
 
 class BusyControl:
-    """One slot, whose change shows in a later answer."""
+    """One slot and the place to wait, whose change shows in a later answer; and a queue that
+    empties bit by bit."""
 
     def __init__(self, answers_late: int) -> None:
         self.answers_late = answers_late
-        self.state = self.coming = "127.0.0.1 0 1"
+        self.state = self.coming = WAITING
         self.left = 0
+        self.queued = 3
 
     def ask_master(self, command: str) -> str:
         return ""
@@ -36,10 +39,16 @@ class BusyControl:
                 self.left -= 1
                 if self.left < 0:
                     self.state = self.coming
-            return f"# srv_name srv_addr srv_admin_state srv_port\ns0 {self.state}\n"
+            if commands[0].startswith("show stat"):
+                return f"# pxname,qcur\ndb,{self.queued}\n"
+            slot, place = self.state
+            return f"# srv_name srv_addr srv_admin_state srv_port\ns0 {slot}\nwait - {place} 0\n"
+        if commands[0].startswith("set maxconn"):
+            self.queued -= 1
+            return "\n"
         if self.state == self.coming:
             self.left = self.answers_late
-        self.coming = "h 0 7"
+        self.coming = LEADING_STATE
         return "\n"
 
 
@@ -53,7 +62,8 @@ def endpoint_with(control: BusyControl, directory: Path) -> HaproxyEndpoint:
 def test_a_change_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     control = BusyControl(answers_late=5)
     endpoint_with(control, tmp_path).publish("db", [LEADING])
-    assert control.state == "h 0 7"
+    assert control.state == LEADING_STATE
+    assert control.queued == 0, "HAProxy lets them out by some hundreds only"
 
 
 def test_one_that_never_comes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

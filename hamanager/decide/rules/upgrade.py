@@ -70,7 +70,8 @@ def next_to_upgrade(s: Situation) -> str | None:
         return None
     due = [(i, seen) for i, seen in s.standbys if outdated(s.spec, i) and not i.upgrading]
     for instance, seen in due:
-        if is_too_old(s, instance) and not follows(seen):
+        # One that is attached can follow: it may only have missed a moment of it.
+        if is_too_old(s, instance) and seen.relation is not Relation.ATTACHED:
             return instance.name
     due.sort(key=lambda pair: (in_place(s, *pair), -index_of(pair[0].name)))
     if due:

@@ -2,8 +2,12 @@
 
 A listener has a fixed number of slots (HAProxy's servers), whose addresses change while it runs. A
 new route gets a slot of its own, so that the connections of the former one can be told apart and
-ended. New clients of a listener that leads to nobody are sent to a closed port, where HAProxy tries
-again every `RETRY_MS` for them: that is how they wait.
+ended.
+
+New clients of a listener that leads to nobody wait in HAProxy's queue, which it empties the moment
+that a slot is taken into use. It queues only for servers that are busy, not for those in
+maintenance: so there is one more server then, `wait`, which takes a single connection, and that one
+is the manager's own (see `Occupants`). Should it be missing, the first client is held in its stead.
 """
 
 from __future__ import annotations
@@ -15,16 +19,22 @@ from pydantic import BaseModel, ConfigDict
 
 from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 
-RETRY_MS = 50
+RETRY_MS = 10
 """Time-out of a connection to a server, and the pause before the next try."""
 WAIT_SECONDS = 10
 """How long a new connection waits for a server that accepts it."""
 NOBODY = Route(instance="", host="127.0.0.1", port=1)
-"""A port that nobody listens on."""
+"""Where a slot leads that has never been used."""
+WAIT = "wait"
+"""The server whose one place is taken: who else comes to it waits in the queue."""
+MOST_CONNECTIONS = 60_000
+"""Of a slot. HAProxy lets none out of the queue to a server without a limit (3.0.11)."""
 ETC, RUN = "/hamanager/etc", "/hamanager/run"
 """Where the two directories shared with the manager are mounted in the container: the manager's,
 which HAProxy only reads, and HAProxy's own."""
 CONFIGURATION, CONTROL = "haproxy.cfg", "control.sock"
+HOLD = f"{RUN}/hold.sock"
+"""Where the server `wait` leads: connections are accepted there, and nothing is said."""
 
 
 class Mode(StrEnum):
@@ -56,6 +66,22 @@ class Backend(_Frozen):
     """The slot that was taken into use last."""
 
     @property
+    def has_queue(self) -> bool:
+        """Whether its clients wait while it leads to nobody."""
+        return self.listener.kind is ListenerKind.PRIMARY
+
+    @property
+    def waits(self) -> bool:
+        """Whether they do now."""
+        return self.has_queue and all(slot.mode is Mode.MAINT for slot in self.slots)
+
+    @property
+    def servers(self) -> set[str]:
+        """What HAProxy knows of it."""
+        slots = {f"s{number}" for number in range(len(self.slots))}
+        return slots | {WAIT} if self.has_queue else slots
+
+    @property
     def shape(self) -> tuple[object, ...]:
         """What only a reload can change."""
         told = self.listener
@@ -68,12 +94,9 @@ def arrange(service: str, present: Backend | None, wanted: Listener) -> Backend:
     slots = list(present.slots) if present else []
     slots += [Slot()] * (size - len(slots))
     turn = present.turn if present else size - 1
-    routes = list(wanted.routes)
-    if wanted.kind is ListenerKind.PRIMARY and not routes:
-        routes = [NOBODY]
     missing = []
     kept: dict[int, Slot] = {}
-    for route in routes:
+    for route in wanted.routes:
         mode = Mode.DRAIN if route.draining else Mode.READY
         at = _slot_of(slots, route)
         if at is None:
@@ -81,11 +104,9 @@ def arrange(service: str, present: Backend | None, wanted: Listener) -> Backend:
         else:
             kept[at] = Slot(route=route, mode=mode)
     for route, mode in missing:
-        # Who waits in the slot that leads to nobody goes where it leads next.
-        waiting = [i for i, s in enumerate(slots) if s == Slot(route=NOBODY, mode=Mode.READY)]
         others = [i % size for i in range(turn + 1, turn + 1 + size)]
         free = [i for i in others if slots[i].mode is Mode.MAINT]
-        turn = next(i for i in [*waiting, *free, *others] if i not in kept)
+        turn = next(i for i in [*free, *others] if i not in kept)
         kept[turn] = Slot(route=route, mode=mode)
     arranged = tuple(
         kept.get(i, Slot(route=slot.route, mode=Mode.MAINT)) for i, slot in enumerate(slots)
@@ -112,9 +133,7 @@ def retired(before: Backend | None, after: Backend) -> set[int]:
     return {
         number
         for number, slot in enumerate(before.slots)
-        if slot.mode is not Mode.MAINT
-        and slot.route != NOBODY
-        and not _leads_there_still(slot, after.slots[number])
+        if slot.mode is not Mode.MAINT and not _leads_there_still(slot, after.slots[number])
     }
 
 
@@ -133,9 +152,16 @@ Actual = Mapping[str, tuple[str, int, Mode]]
 
 
 def changes(backend: Backend, actual: Actual, address: Callable[[str], str]) -> list[str]:
-    """The commands that make the running HAProxy what the board says: what is taken into use
-    first, so that there is never nobody."""
+    """The commands that make the running HAProxy what is written down: what is taken into use
+    first, so that there is never nothing."""
     first, then = [], []
+    if backend.has_queue:
+        waits, server = actual[WAIT][2] is not Mode.MAINT, f"{backend.listener.name}/{WAIT}"
+        if backend.waits and not waits:
+            first.append(f"set server {server} state ready")
+        elif waits and not backend.waits:
+            # Whoever is held there comes again at once.
+            then += [f"set server {server} state maint", f"shutdown sessions server {server}"]
     for number, slot in enumerate(backend.slots):
         name = f"s{number}"
         host, port, mode = actual[name]
@@ -169,6 +195,21 @@ def parse_state(text: str) -> dict[str, tuple[str, int, Mode]]:
     return found
 
 
+def let_out(backend: Backend) -> list[str]:
+    """The commands that let out of the queue whoever is still in it: HAProxy lets a few hundred go
+    when a slot is taken into use (`tune.maxpollevents`), and as many with each of these."""
+    used = [f"s{n}" for n, slot in enumerate(backend.slots) if slot.mode is Mode.READY]
+    return [
+        f"set maxconn server {backend.listener.name}/{name} {MOST_CONNECTIONS}" for name in used
+    ]
+
+
+def parse_queued(text: str) -> int:
+    """How many wait, from the answer to `show stat NAME 2 -1` (2: what is told of the backend)."""
+    lines = [line.removeprefix("# ").split(",") for line in text.splitlines() if line]
+    return sum(int(row[lines[0].index("qcur")]) for row in lines[1:])
+
+
 # --- The configuration --------------------------------------------------------------------------
 
 _HEAD = f"""\
@@ -189,6 +230,12 @@ defaults
     # Databases' clients keep idle connections for as long as they like.
     timeout client 20d
     timeout server 20d
+
+frontend hold
+    mode tcp
+    bind unix@{HOLD} mode 600
+    tcp-request inspect-delay {WAIT_SECONDS}s
+    tcp-request content reject if WAIT_END
 """
 _HTTP = """\
     mode http
@@ -196,6 +243,8 @@ _HTTP = """\
     option forwardfor
     timeout http-request 30s
     timeout http-keep-alive 60s
+    timeout connect 50ms
+    retries 200
     default-server check inter 500ms fall 2 rise 1
 """
 
@@ -220,10 +269,26 @@ def _section(backend: Backend, address: Callable[[str], str]) -> str:
         if listener.kind is ListenerKind.READS:
             lines.append("    balance leastconn")
     lines.append(f"    bind {address(listener.host)}:{listener.port}")
+    if backend.has_queue:
+        used = "" if backend.waits else " disabled"
+        lines += [
+            # Who comes this way is the one that takes the place, whether it is in use or not.
+            f"    bind unix@{RUN}/{way_in(backend)} mode 600 id 2",
+            "    force-persist if { so_id 2 }",
+            f"    use-server {WAIT} if {{ so_id 2 }}",
+            f"    server {WAIT} unix@{HOLD} maxconn 1{used}",
+        ]
+    limit = f" maxconn {MOST_CONNECTIONS}" if backend.has_queue else ""
     for number, slot in enumerate(backend.slots):
         used = "" if slot.mode is Mode.READY else " disabled"
-        lines.append(f"    server s{number} {address(slot.route.host)}:{slot.route.port}{used}")
+        where = f"{address(slot.route.host)}:{slot.route.port}"
+        lines.append(f"    server s{number} {where}{limit}{used}")
     return "\n".join(lines) + "\n"
+
+
+def way_in(backend: Backend) -> str:
+    """The name of the socket by which the place in `wait` is taken."""
+    return f"wait-{backend.listener.port}.sock"
 
 
 def script() -> str:

@@ -30,7 +30,8 @@ class CannotAskError(EndpointFailedError):
 
 
 class Control:
-    """Asks HAProxy; every call is one connection."""
+    """Asks HAProxy; every call is one connection. What lies in its directory is HAProxy's, and may
+    be a link to something else, which is never followed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -92,10 +93,7 @@ class Control:
             ) from error
 
     def _talk(self, line: bytes) -> bytes:
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with opened as connection, self._found() as descriptor:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.connect(f"/proc/self/fd/{descriptor}")
+        with connected(self._path) as connection:
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
             answer = bytearray()
@@ -106,18 +104,34 @@ class Control:
                 answer += part
             return bytes(answer)
 
-    @contextlib.contextmanager
-    def _found(self) -> Iterator[int]:
-        """A descriptor that stands for the socket: the directory is HAProxy's, where whatever it
-        puts there may be a link to something else. (And a socket's path may have 107 characters
-        only.)"""
-        with shared.opened(self._path.parent) as directory:
-            flags = os.O_PATH | os.O_NOFOLLOW
-            descriptor = os.open(self._path.name, flags, dir_fd=directory)
-            try:
-                seen, owner = os.fstat(descriptor), os.fstat(directory).st_uid
-                if not stat.S_ISSOCK(seen.st_mode) or seen.st_uid != owner:
-                    raise OSError(errno.ENOTSOCK, "it is no socket of HAProxy's")
-                yield descriptor
-            finally:
-                os.close(descriptor)
+
+def connected(path: Path) -> socket.socket:
+    """A connection to one of HAProxy's sockets, with a time-out.
+
+    Raises:
+        OSError: there is none, or it is no socket of HAProxy's.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _found(path) as descriptor:
+            made.settimeout(ANSWER_SECONDS)
+            made.connect(f"/proc/self/fd/{descriptor}")
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@contextlib.contextmanager
+def _found(path: Path) -> Iterator[int]:
+    """A descriptor that stands for the socket: the directory is HAProxy's, where whatever it puts
+    there may be a link to something else. (And a socket's path may have 107 characters only.)"""
+    with shared.opened(path.parent) as directory:
+        descriptor = os.open(path.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
+        try:
+            seen, owner = os.fstat(descriptor), os.fstat(directory).st_uid
+            if not stat.S_ISSOCK(seen.st_mode) or seen.st_uid != owner:
+                raise OSError(errno.ENOTSOCK, "it is no socket of HAProxy's")
+            yield descriptor
+        finally:
+            os.close(descriptor)

@@ -25,16 +25,20 @@ from hamanager.endpoints.haproxy.backend import (
     CONTROL,
     ETC,
     RUN,
+    WAIT,
     Backend,
     Mode,
     arrange,
     changes,
+    let_out,
+    parse_queued,
     parse_state,
     render,
     retired,
     script,
 )
 from hamanager.endpoints.haproxy.control import CannotAskError, Control
+from hamanager.endpoints.haproxy.occupants import Occupants
 from hamanager.errors import EndpointFailedError, HamanagerError
 
 SIDECAR = "haproxy"
@@ -51,8 +55,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 240.0
 """Between two times of that, twice as long after each: what did not help is not done again and
 again, as it ends every client's connection."""
 CUT_AFTER_SECONDS = 0.2
-"""Clients that wait in a slot that is not used any more are sent on within one retry; whoever is
-left there after this time has a connection to a former target."""
+"""Clients that were refused in a slot that is not used any more are sent on within one retry;
+whoever is left there after this time has a connection to a former target."""
 
 
 class HaproxyEndpoint:
@@ -66,6 +70,7 @@ class HaproxyEndpoint:
         self._resolve = Addresses(directory / ADDRESSES, resolve, self._keep_addresses)
         self._etc, self._run = directory / "etc", directory / "run"
         self._control = Control(self._run / CONTROL)
+        self._occupants = Occupants(self._run)
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._backends: dict[str, Backend] = {b.listener.name: b for b in _load(directory / STATE)}
@@ -140,6 +145,11 @@ class HaproxyEndpoint:
             self._bring_up()
             self._silences = 0
 
+    def close(self) -> None:
+        """What is published stays in force."""
+        with self._lock:
+            self._occupants.leave()
+
     def _well(self) -> None:
         self._silences = 0
         if self._pause_left() <= 0:
@@ -210,15 +220,21 @@ class HaproxyEndpoint:
             backend = self._backends[name]
             # Before another server gets the slot.
             self._cut([(n, s) for n, s in self._to_cut if n == name and _is_used(backend, s)])
+            self._occupants.take([backend])
             told_at: float | None = None
+            waited = False
             while True:
                 actual = parse_state(self._control.ask([f"show servers state {name}"]))
-                if set(actual) != {f"s{number}" for number in range(len(backend.slots))}:
+                if set(actual) != backend.servers:
                     raise EndpointFailedError(f"HAProxy does not know the address of {name} yet")
                 wanted = changes(backend, actual, self._resolve)
                 if not wanted:
+                    if waited:
+                        self._let_out(backend)
+                        self._occupants.take([backend])
                     self._in_force.add(name)
                     break
+                waited |= backend.has_queue and actual[WAIT][2] is not Mode.MAINT
                 if told_at is None:
                     told_at = time.monotonic()
                 elif time.monotonic() - told_at > IN_FORCE_SECONDS:
@@ -226,6 +242,15 @@ class HaproxyEndpoint:
                 else:
                     time.sleep(IN_FORCE_POLL_SECONDS)
                 self._control.ask(wanted)
+
+    def _let_out(self, backend: Backend) -> None:
+        """Whoever waited goes where the listener leads now."""
+        deadline = time.monotonic() + IN_FORCE_SECONDS
+        while time.monotonic() < deadline:
+            told = self._control.ask([f"show stat {backend.listener.name} 2 -1"])
+            if parse_queued(told) == 0 or backend.waits:
+                return
+            self._control.ask(let_out(backend))
 
     def _due(self, names: Sequence[str]) -> list[tuple[str, int]]:
         now = time.monotonic()
@@ -267,6 +292,7 @@ class HaproxyEndpoint:
                 self._control.ask_master("reload")
             self._await(backends)
             with self._lock:
+                self._occupants.leave()
                 # What changed while it was reading was told to its predecessor.
                 self._enforce(list(self._backends))
 
@@ -309,7 +335,7 @@ class HaproxyEndpoint:
                 for backend in backends:
                     listener = backend.listener
                     known = parse_state(self._control.ask([f"show servers state {listener.name}"]))
-                    if len(known) != len(backend.slots):
+                    if set(known) != backend.servers:
                         raise EndpointFailedError(f"{listener.name} is not served yet")
                 return
             except CannotAskError:

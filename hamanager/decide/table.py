@@ -70,7 +70,7 @@ RULES: list[Rule] = [
     Rule(
         "unfinished-promotion",
         primary.unfinished_promotion,
-        [Action.RESUME, Action.FAIL_OVER, Action.START_INSTANCE],
+        [Action.RESUME, Action.FAIL_OVER, Action.WAIT, Action.START_INSTANCE],
         urgent=True,
         only=Engines.PROMOTED,
     ),

@@ -16,11 +16,12 @@ from hamanager.decide import situation
 from hamanager.decide import table as decide
 from hamanager.decide.evidence import Evidence, weigh
 from hamanager.decide.routing import leader
+from hamanager.decide.rules import primary
 from hamanager.decide.rules import sync_set as syncing_rules
 from hamanager.decide.rules import upgrade as upgrading_rules
 from hamanager.loop import KeptRecords
 from hamanager.model import upgrade as upgrading
-from hamanager.model.decision import Action
+from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
 from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Observation, ServerStatus
@@ -262,3 +263,22 @@ def ends_waiting_by_the_record_alone(ctx: PlaybookContext, steps: list[Step]) ->
         return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
 
     return [Step(steps[-1].name, end)]
+
+
+def empty_one_is_promoted_to_the_end(patch: Patch) -> None:
+    """Whatever became of its data since its promotion was begun."""
+    unfinished = primary.unfinished_promotion
+
+    def mutated(s: situation.Situation) -> Decision | None:
+        seen = s.snapshot.of(s.record.promoting)
+        if seen is not None and seen.status is not None:
+            full = replace(seen, status=replace(seen.status, empty=False))
+            observations = {**s.snapshot.observations, s.record.promoting or "": full}
+            s = replace(s, snapshot=replace(s.snapshot, observations=observations))
+        return unfinished(s)
+
+    rules = [
+        replace(rule, decides=mutated) if rule.name == "unfinished-promotion" else rule
+        for rule in decide.RULES
+    ]
+    patch.setattr(decide, "RULES", rules)

@@ -346,8 +346,9 @@ class Simulation:
         assert self.writes()
 
     def _let_a_person_decide(self) -> None:
-        """What the manager leaves to people: to let go of data set aside when that is too much, and
-        whether a write that somebody made on a standby is what the restarted primary lost."""
+        """What the manager leaves to people: to let go of data set aside when that is too much,
+        whether a write that somebody made on a standby is what the restarted primary lost, whether
+        to go on without what went with a disk, and back to which image."""
         last = self.managers[0].loop.last
         reason = last.decision.reason if last else ""
         if "sets of data are kept already" in reason:
@@ -359,9 +360,13 @@ class Simulation:
                 if pending(order, result, OrderKind.DISCARD) is None:
                     break
             self.world.archiving = False
+        elif "the upgrade has stopped" in reason:
+            self.upgrade(max(volume.version for volume in self.world.volumes.values()))
         elif "cannot be compared" in reason and self.world.errant:
             self.force_failover(self.record.primary or "")
-        elif "was restarted without its data" in reason and self.world.errant:
+        elif "was restarted without its data" in reason and (
+            self.world.errant or "may have taken writes" in reason
+        ):
             full = [i.name for i in self.record.instances if self._holds_everything(i.name)]
             if full:
                 self.force_failover(full[0])

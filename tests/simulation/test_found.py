@@ -99,3 +99,30 @@ def test_a_standby_that_has_just_attached_is_not_upgraded_while_another_is_missi
         ("pass amid", (3, "break", "db.0")),
     )
     simulation.settle()
+
+
+def test_one_that_lost_its_disk_in_the_middle_of_its_promotion_is_not_promoted() -> None:
+    """The answer to the hand-over was lost. What the former primary has was acknowledged."""
+    simulation = begun("lossless, availability", 2)
+    simulation.events(
+        ("switchover", "db.1"),
+        ("pass amid", (0, "lose a copy", "db.0")),
+        ("pass", 0),
+        ("pass", 0),
+        ("pass amid", (0, "runtime down", True)),
+        ("switchover", "db.0"),
+        ("pass with a lost answer", 2),
+        ("lose a copy", "db.0"),
+    )
+    simulation.settle()
+
+
+def test_an_upgrade_that_was_changed_while_it_began_is_gone_back_to() -> None:
+    """An older image was asked for the moment before the first instance used the newer one."""
+    simulation = begun("electing", 2)
+    simulation.events(
+        ("upgrade", 3),
+        ("pass amid", (0, "cut link", "db.0")),
+        ("pass amid", (0, "upgrade", 2)),
+    )
+    simulation.settle()

@@ -282,6 +282,11 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "an empty one is promoted to the end",
+        mutants.empty_one_is_promoted_to_the_end,
+        found.test_one_that_lost_its_disk_in_the_middle_of_its_promotion_is_not_promoted,
+    ),
+    Mutant(
         "a blind manager acts",
         mutants.without_rule("blind"),
         it_is_blind_when_asked_for_a_switchover,

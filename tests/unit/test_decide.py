@@ -65,6 +65,7 @@ def up(role: Role = Role.STANDBY, **changes: Any) -> Observation:
 
 GONE = Observation(Process.EXITED, Contact.REFUSED)
 REFUSED = Observation(Process.RUNNING, Contact.REFUSED)
+BUSY = Observation(Process.RUNNING, Contact.BUSY)
 SILENT = Observation(Process.RUNNING, Contact.SILENT, silent_seconds=1.0)
 LONG_SILENT = replace(SILENT, silent_seconds=3.5)
 BLIND = Observation(Process.UNKNOWN, Contact.SILENT, silent_seconds=60)
@@ -163,6 +164,31 @@ def test_a_begun_promotion_is_finished() -> None:
     begun = {"promoting": "db.1", "promoting_may_write": True}
     gone = table({**seen, "db.1": GONE}, ("db.2",), record=begun)
     assert (gone.action, gone.instance) == (Action.START_INSTANCE, "db.1")
+
+
+def test_what_came_back_without_its_data_is_not_what_was_to_be_promoted() -> None:
+    empty, begun = up(empty=True), {"promoting": "db.1", "promoting_may_write": True}
+    seen = {"db.0": up(source=None), "db.1": empty}
+    lost = table(seen, record=begun, capabilities=ACKNOWLEDGING)
+    assert lost.action is Action.WAIT
+    assert "db.1 may have taken writes in term 3 and was restarted without its data" in lost.reason
+    assert "`hamanager failover db --to db.0 --force` lets db.0 go on" in lost.reason
+    before = table(
+        seen, record={"promoting": "db.1"}, primary_has_all=True, capabilities=ACKNOWLEDGING
+    )
+    assert (before.action, before.instance) == (Action.RESUME, "db.0"), "it took no writes yet"
+    planned = table(seen, record={**begun, "switching_to": "db.1"}, capabilities=ACKNOWLEDGING)
+    assert planned == lost
+    undone = {**seen, "db.0": up(Role.PRIMARY)}
+    there = table(undone, record={**begun, "switching_to": "db.1"}, capabilities=ACKNOWLEDGING)
+    assert there.action is Action.ABANDON_SWITCHOVER
+
+
+def test_a_promotion_that_may_have_led_waits_for_its_instance_to_answer() -> None:
+    seen, begun = {"db.0": GONE, "db.1": BUSY, "db.2": up()}, {"promoting": "db.1"}
+    assert table(seen, ("db.2",), record=begun).instance == "db.2"
+    waits = table(seen, ("db.2",), record={**begun, "promoting_may_write": True})
+    assert (waits.action, waits.instance) == (Action.WAIT, "db.1")
 
 
 def test_a_planned_restart_is_no_failure_until_it_is_overdue() -> None:

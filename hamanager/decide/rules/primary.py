@@ -34,14 +34,18 @@ def second_primary(s: Situation) -> Decision | None:
 
 def unfinished_promotion(s: Situation) -> Decision | None:
     """A promotion that this or another manager began in this term is finished first. If its
-    instance ended meanwhile it is started: it may have taken writes already."""
+    instance ended meanwhile it is started: it may have taken writes already. One that came back
+    without its data is not what was to be promoted; before it may have written, others lead as
+    well."""
     instance, seen = s.record.instance(s.record.promoting), s.snapshot.of(s.record.promoting)
     if instance is None or seen is None:
         return None
     unfinished = f"its promotion in term {s.record.term} was begun and not finished"
-    if seen.alive:
+    if seen.status is not None and not seen.status.empty:
         action = Action.RESUME if instance.name == s.record.primary else Action.FAIL_OVER
         return do(action, instance.name, unfinished)
+    if seen.alive and seen.status is None and s.record.promoting_may_write:
+        return do(Action.WAIT, instance.name, f"{unfinished}, and it does not answer")
     if seen.gone and s.record.promoting_may_write and instance.starts < STARTS_BEFORE_OTHERS:
         return do(Action.START_INSTANCE, instance.name, unfinished)
     return None
@@ -69,6 +73,12 @@ def unfinished_switchover(s: Situation) -> Decision | None:
     unfinished = "its switchover was begun and not finished"
     if to is None or seen is None or seen.status is None:
         return do(Action.ABANDON_SWITCHOVER, s.record.switching_to, f"{unfinished}: no answer")
+    if seen.status.empty:
+        if s.promotion_may_have_led and not s.primary_works:
+            return None  # what it took is gone with its disk: an operator's decision
+        return do(
+            Action.ABANDON_SWITCHOVER, to.name, f"{unfinished}: it was restarted without its data"
+        )
     if s.primary_seen is not None and s.primary_seen.status is not None:
         return do(Action.SWITCHOVER, to.name, unfinished)
     if has_role(seen, Role.PRIMARY) and not s.capabilities.elects_itself:
@@ -201,7 +211,10 @@ def no_safe_candidate(s: Situation) -> Decision | None:
     if decision := start_one_that_ended(s):
         return decision
     if s.promotion_may_have_led:
-        reason = f"{s.record.promoting} may have taken writes in term {s.record.term}"
+        reason = (
+            f"{s.record.promoting} may have taken writes in term {s.record.term} and"
+            f" {_why_it_cannot_lead(s)}"
+        )
     elif s.snapshot.unsafe_candidates:
         reason = "no standby is known to hold every acknowledged write"
     else:
@@ -243,8 +256,10 @@ def primary_restarted(s: Situation) -> Decision | None:
         return do(
             Action.WAIT,
             s.record.primary,
-            f"{s.record.promoting} may have taken writes in term {s.record.term} and does not"
-            f" answer: {last_resort_words(s)}",
+            f"{s.record.promoting} may have taken writes in term {s.record.term} and"
+            f" {_why_it_cannot_lead(s)}: {last_resort_words(s)};"
+            f" `hamanager failover {s.spec.name} --to {s.record.primary} --force` lets"
+            f" {s.record.primary} go on with what it has",
         )
     if s.snapshot.primary_has_all:
         return do(Action.RESUME, s.record.primary, "it was restarted and has all the data")
@@ -263,6 +278,12 @@ def primary_restarted(s: Situation) -> Decision | None:
         s.record.primary,
         f"{s.record.primary} was restarted {problem}: {last_resort_words(s)}",
     )
+
+
+def _why_it_cannot_lead(s: Situation) -> str:
+    seen = s.snapshot.of(s.record.promoting)
+    empty = seen is not None and seen.status is not None and seen.status.empty
+    return "was restarted without its data" if empty else "does not answer"
 
 
 def last_resort_words(s: Situation) -> str:

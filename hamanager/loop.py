@@ -29,7 +29,7 @@ from hamanager.errors import (
 )
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import ServiceContext, ServiceRecord
+from hamanager.model.record import ServiceContext, ServiceRecord
 from hamanager.model.snapshot import Snapshot
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads

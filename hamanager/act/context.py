@@ -13,7 +13,7 @@ from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
+from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
 from hamanager.model.snapshot import Snapshot
 from hamanager.model.sync_set import required_acks
 from hamanager.model.upgrade import runs_from, sources

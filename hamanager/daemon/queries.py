@@ -16,7 +16,7 @@ from hamanager.daemon.view_builder import service_view
 from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec, Target
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec, Target
 from hamanager.model.shell import ShellView
 from hamanager.model.snapshot import Snapshot
 from hamanager.observe.observer import Observer

@@ -8,7 +8,7 @@ from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.errors import ConflictError, RuntimeFailedError, ServerError
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
+from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
 from hamanager.model.upgrade import is_upgrading, runs_from, wanted_image
 
 

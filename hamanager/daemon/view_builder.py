@@ -26,7 +26,7 @@ from hamanager.decide.rules.upgrade import stopped
 from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.service import Failover, InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import Failover, InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,

@@ -10,7 +10,7 @@ from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.decide.situation import follows
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 
 CAPACITY_STEP = 8

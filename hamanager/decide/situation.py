@@ -10,7 +10,7 @@ from hamanager.decide.evidence import Evidence, Verdict, weigh
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
 from hamanager.model.order import ORDER_SECONDS, Order, OrderKind, pending
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
 from hamanager.model.sync_set import required_acks
 

@@ -18,7 +18,7 @@ from hamanager.decide.rules import primary, setup, spec, standbys, stateless, sy
 from hamanager.decide.situation import Situation
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 
 BACKING_OFF = "backing-off"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.snapshot import ServerStatus
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
 
 
 def wanted_image(spec: Spec) -> PinnedImage:

@@ -14,7 +14,7 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Target
 from hamanager.model.snapshot import (
     Contact,
     Observation,

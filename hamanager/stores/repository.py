@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
-from hamanager.model.service import ServiceContext, ServiceRecord, Spec
+from hamanager.model.record import ServiceContext, ServiceRecord, Spec
 
 _ROOT = "services/"
 _SECRETS = TypeAdapter(dict[str, str])

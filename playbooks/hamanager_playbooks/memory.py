@@ -13,7 +13,7 @@ from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
 from hamanager.formats import size
 from hamanager.model.memory_limit import grows_to
-from hamanager.model.service import InstanceRecord
+from hamanager.model.record import InstanceRecord
 
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.order import OrderKind, OrderResult
-from hamanager.model.service import KeptData, ServiceRecord
+from hamanager.model.record import KeptData, ServiceRecord
 
 
 def settled(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
+from hamanager.model.record import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
 

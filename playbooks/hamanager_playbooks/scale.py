@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.model.service import KeptData, ServiceRecord
+from hamanager.model.record import KeptData, ServiceRecord
 from hamanager.model.snapshot import Relation
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
-from hamanager.model.service import InstanceRecord, ServiceRecord
+from hamanager.model.record import InstanceRecord, ServiceRecord
 
 
 def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:

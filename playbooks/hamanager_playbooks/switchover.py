@@ -9,7 +9,7 @@ from hamanager.contracts.driver import HandOver
 from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.order import PATIENCE_SECONDS, OrderKind, pending
-from hamanager.model.service import ServiceRecord, Switchover
+from hamanager.model.record import ServiceRecord, Switchover
 from hamanager.model.snapshot import Role
 from hamanager_playbooks.failover import send_clients, settle, with_primary
 from hamanager_playbooks.orders import settled

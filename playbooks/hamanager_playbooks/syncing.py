@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
-from hamanager.model.service import ServiceRecord, Target
+from hamanager.model.record import ServiceRecord, Target
 
 
 def join(ctx: PlaybookContext) -> Sequence[Step]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hamanager.act.context import Playbook, PlaybookContext
 from hamanager.decide.situation import RESTART_BOUND_SECONDS
 from hamanager.model.decision import Action, Decision
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.snapshot import Role
 from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.world import SimServer, World

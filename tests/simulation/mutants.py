@@ -23,7 +23,7 @@ from hamanager.loop import KeptRecords
 from hamanager.model import upgrade as upgrading
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Observation, ServerStatus
 from hamanager.observe import observer as observe
 from hamanager.observe.observer import Observer

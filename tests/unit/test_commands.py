@@ -17,7 +17,7 @@ from hamanager.errors import (
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import OrderKind
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.settings import Settings
 from hamanager.stores.repository import (
     load_record,

@@ -15,7 +15,7 @@ from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.order import Order, OrderKind
-from hamanager.model.service import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Spec
+from hamanager.model.record import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,

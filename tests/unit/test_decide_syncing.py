@@ -10,7 +10,7 @@ import pytest
 from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.order import Order, OrderKind, OrderResult
-from hamanager.model.service import Failover
+from hamanager.model.record import Failover
 from hamanager.model.snapshot import Observation, Relation, Role
 from tests.unit.test_decide import (
     GONE,

@@ -9,7 +9,7 @@ import pytest
 
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
 from hamanager.model.upgrade import runs_from, sources, started, to_start, upgraded
 from tests.unit.test_decide import (

@@ -13,7 +13,7 @@ from hamanager.errors import EndpointFailedError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.service import InstanceRecord, ServiceContext, ServiceRecord, Spec
+from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 from hamanager.stores.repository import lock_key, save_record
 from tests.simulation.driver import SimDriver

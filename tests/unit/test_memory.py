@@ -11,7 +11,7 @@ from hamanager.api.grammar import ScaleRequest
 from hamanager.errors import ConflictError, UsageError
 from hamanager.model.decision import Action, Decision
 from hamanager.model.memory_limit import grows_to, misfit
-from hamanager.model.service import InstanceRecord, ServiceRecord
+from hamanager.model.record import InstanceRecord, ServiceRecord
 from hamanager.model.snapshot import Role
 from hamanager.stores.repository import load_spec, save_record
 from tests.support.memory_store import MemoryStore

@@ -12,7 +12,7 @@ import pytest
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import SilentError
-from hamanager.model.service import (
+from hamanager.model.record import (
     InstanceRecord,
     ServiceContext,
     ServiceRecord,

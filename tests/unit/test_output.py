@@ -33,7 +33,7 @@ from hamanager.cli.text import (
 )
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry
-from hamanager.model.service import Failover, KeptData, ServiceRecord, Spec
+from hamanager.model.record import Failover, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE

@@ -14,7 +14,7 @@ from hamanager.contracts.runtime import InstanceRef
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
-from hamanager.model.service import ServiceContext, ServiceRecord, Spec
+from hamanager.model.record import ServiceContext, ServiceRecord, Spec
 from hamanager.model.snapshot import Snapshot
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock

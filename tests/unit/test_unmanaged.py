@@ -33,7 +33,7 @@ from hamanager.errors import (
 from hamanager.loop import KeptRecords
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.order import OrderKind
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.settings import Settings
 from hamanager.stores.repository import (
     load_record,

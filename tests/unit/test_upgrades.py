@@ -12,7 +12,7 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, RuntimeFailedError
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord, Spec
 from hamanager.model.snapshot import Contact, Observation, Process
 from hamanager.stores.repository import load_record, load_spec, save_record
 from hamanager_drivers.mongodb.driver import MongoDBDriver

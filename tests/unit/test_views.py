@@ -11,7 +11,7 @@ from hamanager.api.views import InstanceState, ServiceState, ServiceView
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.image import PinnedImage
-from hamanager.model.service import Failover, InstanceRecord, KeptData, ServiceRecord, Spec
+from hamanager.model.record import Failover, InstanceRecord, KeptData, ServiceRecord, Spec
 from hamanager.model.snapshot import (
     Contact,
     Observation,

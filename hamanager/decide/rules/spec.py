@@ -8,7 +8,7 @@ from hamanager.formats import size
 from hamanager.model.decision import Action, Decision
 from hamanager.model.memory_limit import grows_to
 from hamanager.model.order import OrderKind
-from hamanager.model.service import InstanceRecord, index_of
+from hamanager.model.record import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation, Relation
 
 ROOM_SECONDS = 30.0

@@ -35,7 +35,7 @@ from hamanager.contracts.driver import (
 )
 from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role
 from hamanager.runtimes.docker.names import Names
 from hamanager.runtimes.docker.runtime import DockerRuntime

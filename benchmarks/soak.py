@@ -30,7 +30,7 @@ from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.contracts.driver import Writer
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.model.snapshot import Role
 from hamanager_drivers.registry import load_drivers
 

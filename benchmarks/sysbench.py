@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager_drivers.mysql.connections import Session, connect
 from hamanager_drivers.naming import APPLICATION
 

@@ -29,7 +29,8 @@ from hamanager.errors import (
 )
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.history import HistoryEntry
-from hamanager.model.record import ServiceContext, ServiceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads

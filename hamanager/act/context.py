@@ -13,8 +13,11 @@ from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
-from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 from hamanager.model.sync_set import required_acks
 from hamanager.model.upgrade import runs_from, sources
 

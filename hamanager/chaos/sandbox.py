@@ -27,7 +27,8 @@ from hamanager.api.client import Client
 from hamanager.chaos.workload import LoadWriter, count_lost
 from hamanager.contracts.driver import Driver
 from hamanager.errors import HamanagerError
-from hamanager.model.record import ServiceContext, ServiceRecord, Target
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.stores.repository import (
     load_context,
     load_record,

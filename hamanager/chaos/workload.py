@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hamanager.contracts.driver import Driver, Writer
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 
 CLIENT_TIMEOUT_SECONDS = 0.5
 RETRY_SECONDS = 0.002

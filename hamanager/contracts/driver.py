@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hamanager.model.capabilities import Capabilities as Capabilities
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
 
 

@@ -36,8 +36,9 @@ from hamanager.formats import count, size
 from hamanager.model.history import HistoryEntry
 from hamanager.model.memory_limit import grows_to, misfit
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
-from hamanager.model.record import Spec, Target
+from hamanager.model.service import Target
 from hamanager.model.settings import Settings
+from hamanager.model.spec import Spec
 from hamanager.model.upgrade import upgraded
 from hamanager.stores.repository import (
     load_context,

@@ -16,9 +16,12 @@ from hamanager.daemon.view_builder import service_view
 from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
 from hamanager.model.history import HistoryEntry
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import Target
 from hamanager.model.shell import ShellView
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager.stores.repository import (

@@ -26,7 +26,7 @@ from hamanager.daemon.unmanaged import Unmanaged
 from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
 from hamanager.loop import Pass, ServiceLoop
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.model.snapshot import Contact, Process
 from hamanager.observe.questions import Threads
 from hamanager.observe.tripwire import Tripwires

@@ -19,7 +19,7 @@ from hamanager.decide.rules.primary import HURRY_SECONDS
 from hamanager.endpoints.haproxy import backend as haproxy_board
 from hamanager.endpoints.haproxy import control as haproxy_control
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS, ORDER_SECONDS
-from hamanager.model.record import Spec
+from hamanager.model.spec import Spec
 from hamanager.observe import observer as observe
 from hamanager.runtimes.docker import engine as docker_engine
 from hamanager.runtimes.docker import runtime as docker

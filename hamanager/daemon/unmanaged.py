@@ -18,7 +18,7 @@ from hamanager.contracts.store import Store
 from hamanager.daemon.view_builder import unmanaged_view
 from hamanager.errors import HamanagerError, StaleVersionError, UnmanageableError
 from hamanager.model.history import HistoryEntry
-from hamanager.model.record import Spec
+from hamanager.model.spec import Spec
 from hamanager.stores.repository import forget_service, load_spec
 
 log = logging.getLogger("hamanager")

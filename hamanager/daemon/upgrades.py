@@ -8,7 +8,10 @@ from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.errors import ConflictError, RuntimeFailedError, ServerError
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.spec import Spec
 from hamanager.model.upgrade import is_upgrading, runs_from, wanted_image
 
 

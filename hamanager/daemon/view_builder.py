@@ -26,7 +26,8 @@ from hamanager.decide.rules.upgrade import stopped
 from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import Failover, InstanceRecord, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import Failover, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -35,6 +36,7 @@ from hamanager.model.snapshot import (
     ServerStatus,
     Snapshot,
 )
+from hamanager.model.spec import Spec
 from hamanager.model.upgrade import is_upgrading, outdated, runs_from, wanted_image
 
 STARTS_BEFORE_DOWN = 3

@@ -10,8 +10,10 @@ from hamanager.contracts.endpoint import Listener, ListenerKind, Route
 from hamanager.decide.situation import follows
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 
 CAPACITY_STEP = 8
 

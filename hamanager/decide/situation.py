@@ -9,9 +9,11 @@ from functools import cached_property
 from hamanager.decide.evidence import Evidence, Verdict, weigh
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import ORDER_SECONDS, Order, OrderKind, pending
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, Snapshot
+from hamanager.model.spec import Spec
 from hamanager.model.sync_set import required_acks
 
 STOP_AGAIN_SECONDS = 35.0

@@ -18,8 +18,9 @@ from hamanager.decide.rules import primary, setup, spec, standbys, stateless, sy
 from hamanager.decide.situation import Situation
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 
 BACKING_OFF = "backing-off"
 """The name of the rule that a wait for another try goes by."""

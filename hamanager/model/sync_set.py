@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import ServerStatus
+from hamanager.model.spec import Spec
 
 
 def required_acks(

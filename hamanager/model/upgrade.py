@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.spec import Spec
 
 
 def wanted_image(spec: Spec) -> PinnedImage:

@@ -14,7 +14,9 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
-from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import (
     Contact,
     Observation,

@@ -11,7 +11,8 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import HamanagerError
-from hamanager.model.record import InstanceRecord, ServiceContext, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.observe.questions import Asked, Questions, Threads, wait_while
 
 MEMORY_SAMPLE_SECONDS = 2.0

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
-from hamanager.model.record import ServiceContext, ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext
+from hamanager.model.spec import Spec
 
 _ROOT = "services/"
 _SECRETS = TypeAdapter(dict[str, str])

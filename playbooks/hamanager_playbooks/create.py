@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import AddressTakenError, StepFailedError
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.record import InstanceRecord, ServiceRecord
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
 from hamanager.model.upgrade import started, to_start
 
 

@@ -13,8 +13,9 @@ from functools import partial
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import OrderKind, pending
-from hamanager.model.record import Failover, InstanceRecord, ServiceRecord
+from hamanager.model.record import Failover, ServiceRecord
 from hamanager.model.snapshot import Role
 from hamanager_playbooks.orders import settled
 from hamanager_playbooks.syncing import silence_non_members

@@ -12,8 +12,8 @@ from contextlib import suppress
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
 from hamanager.formats import size
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.memory_limit import grows_to
-from hamanager.model.record import InstanceRecord
 
 
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.model.record import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
-from hamanager.model.record import InstanceRecord, ServiceRecord
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
 
 
 def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceRecord, Target
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import Target
 
 
 def join(ctx: PlaybookContext) -> Sequence[Step]:

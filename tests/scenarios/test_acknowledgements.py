@@ -12,7 +12,7 @@ import pytest
 
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.stores.repository import load_record, save_record
 from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import Connections, Row, connect

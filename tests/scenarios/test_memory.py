@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hamanager.chaos.sandbox import Sandbox
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager_drivers.mysql.config import connections
 from tests.scenarios.conftest import SIZES
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from hamanager.act.context import Playbook, PlaybookContext
 from hamanager.decide.situation import RESTART_BOUND_SECONDS
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
+from hamanager.model.spec import Spec
 from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.world import SimServer, World
 

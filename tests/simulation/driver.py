@@ -15,7 +15,7 @@ from hamanager.errors import (
 )
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power

@@ -10,7 +10,8 @@ from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.errors import EndpointFailedError, RuntimeFailedError, SilentError
 from hamanager.loop import ServiceLoop
-from hamanager.model.record import ServiceContext, ServiceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
 from hamanager.observe.questions import Threads
 from tests.simulation import driver, endpoint, runtime

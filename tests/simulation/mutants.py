@@ -23,8 +23,10 @@ from hamanager.loop import KeptRecords
 from hamanager.model import upgrade as upgrading
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Observation, ServerStatus
+from hamanager.model.spec import Spec
 from hamanager.observe import observer as observe
 from hamanager.observe.observer import Observer
 from hamanager_playbooks import create, failover, syncing

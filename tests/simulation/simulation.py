@@ -26,8 +26,9 @@ from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import Order, OrderKind, pending
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
+from hamanager.model.spec import Spec
 from hamanager.model.upgrade import upgraded, wanted_image
 from hamanager.stores.repository import load_record, load_spec, record_key, save_spec
 from tests.simulation.causes import Causes

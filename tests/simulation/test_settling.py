@@ -6,7 +6,7 @@ import pytest
 
 from hamanager.errors import ServerError
 from hamanager.model.order import OrderKind
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from tests.simulation.driver import SimDriver
 from tests.simulation.modes import LOSSLESS, running
 

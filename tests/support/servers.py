@@ -24,7 +24,7 @@ from testcontainers.core.container import DockerContainer
 
 from hamanager.contracts.driver import DATA_DIRECTORY, Driver, HandOver, LaunchSpec
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
 from hamanager.runtimes.docker.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker.images import resolve_image

@@ -17,7 +17,9 @@ from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
 from hamanager.model.history import HistoryEntry
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Target
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.shell import ShellView
 from hamanager.model.snapshot import (
     Contact,

@@ -17,8 +17,9 @@ from hamanager.errors import (
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import OrderKind
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.settings import Settings
+from hamanager.model.spec import Spec
 from hamanager.stores.repository import (
     load_record,
     load_secrets,

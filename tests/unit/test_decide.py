@@ -14,8 +14,9 @@ from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import Order, OrderKind
-from hamanager.model.record import KEPT_LIMIT, InstanceRecord, KeptData, ServiceRecord, Spec
+from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -25,6 +26,7 @@ from hamanager.model.snapshot import (
     ServerStatus,
     Snapshot,
 )
+from hamanager.model.spec import Spec
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
 PROMOTED = Capabilities((1, 2, 3), False, 1, False, (Durability.AVAILABILITY, Durability.STRICT))

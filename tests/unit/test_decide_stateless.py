@@ -9,7 +9,7 @@ import pytest
 
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.snapshot import Contact, Observation, Process, Role, ServerStatus
 from tests.unit.test_decide import NOW, PROMOTED, instance, table
 

@@ -9,8 +9,10 @@ import pytest
 
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import InstanceRecord, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
+from hamanager.model.spec import Spec
 from hamanager.model.upgrade import runs_from, sources, started, to_start, upgraded
 from tests.unit.test_decide import (
     ACKNOWLEDGING,

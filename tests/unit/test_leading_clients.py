@@ -13,8 +13,11 @@ from hamanager.errors import EndpointFailedError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
 from hamanager.model.endpoint import EndpointRecord
-from hamanager.model.record import InstanceRecord, ServiceContext, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 from hamanager.stores.repository import lock_key, save_record
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock

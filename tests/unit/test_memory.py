@@ -10,8 +10,9 @@ import pytest
 from hamanager.api.grammar import ScaleRequest
 from hamanager.errors import ConflictError, UsageError
 from hamanager.model.decision import Action, Decision
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.memory_limit import grows_to, misfit
-from hamanager.model.record import InstanceRecord, ServiceRecord
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
 from hamanager.stores.repository import load_spec, save_record
 from tests.support.memory_store import MemoryStore

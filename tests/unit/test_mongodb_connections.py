@@ -13,7 +13,7 @@ import bson
 import pytest
 
 from hamanager.errors import HamanagerError, RefusedError, SilentError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mongodb.config import GIGABYTE, cache_bytes, launch_spec
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager_drivers.mongodb.membership import (
     Config,
     Standing,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mongodb.status import NOT_INITIATED, rank, relate, server_status
 

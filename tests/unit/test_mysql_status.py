@@ -9,7 +9,7 @@ import pytest
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role
 from hamanager_drivers.mysql import config
 from hamanager_drivers.mysql.connections import in_words

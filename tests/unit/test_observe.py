@@ -12,12 +12,9 @@ import pytest
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.errors import SilentError
-from hamanager.model.record import (
-    InstanceRecord,
-    ServiceContext,
-    ServiceRecord,
-    Target,
-)
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Contact, Process, Relation, ServerStatus
 from hamanager.observe.observer import LONGEST_GAP_SECONDS, Observer
 from hamanager.observe.questions import Threads

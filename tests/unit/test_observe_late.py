@@ -11,7 +11,8 @@ import pytest
 
 from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.model.record import ServiceContext, ServiceRecord, Target
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Contact, Observation, Process, ServerStatus
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads

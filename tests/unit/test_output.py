@@ -33,8 +33,9 @@ from hamanager.cli.text import (
 )
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry
-from hamanager.model.record import Failover, KeptData, ServiceRecord, Spec
+from hamanager.model.record import Failover, KeptData, ServiceRecord
 from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
+from hamanager.model.spec import Spec
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE
 

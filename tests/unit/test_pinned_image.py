@@ -8,7 +8,7 @@ import pytest
 from docker import DockerClient
 
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import Spec
+from hamanager.model.spec import Spec
 from hamanager.runtimes.docker.pinning import pin
 from tests.simulation.modes import running
 from tests.simulation.simulation import Simulation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis.config import launch_spec

@@ -14,8 +14,10 @@ from hamanager.contracts.runtime import InstanceRef
 from hamanager.errors import ServerError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import ServiceContext, ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
+from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime

@@ -7,7 +7,7 @@ import pytest
 from hamanager.act.context import PlaybookContext
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import Spec
+from hamanager.model.spec import Spec
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager_playbooks import syncing

@@ -33,8 +33,9 @@ from hamanager.errors import (
 from hamanager.loop import KeptRecords
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.order import OrderKind
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.settings import Settings
+from hamanager.model.spec import Spec
 from hamanager.stores.repository import (
     load_record,
     lock_key,

@@ -12,8 +12,9 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon.commands import Commands
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, RuntimeFailedError
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import ServiceRecord, Spec
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Contact, Observation, Process
+from hamanager.model.spec import Spec
 from hamanager.stores.repository import load_record, load_spec, save_record
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from hamanager_drivers.mysql.driver import MySQLDriver

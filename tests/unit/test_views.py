@@ -11,7 +11,8 @@ from hamanager.api.views import InstanceState, ServiceState, ServiceView
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.image import PinnedImage
-from hamanager.model.record import Failover, InstanceRecord, KeptData, ServiceRecord, Spec
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import Failover, KeptData, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -22,6 +23,7 @@ from hamanager.model.snapshot import (
     Snapshot,
     SyncProgress,
 )
+from hamanager.model.spec import Spec
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
 SPEC = Spec(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.guard import guarded
 from hamanager_drivers.naming import APPLICATION, database_of
 

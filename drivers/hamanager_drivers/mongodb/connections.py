@@ -24,7 +24,7 @@ from pymongo.errors import (
 )
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 
 TIMEOUT_SECONDS = 1.0
 KNOCK_SECONDS = 0.005

@@ -19,7 +19,7 @@ from hamanager.contracts.driver import (
 from hamanager.errors import ServerError
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.mongodb import config, membership, status
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain

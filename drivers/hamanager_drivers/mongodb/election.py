@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mongodb.connections import (
     COMMAND_FAILED,
     NOT_PRIMARY,

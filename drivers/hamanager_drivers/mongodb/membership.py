@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager_drivers.mongodb.config import SET_SETTINGS
 
 HIGHEST_ID = 255

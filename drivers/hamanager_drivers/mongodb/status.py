@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 
 LINK_SECONDS = 2.0

@@ -10,7 +10,7 @@ import pymongo
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mongodb.config import database
 from hamanager_drivers.mongodb.connections import (
     await_server,

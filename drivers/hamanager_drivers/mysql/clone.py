@@ -14,7 +14,7 @@ import threading
 import pymysql
 
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import (
     CONNECT_SECONDS,

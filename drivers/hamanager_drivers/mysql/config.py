@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.guard import ending_with
 from hamanager_drivers.naming import APPLICATION, database_of
 

@@ -20,7 +20,7 @@ import pymysql
 from pymysql.cursors import DictCursor
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import MANAGER
 from hamanager_drivers.naming import APPLICATION
 

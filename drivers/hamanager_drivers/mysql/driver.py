@@ -20,7 +20,7 @@ from hamanager.contracts.driver import (
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones

@@ -7,7 +7,7 @@ import time
 from hamanager.contracts.driver import HandOver
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.config import MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Connections, Session

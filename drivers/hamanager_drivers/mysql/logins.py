@@ -12,7 +12,7 @@ import contextlib
 
 import pymysql
 
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.connections import PROBE_SECONDS, connect
 from hamanager_drivers.naming import APPLICATION
 

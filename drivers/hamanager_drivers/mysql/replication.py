@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid, semisync
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Row, Session

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pymysql
 
 from hamanager.errors import ServerError
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.connections import Row, Session
 from hamanager_drivers.mysql.probe import server_row

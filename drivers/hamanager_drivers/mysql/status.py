@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus, SyncProgress
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS

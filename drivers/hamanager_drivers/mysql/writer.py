@@ -6,7 +6,7 @@ from typing import Any
 
 import pymysql
 
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import connect, hang_up, told_apart
 from hamanager_drivers.naming import APPLICATION

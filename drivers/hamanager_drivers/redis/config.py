@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.guard import guarded
 
 PORT = 6379

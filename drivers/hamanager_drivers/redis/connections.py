@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.redis.config import APPLICATION, MANAGER
 
 TIMEOUT_SECONDS = 1.0

@@ -21,7 +21,7 @@ from hamanager.contracts.driver import (
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis import config

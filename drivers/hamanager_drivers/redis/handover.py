@@ -15,7 +15,7 @@ import redis
 
 from hamanager.contracts.driver import HandOver
 from hamanager.errors import HamanagerError, ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.redis.connections import Connections, cut_clients, info, told_apart
 from hamanager_drivers.redis.status import server_status
 from hamanager_drivers.redis.term import note_term

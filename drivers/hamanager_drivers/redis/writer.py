@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.redis.config import APPLICATION
 from hamanager_drivers.redis.connections import connect, told_apart
 

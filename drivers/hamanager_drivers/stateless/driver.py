@@ -11,7 +11,7 @@ from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Shell, 
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 
 CHECK_SECONDS = 1.0

@@ -9,7 +9,7 @@ from types import TracebackType
 from hamanager import paths
 from hamanager.chaos.workload import LoadWriter
 from hamanager.errors import HamanagerError, NotFoundError
-from hamanager.model.record import Target
+from hamanager.model.service import Target
 from hamanager.stores.repository import load_context, load_record, load_spec
 from hamanager.stores.sqlite import SqliteStore
 from hamanager_drivers.registry import load_drivers

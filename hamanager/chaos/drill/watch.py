@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from hamanager.contracts.driver import Driver
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceContext, Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role
 
 LOOK_SECONDS = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hamanager.decide.situation import Situation
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import InstanceRecord
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.snapshot import Observation, Process
 
 LONGEST_START_PAUSE_SECONDS = 60.0

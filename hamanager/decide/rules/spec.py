@@ -6,9 +6,9 @@ from hamanager.decide.rules.common import do
 from hamanager.decide.situation import Situation, follows
 from hamanager.formats import size
 from hamanager.model.decision import Action, Decision
+from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.memory_limit import grows_to
 from hamanager.model.order import OrderKind
-from hamanager.model.record import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation, Relation
 
 ROOM_SECONDS = 30.0

@@ -7,7 +7,8 @@ from hamanager.decide.rules.sync_set import leaver
 from hamanager.decide.rules.upgrade import is_too_old
 from hamanager.decide.situation import Situation, follows, has_role, restarted
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import KEPT_LIMIT, InstanceRecord
+from hamanager.model.instance import InstanceRecord
+from hamanager.model.record import KEPT_LIMIT
 from hamanager.model.snapshot import Observation, Relation, Role
 from hamanager.model.upgrade import runs_from
 

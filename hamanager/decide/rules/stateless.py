@@ -5,7 +5,7 @@ from __future__ import annotations
 from hamanager.decide.rules.common import do, start
 from hamanager.decide.situation import STOP_AGAIN_SECONDS, Situation
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import InstanceRecord, index_of
+from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation
 from hamanager.model.upgrade import outdated, wanted_image
 

@@ -6,7 +6,7 @@ from hamanager.decide.rules.common import do
 from hamanager.decide.rules.upgrade import next_to_upgrade
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import index_of
+from hamanager.model.instance import index_of
 from hamanager.model.snapshot import Relation
 
 RECONNECT_SECONDS = 2.0

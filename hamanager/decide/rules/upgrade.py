@@ -9,7 +9,7 @@ from __future__ import annotations
 from hamanager.decide.rules.common import do
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import InstanceRecord, index_of
+from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation, Relation
 from hamanager.model.upgrade import may_not_follow, outdated, runs_from, wanted_image
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hamanager.contracts.runtime import Container, InstanceRef
-from hamanager.model.record import index_of
+from hamanager.model.instance import index_of
 
 MANAGER = "hamanager.manager"
 SERVICE = "hamanager.service"

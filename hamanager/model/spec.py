@@ -1,0 +1,55 @@
+"""What is wanted of a service. It is written by commands and never by the loop; the record is
+written by the loop and never by commands. That split is why every command survives a crash of the
+manager half-way: the loop compares the two and acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hamanager.model.durability import Durability
+from hamanager.model.frozen import Frozen
+from hamanager.model.image import PinnedImage
+from hamanager.model.order import Order
+
+
+class Spec(Frozen):
+    """What the user wants of one service."""
+
+    name: str
+    engine: str
+    instances: int
+    memory_bytes: int | None = None
+    """Limit of each instance; None is no limit."""
+    image: str
+    """As the user named it, or as it was found."""
+    pinned: PinnedImage | None = None
+    """What that stood for when the service was made, or upgraded; every instance is to run from it.
+    None: the service is older than that, and its instances run from what the name stands for."""
+    made_from: PinnedImage | None = None
+    """What stood there before the first upgrade: an instance runs from that whose record does not
+    say what it runs from."""
+    down_after_seconds: float = 3.0
+    """How long a primary must be silent, unproven dead, before it counts as failed."""
+    created_at: float
+    """Seconds since the epoch."""
+    durability: Durability = Durability.AVAILABILITY
+    failover_period_seconds: float = 60.0
+    """A second automatic failover within it needs proof of the primary's death."""
+    allow_drills: bool = False
+    """An operator said that failures may be injected into it on purpose."""
+    paused: bool = False
+    """An operator asked the manager to observe and not to act."""
+    port: int | None = None
+    """Of a service without data: where its program listens inside the container."""
+    health_path: str | None = None
+    """Of a service without data: what is asked to see whether it is well; None: nothing, it is well
+    when its port accepts connections."""
+    reads_max_lag_seconds: float | None = None
+    """A second address offers standbys that are no further behind for reading; None: there is no
+    such address."""
+    order: Order | None = None
+    """The last one-time order; carried out once, or refused."""
+    destroy: bool = False
+    restarts: Mapping[str, int] = {}
+    """Per instance the number of restarts asked for so far (an operator's `restart db.0`)."""

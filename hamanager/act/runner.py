@@ -231,7 +231,7 @@ class Runner:
         try:
             # From here on whoever is in the middle of another run can write nothing any more,
             # even one that was suspended right before it writes.
-            ctx.records.change(lambda record: record.model_copy(update={"runs": record.runs + 1}))
+            ctx.records.change(lambda record: record.begin_run())
             for number, step in enumerate(self._playbooks[decision.action](ctx), 1):
                 self._carry_out_step(run, playbook, number, step)
         except HamanagerError as error:

@@ -95,10 +95,7 @@ class Commands:
         if memory_bytes is not None:
             memory_bytes = checked_memory(driver, memory_bytes, allow_large=allow_large)
         check_program(driver, image, port, health_path)
-        chosen = {
-            "durability": driver.capabilities.durabilities[0],
-            **chosen_settings(driver, settings),
-        }
+        chosen = chosen_settings(driver, settings)
         self._refuse_existing(name)
         found = self._runtime.resolve_image(engine, image)
         spec = Spec(
@@ -107,11 +104,12 @@ class Commands:
             instances=instances,
             memory_bytes=memory_bytes,
             image=found,
-            pinned=self._runtime.pin_image(found).model_copy(update={"name": found}),
+            pinned=self._runtime.pin_image(found).named(found),
             created_at=self._clock.now(),
             port=port,
             health_path=health_path,
-        ).model_copy(update=chosen)
+            durability=driver.capabilities.durabilities[0],
+        ).set_to(chosen)
         with self._creating:
             self._refuse_existing(name)
             # The secrets first: a spec without them could not be carried out.
@@ -166,8 +164,7 @@ class Commands:
 
         def ask(spec: Spec) -> Spec:
             # One more than were done, so that asking again while one is pending adds none.
-            restarts = {**spec.restarts, instance_name: instance.restarts_done + 1}
-            return spec.model_copy(update={"restarts": restarts})
+            return spec.restarting(instance_name, instance.restarts_done + 1)
 
         self._change(name, ask)
         self._note(name, f"restart {instance_name}")
@@ -204,7 +201,7 @@ class Commands:
         chosen = chosen_settings(self._driver(self._standing(name)[0].engine), settings)
         if not chosen:
             raise UsageError("nothing to set is named: write for example --durability strict")
-        self._change(name, lambda spec: spec.model_copy(update=chosen))
+        self._change(name, lambda spec: spec.set_to(chosen))
         words = [f"{key}={value}" for key, value in chosen.items()]
         self._note(name, f"set {name} {' '.join(words)}")
 
@@ -217,7 +214,7 @@ class Commands:
         """
         if self._standing(name)[0].paused is paused:
             return
-        self._change(name, lambda spec: spec.model_copy(update={"paused": paused}))
+        self._change(name, lambda spec: spec.with_pause(paused))
         self._note(name, f"{'pause' if paused else 'resume'} {name}")
 
     def order(
@@ -264,7 +261,7 @@ class Commands:
                 patience_seconds=patience_seconds,
                 kill=kill,
             )
-            return spec.model_copy(update={"order": order})
+            return spec.ordering(order)
 
         self._change(name, give)
         self._note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
@@ -279,7 +276,7 @@ class Commands:
         """
         if self._readable(name)[0].destroy:
             return
-        self._change(name, lambda spec: spec.model_copy(update={"destroy": True}), self._readable)
+        self._change(name, lambda spec: spec.destroyed(), self._readable)
         self._note(name, f"destroy {name}")
 
     # --- Checks ----------------------------------------------------------------------------
@@ -406,12 +403,7 @@ def _unchanged() -> Iterator[None]:
 
 
 def _scaled(request: ScaleRequest, spec: Spec) -> Spec:
-    update: dict[str, int] = {}
-    if request.instances is not None:
-        update["instances"] = request.instances
-    if request.memory_bytes is not None:
-        update["memory_bytes"] = request.memory_bytes
-    return spec.model_copy(update=update)
+    return spec.scaled(request.instances, request.memory_bytes)
 
 
 def _words(request: ScaleRequest) -> str:

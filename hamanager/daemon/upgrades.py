@@ -49,7 +49,7 @@ class Chooser:
                 problem = self.driver.upgrade_problem(self._used(instance, program), version)
                 if problem:
                     raise ConflictError(f"{instance.name}: {problem}; nothing was changed")
-        return pinned.model_copy(update={"name": found, "version": version})
+        return pinned.named(found, version)
 
     def _used(self, instance: InstanceRecord, program: str) -> str:
         """The version of the server that has used the data: its own word when it answers."""

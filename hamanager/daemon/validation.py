@@ -13,6 +13,7 @@ from hamanager.errors import (
 )
 from hamanager.formats import size
 from hamanager.model.settings import Settings
+from hamanager.model.spec import SpecSettings
 
 _HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&%+-]{0,200}")
 LONGEST_SECONDS = 86400.0
@@ -25,7 +26,7 @@ DEFAULT_READS_LAG_SECONDS = 10.0
 NO_CHANGE = Settings()
 
 
-def chosen_settings(driver: Driver, settings: Settings) -> dict[str, object]:
+def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
     """The checked settings by the names that the spec has for them."""
     if driver.capabilities.stateless and settings != NO_CHANGE:
         raise UsageError("a service without data has no such settings; nothing was changed")
@@ -47,8 +48,20 @@ def chosen_settings(driver: Driver, settings: Settings) -> dict[str, object]:
             f"{driver.engine} has durability {' or '.join(possible)}, not {settings.durability};"
             " nothing was changed"
         )
-    chosen = settings.model_dump(exclude_none=True)
-    reads = chosen.pop("reads", "reads_max_lag_seconds" in chosen or None)
+    chosen = SpecSettings()
+    if settings.durability is not None:
+        chosen["durability"] = settings.durability
+    if settings.down_after_seconds is not None:
+        chosen["down_after_seconds"] = settings.down_after_seconds
+    if settings.failover_period_seconds is not None:
+        chosen["failover_period_seconds"] = settings.failover_period_seconds
+    if settings.reads_max_lag_seconds is not None:
+        chosen["reads_max_lag_seconds"] = settings.reads_max_lag_seconds
+    if settings.allow_drills is not None:
+        chosen["allow_drills"] = settings.allow_drills
+    reads = settings.reads
+    if reads is None and "reads_max_lag_seconds" in chosen:
+        reads = True
     if reads and driver.capabilities.url_names_all:
         raise UsageError(
             f"{driver.engine} clients choose by the URL's readPreference where they read; nothing"

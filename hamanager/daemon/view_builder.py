@@ -27,7 +27,8 @@ from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
 from hamanager.model.instance import InstanceRecord
-from hamanager.model.record import Failover, ServiceRecord
+from hamanager.model.primary_change import FailoverResult
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -325,5 +326,5 @@ def _address_view(spec: Spec, record: ServiceRecord, problem: str) -> AddressVie
     )
 
 
-def _failover_view(failover: Failover | None) -> FailoverView | None:
+def _failover_view(failover: FailoverResult | None) -> FailoverView | None:
     return FailoverView.model_validate(failover.model_dump()) if failover else None

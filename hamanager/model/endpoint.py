@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from hamanager.model.frozen import Frozen
 
 
-class EndpointRecord(BaseModel):
+class EndpointRecord(Frozen):
     """Reserved once and never changed while the service lives."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     host: str
     port: int
@@ -20,3 +18,7 @@ class EndpointRecord(BaseModel):
     def ports(self) -> tuple[int, ...]:
         """All of them."""
         return (self.port,) if self.reads_port is None else (self.port, self.reads_port)
+
+    def reading_at(self, port: int) -> EndpointRecord:
+        """With an address for reading, too."""
+        return self._with(reads_port=port)

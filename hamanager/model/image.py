@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from hamanager.model.frozen import Frozen
 
 
-class PinnedImage(BaseModel):
+class PinnedImage(Frozen):
     """What a name, which may name another image tomorrow, stood for when the service was made, or
     upgraded."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     """The runtime's own word for exactly this content; every instance runs from it."""
@@ -25,3 +23,7 @@ class PinnedImage(BaseModel):
         """For people: `mysql:8.4 (8.4.3)`."""
         name = self.name or self.id.removeprefix("sha256:")[:12]
         return f"{name} ({self.version})" if self.version else name
+
+    def named(self, name: str, version: str = "") -> PinnedImage:
+        """What people call it, and the version of its program where that was asked."""
+        return self._with(name=name, version=version or self.version)

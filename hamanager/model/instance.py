@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import AliasChoices, Field
+
 from hamanager.model.frozen import Frozen
 from hamanager.model.image import PinnedImage
 
@@ -45,7 +47,9 @@ class InstanceRecord(Frozen):
     Cleared whenever it is started, set again when it has been seen attached."""
     synchronized_term: int = 0
     """The term in which that was seen last."""
-    has_led: bool = False
+    was_primary: bool = Field(
+        default=False, validation_alias=AliasChoices("was_primary", "has_led")
+    )
     """It was primary with this generation: it may hold writes that nobody else has."""
     unacknowledged_only: bool = False
     """It was primary and replaced by a standby that held every acknowledged write: what it alone
@@ -75,6 +79,145 @@ class InstanceRecord(Frozen):
     def ports(self) -> tuple[int, ...]:
         """All that are taken by it."""
         return (self.port,) if self.admin_port is None else (self.port, self.admin_port)
+
+    # --- What happens to it ------------------------------------------------------------------
+
+    def moved(self, host: str, port: int, admin_port: int | None) -> InstanceRecord:
+        """It has another address, as somebody else took its port before it ever served."""
+        return self._with(host=host, port=port, admin_port=admin_port)
+
+    def set_up(self) -> InstanceRecord:
+        """It is the first server of its service."""
+        return self._with(joined=True, synchronized=True, was_primary=True, starts=0)
+
+    def start_began(
+        self,
+        image: PinnedImage,
+        *,
+        unproven_after: PinnedImage | None,
+        memory_bytes: int | None,
+        at: float,
+        is_primary: bool,
+    ) -> InstanceRecord:
+        """It is about to be started; with `unproven_after`, from another image than that one, with
+        which its data last worked. A standby is no candidate before it has been seen attached."""
+        return self._with(
+            image=image,
+            former_image=unproven_after,
+            upgrading=False,
+            starts=self.starts + 1,
+            started_at=at,
+            synchronized=self.synchronized and is_primary,
+            memory_bytes=memory_bytes,
+            restart_started=self.restarting_since is not None,
+        )
+
+    def seen_synchronized(self, term: int) -> InstanceRecord:
+        """It was seen to hold a full copy and to follow the primary of that term."""
+        return self._with(
+            joined=True,
+            synchronized=True,
+            synchronized_term=term,
+            was_primary=False,
+            unacknowledged_only=False,
+            starts=0,
+            former_image=None,
+        )
+
+    def became_primary(self) -> InstanceRecord:
+        """It is the primary from now on, or again."""
+        return self._with(
+            joined=True,
+            synchronized=True,
+            was_primary=True,
+            unacknowledged_only=False,
+            starts=0,
+            restarting_since=None,
+            former_image=None,
+            upgrading=False,
+        )
+
+    def was_replaced(self, *, lossless: bool) -> InstanceRecord:
+        """Another one became primary instead; `lossless`: with every acknowledged write. The last
+        writes of this one may be missing there: it is no candidate until it has rejoined."""
+        return self._with(synchronized=False, unacknowledged_only=lossless)
+
+    def took_writes(self, *, acknowledged_by_nobody: bool) -> InstanceRecord:
+        """It was seen to take writes although it is not the primary."""
+        return self._with(
+            was_primary=True,
+            synchronized=False,
+            unacknowledged_only=self.unacknowledged_only and acknowledged_by_nobody,
+        )
+
+    def rebuilt(self, generation: int) -> InstanceRecord:
+        """It starts over with an empty volume."""
+        return self._with(
+            generation=generation,
+            joined=False,
+            synchronized=False,
+            was_primary=False,
+            unacknowledged_only=False,
+            starts=0,
+            former_image=None,
+            upgrading=False,
+        )
+
+    def restart_began(self, at: float, asked: int) -> InstanceRecord:
+        """A planned restart is under way, by which so many of those asked for are done."""
+        return self._with(restarting_since=at, restart_started=False, restarts_done=asked)
+
+    def upgrade_began(self, at: float, asked: int) -> InstanceRecord:
+        """The same, and it is to come back from the image that is wanted. What it did from its
+        former image says nothing about that one."""
+        return self.restart_began(at, asked)._with(upgrading=True, starts=0)
+
+    def restart_finished(self) -> InstanceRecord:
+        """It is back in its place."""
+        return self._with(
+            restarting_since=None,
+            restart_started=False,
+            starts=0,
+            former_image=None,
+            upgrading=False,
+        )
+
+    # --- Its memory --------------------------------------------------------------------------
+
+    def memory_set(self, memory_bytes: int | None) -> InstanceRecord:
+        """It has that limit."""
+        return self._with(
+            memory_bytes=memory_bytes,
+            memory_problem="",
+            memory_tried_at=None,
+            memory_shrinks_since=None,
+        )
+
+    def memory_shrinks(self, since: float) -> InstanceRecord:
+        """It was told to give memory back."""
+        return self._with(memory_shrinks_since=since)
+
+    def memory_not_set(self, problem: str, at: float) -> InstanceRecord:
+        """It could not be given another limit, and has the one that it had."""
+        return self._with(memory_problem=problem, memory_tried_at=at, memory_shrinks_since=None)
+
+    # --- Without data ------------------------------------------------------------------------
+
+    def passed_its_check(self) -> InstanceRecord:
+        """It gets requests from now on."""
+        return self._with(joined=True, starts=0, draining_since=None, former_image=None)
+
+    def drains(self, since: float) -> InstanceRecord:
+        """It gets no new requests."""
+        return self._with(draining_since=since)
+
+    def left_for_restart(self, asked: int) -> InstanceRecord:
+        """It is ended, by which so many restarts of those asked for are done."""
+        return self._with(restarts_done=asked, draining_since=None, joined=False)
+
+    def left_for_upgrade(self, since: float) -> InstanceRecord:
+        """It is ended, to come back from the image that is wanted."""
+        return self._with(upgrading=True, draining_since=since, joined=False, starts=0)
 
 
 def index_of(instance_name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from hamanager.model.frozen import Frozen
 
 ORDER_SECONDS = 60.0
 """An order that could not be begun for so long is refused: nobody expects it any more."""
@@ -27,10 +27,8 @@ class OrderKind(StrEnum):
     """Delete data that was set aside."""
 
 
-class Order(BaseModel):
+class Order(Frozen):
     """One order."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     number: int
     """Grows by one with each order of the service."""
@@ -45,10 +43,8 @@ class Order(BaseModel):
     """Whether it then ends them, or is refused."""
 
 
-class OrderResult(BaseModel):
+class OrderResult(Frozen):
     """What became of an order."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     number: int
     ok: bool

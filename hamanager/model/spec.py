@@ -6,11 +6,22 @@ manager half-way: the loop compares the two and acts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 from hamanager.model.durability import Durability
 from hamanager.model.frozen import Frozen
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import Order
+
+
+class SpecSettings(TypedDict, total=False):
+    """What an operator can choose, by the names that a spec has for it."""
+
+    durability: Durability
+    down_after_seconds: float
+    failover_period_seconds: float
+    reads_max_lag_seconds: float | None
+    allow_drills: bool
 
 
 class Spec(Frozen):
@@ -53,3 +64,42 @@ class Spec(Frozen):
     destroy: bool = False
     restarts: Mapping[str, int] = {}
     """Per instance the number of restarts asked for so far (an operator's `restart db.0`)."""
+
+    # --- What is asked for -------------------------------------------------------------------
+
+    def scaled(self, instances: int | None, memory_bytes: int | None) -> Spec:
+        """Another size or limit; None leaves it as it is."""
+        return self._with(
+            instances=self.instances if instances is None else instances,
+            memory_bytes=self.memory_bytes if memory_bytes is None else memory_bytes,
+        )
+
+    def set_to(self, chosen: SpecSettings) -> Spec:
+        """Other settings; the others stay as they are."""
+        return self._with(**chosen)
+
+    def upgraded(self, image: PinnedImage, made_from: PinnedImage) -> Spec:
+        """Another image; `made_from`: what instances run from that have none on record."""
+        return self._with(image=image.name, pinned=image, made_from=made_from)
+
+    def restarting(self, instance_name: str, number: int) -> Spec:
+        """So many restarts of that instance in all."""
+        return self._with(restarts={**self.restarts, instance_name: number})
+
+    def ordering(self, order: Order) -> Spec:
+        """A one-time order, in the place of the one before.
+
+        Raises:
+            ValueError: it is no later one, so that nobody would carry it out.
+        """
+        if self.order is not None and order.number <= self.order.number:
+            raise ValueError(f"order {order.number} comes after order {self.order.number}")
+        return self._with(order=order)
+
+    def with_pause(self, paused: bool) -> Spec:
+        """The manager observes and does not act, or acts again."""
+        return self._with(paused=paused)
+
+    def destroyed(self) -> Spec:
+        """It and all its data are to be gone."""
+        return self._with(destroy=True)

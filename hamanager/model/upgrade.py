@@ -11,14 +11,12 @@ from hamanager.model.spec import Spec
 def wanted_image(spec: Spec) -> PinnedImage:
     """What every instance is to run from."""
     pinned = spec.pinned or PinnedImage(id=spec.image)
-    return pinned if pinned.name else pinned.model_copy(update={"name": spec.image})
+    return pinned if pinned.name else pinned.named(spec.image)
 
 
 def upgraded(spec: Spec, image: PinnedImage) -> Spec:
     """The spec for another image."""
-    made_from = spec.made_from or wanted_image(spec)
-    changed = {"image": image.name, "pinned": image, "made_from": made_from}
-    return spec.model_copy(update=changed)
+    return spec.upgraded(image, made_from=spec.made_from or wanted_image(spec))
 
 
 def runs_from(spec: Spec, instance: InstanceRecord) -> PinnedImage:
@@ -67,11 +65,11 @@ def to_start(spec: Spec, record: ServiceRecord, instance: InstanceRecord) -> Pin
     return wanted if may_not_follow(spec, record, instance) else own
 
 
-def started(
+def unproven_after(
     spec: Spec, record: ServiceRecord, instance: InstanceRecord, image: PinnedImage
-) -> dict[str, object]:
-    """What is noted of it when it is started from that image."""
+) -> PinnedImage | None:
+    """When it is started from that image: with which one its data last worked, if that is another
+    one."""
     before = instance.former_image or runs_from(spec, instance)
     holds_nothing = record.primary is not None and not instance.joined
-    unproven = before.id != image.id and not holds_nothing
-    return {"image": image, "former_image": before if unproven else None, "upgrading": False}
+    return before if before.id != image.id and not holds_nothing else None

@@ -9,7 +9,7 @@ from hamanager.errors import AddressTakenError, StepFailedError
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
-from hamanager.model.upgrade import started, to_start
+from hamanager.model.upgrade import to_start, unproven_after
 
 
 def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:
@@ -21,8 +21,8 @@ def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:
         if present is None:
             reserved = EndpointRecord(host=host, port=port)
         else:
-            reserved = present.model_copy(update={"reads_port": port})
-        ctx.records.change(lambda r: r.model_copy(update={"endpoint": reserved}))
+            reserved = present.reading_at(port)
+        ctx.records.change(lambda r: r.with_endpoint(reserved))
         return f"{host}:{port}"
 
     return [Step("reserve an address for clients", reserve)]
@@ -35,22 +35,15 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
         host, port, admin_port = _reserve(ctx)
 
         def add(record: ServiceRecord) -> ServiceRecord:
-            added = InstanceRecord(
-                name=ctx.name,
-                serial=record.next_serial,
-                generation=record.next_generation,
-                host=host,
-                port=port,
-                admin_port=admin_port,
+            return record.add_instance(
+                ctx.name,
+                host,
+                port,
+                admin_port,
                 memory_bytes=ctx.spec.memory_bytes,
-                # What was asked of a former instance of that name is no spec for this one.
+                # What was asked of a former instance of that name is not asked of this one.
                 restarts_done=ctx.spec.restarts.get(ctx.name, 0),
             )
-            counters = {
-                "next_serial": record.next_serial + 1,
-                "next_generation": record.next_generation + 1,
-            }
-            return record.model_copy(update=counters).with_instance(added)
 
         ctx.records.change(add)
         return f"at {host}:{port}"
@@ -66,18 +59,14 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
         record = ctx.records.read()
 
         def noted(instance: InstanceRecord) -> InstanceRecord:
-            is_primary = instance.name == record.primary
             image = to_start(ctx.spec, record, instance)
-            return instance.model_copy(
-                update={
-                    # Before it is started: from then on its data may be that image's.
-                    **started(ctx.spec, record, instance, image),
-                    "starts": instance.starts + 1,
-                    "started_at": ctx.clock.now(),
-                    "synchronized": instance.synchronized and is_primary,
-                    "memory_bytes": ctx.spec.memory_bytes,
-                    "restart_started": instance.restarting_since is not None,
-                }
+            # Before it is started: from then on its data may be that image's.
+            return instance.start_began(
+                image,
+                unproven_after=unproven_after(ctx.spec, record, instance, image),
+                memory_bytes=ctx.spec.memory_bytes,
+                at=ctx.clock.now(),
+                is_primary=instance.name == record.primary,
             )
 
         ctx.change_instance(noted)
@@ -101,8 +90,7 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
             if ctx.instance().joined:
                 raise
             host, port, admin_port = _reserve(ctx)
-            update = {"host": host, "port": port, "admin_port": admin_port}
-            ctx.change_instance(lambda i: i.model_copy(update=update))
+            ctx.change_instance(lambda i: i.moved(host, port, admin_port))
             ctx.runtime.start(ctx.ref(), ctx.container())
             return f"its port was taken, it is now at {host}:{port}"
         return None
@@ -126,14 +114,7 @@ def initialize(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.driver.initialize(ctx.service, ctx.target())
 
     def record() -> None:
-        primary = ctx.instance().model_copy(
-            update={"joined": True, "synchronized": True, "has_led": True, "starts": 0}
-        )
-        ctx.records.change(
-            lambda r: r.model_copy(
-                update={"term": r.term + 1, "primary": ctx.name, "initialized": True}
-            ).with_instance(primary)
-        )
+        ctx.records.change(lambda r: r.initialize(ctx.name))
 
     return [
         Step(f"set up {ctx.name} as the first server", set_up),

@@ -13,9 +13,8 @@ from functools import partial
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
-from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import OrderKind, pending
-from hamanager.model.record import Failover, ServiceRecord
+from hamanager.model.primary_change import FailoverResult
 from hamanager.model.snapshot import Role
 from hamanager_playbooks.orders import settled
 from hamanager_playbooks.syncing import silence_non_members
@@ -47,7 +46,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         lost = losses[0] or "unknown: what the standby had not received"
         if forced:
             lost = ctx.snapshot.shortfalls.get(ctx.name) or lost
-        failover = Failover(
+        failover = FailoverResult(
             at=ctx.clock.now(),
             from_instance=old,
             to_instance=ctx.name,
@@ -59,7 +58,13 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.records.change(
             lambda r: settled(
                 ctx,
-                with_primary(ctx, r, failover, lossless=lossless),
+                r.finish_promotion(
+                    ctx.name,
+                    ctx.clock.now(),
+                    acknowledges=ctx.driver.capabilities.acknowledges,
+                    lossless=lossless,
+                    failover=failover,
+                ),
                 [OrderKind.FAILOVER, OrderKind.SWITCHOVER],
                 ok=True,
                 text=text,
@@ -99,7 +104,11 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.records.change(
             lambda r: settled(
                 ctx,
-                with_primary(ctx, r, None),
+                r.finish_promotion(
+                    ctx.name,
+                    ctx.clock.now(),
+                    acknowledges=ctx.driver.capabilities.acknowledges,
+                ),
                 [OrderKind.FAILOVER],
                 ok=True,
                 text=f"{ctx.name} is primary again",
@@ -132,7 +141,7 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
         planned = previous is not None and previous.restarting_since is not None
         failover = None
         if old not in (None, ctx.name) and not planned and before.switching_to != ctx.name:
-            failover = Failover(
+            failover = FailoverResult(
                 at=ctx.clock.now(),
                 from_instance=old,
                 to_instance=ctx.name,
@@ -142,7 +151,12 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.records.change(
             lambda r: settled(
                 ctx,
-                with_primary(ctx, r.model_copy(update={"term": r.term + 1}), failover),
+                r.elect(
+                    ctx.name,
+                    ctx.clock.now(),
+                    acknowledges=ctx.driver.capabilities.acknowledges,
+                    failover=failover,
+                ),
                 [OrderKind.SWITCHOVER],
                 ok=before.switching_to in (None, ctx.name),
                 text=f"the members elected {ctx.name}",
@@ -171,7 +185,7 @@ def force(ctx: PlaybookContext) -> Sequence[Step]:
         return lost
 
     def record() -> None:
-        failover = Failover(
+        failover = FailoverResult(
             at=ctx.clock.now(),
             from_instance=old,
             to_instance=ctx.name,
@@ -182,7 +196,12 @@ def force(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.records.change(
             lambda r: settled(
                 ctx,
-                with_primary(ctx, r, failover),
+                r.finish_promotion(
+                    ctx.name,
+                    ctx.clock.now(),
+                    acknowledges=ctx.driver.capabilities.acknowledges,
+                    failover=failover,
+                ),
                 [OrderKind.FAILOVER],
                 ok=True,
                 text=f"{ctx.name} is primary; lost: {lost}",
@@ -240,17 +259,9 @@ def settle(ctx: PlaybookContext) -> list[Step]:
 
 def begin_term(ctx: PlaybookContext) -> str:
     """Advance the term and write down for whom, unless this promotion has begun already."""
-
-    def advance(record: ServiceRecord) -> ServiceRecord:
-        if record.promoting == ctx.name:
-            return record
-        # The servers know of a later one when the store was restored from an older copy.
-        told = [seen.status.term or 0 for seen in ctx.snapshot.observations.values() if seen.status]
-        term = max(record.term, *told) + 1
-        update = {"term": term, "promoting": ctx.name, "promoting_may_write": False}
-        return record.model_copy(update=update)
-
-    return f"term {ctx.records.change(advance).term}"
+    told = [seen.status.term or 0 for seen in ctx.snapshot.observations.values() if seen.status]
+    begun = ctx.records.change(lambda r: r.begin_promotion(ctx.name, max(told, default=0)))
+    return f"term {begun.term}"
 
 
 def _half_promoted(ctx: PlaybookContext) -> list[Step]:
@@ -271,10 +282,8 @@ def _half_promoted(ctx: PlaybookContext) -> list[Step]:
 
 def publish(ctx: PlaybookContext) -> None:
     """From here on nobody but this instance is known to hold every acknowledged write."""
-    update: dict[str, object] = {"promoting_may_write": True}
-    if ctx.driver.capabilities.acknowledges:
-        update["sync_set"] = (ctx.name,)
-    ctx.records.change(lambda r: r.model_copy(update=update))
+    acknowledges = ctx.driver.capabilities.acknowledges
+    ctx.records.change(lambda r: r.publish_promotion(ctx.name, acknowledges=acknowledges))
 
 
 def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
@@ -330,56 +339,8 @@ def drain(ctx: PlaybookContext) -> str:
     return ctx.driver.drain(ctx.service, ctx.target())
 
 
-def with_primary(
-    ctx: PlaybookContext,
-    record: ServiceRecord,
-    failover: Failover | None,
-    *,
-    lossless: bool = False,
-) -> ServiceRecord:
-    """The record with the decision's instance as primary and no promotion under way. `lossless`:
-    the former one had nothing acknowledged that the new one lacks."""
-    leads = {
-        "joined": True,
-        "synchronized": True,
-        "has_led": True,
-        "unacknowledged_only": False,
-        "starts": 0,
-        "restarting_since": None,
-        "former_image": None,
-        "upgrading": False,
-    }
-    changed = record
-    for instance in record.instances:
-        if instance.name == ctx.name:
-            changed = changed.with_instance(instance.model_copy(update=leads))
-        elif instance.name == record.primary:
-            # Its last writes may be missing from the new primary: no candidate until it rejoined.
-            update = {"synchronized": False, "unacknowledged_only": lossless}
-            changed = changed.with_instance(instance.model_copy(update=update))
-    outcome: dict[str, object] = {
-        "primary": ctx.name,
-        "promoting": None,
-        "promoting_may_write": False,
-        "switching_to": None,
-        "last_failover": failover or record.last_failover,
-    }
-    if ctx.name != record.primary and ctx.driver.capabilities.acknowledges:
-        outcome |= {"sync_set": (), "sync_lost_at": ctx.clock.now()}
-    return changed.model_copy(update=outcome)
-
-
 def _note_led(ctx: PlaybookContext) -> None:
     seen = ctx.snapshot.of(ctx.name)
+    # What waits for standbys that have left it cannot have been acknowledged.
     waits = seen is not None and seen.status is not None and bool(seen.status.required_acks)
-
-    def led(instance: InstanceRecord) -> InstanceRecord:
-        update = {
-            "has_led": True,
-            "synchronized": False,
-            # What waits for standbys that have left it cannot have been acknowledged.
-            "unacknowledged_only": instance.unacknowledged_only and waits,
-        }
-        return instance.model_copy(update=update)
-
-    ctx.change_instance(led)
+    ctx.change_instance(lambda i: i.took_writes(acknowledged_by_nobody=waits))

@@ -12,7 +12,6 @@ from contextlib import suppress
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
 from hamanager.formats import size
-from hamanager.model.instance import InstanceRecord
 from hamanager.model.memory_limit import grows_to
 
 
@@ -24,8 +23,7 @@ def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.runtime.set_memory(ctx.ref(), wanted)
 
     def record() -> None:
-        done = {"memory_bytes": wanted, "memory_problem": "", "memory_tried_at": None}
-        _note(ctx, **done, memory_shrinks_since=None)
+        ctx.change_instance(lambda i: i.memory_set(wanted))
 
     steps = [_or_keep(ctx, f"set the memory limit of {ctx.name}", limit)]
     if grows_to(present, wanted):
@@ -37,7 +35,7 @@ def shrink(ctx: PlaybookContext) -> Sequence[Step]:
     """Let the server give memory back."""
 
     def begin() -> None:
-        _note(ctx, memory_shrinks_since=ctx.clock.now())
+        ctx.change_instance(lambda i: i.memory_shrinks(ctx.clock.now()))
 
     return [
         _or_keep(ctx, f"let {ctx.name} use less", lambda: _resize(ctx, ctx.spec.memory_bytes)),
@@ -79,16 +77,5 @@ def _resize(ctx: PlaybookContext, memory_bytes: int | None) -> None:
 def _keep(ctx: PlaybookContext, problem: str) -> None:
     present = ctx.instance().memory_bytes
     limit = "no limit" if present is None else size(present)
-    _note(
-        ctx,
-        memory_problem=f"{problem}; it keeps {limit}",
-        memory_tried_at=ctx.clock.now(),
-        memory_shrinks_since=None,
-    )
-
-
-def _note(ctx: PlaybookContext, **fields: object) -> None:
-    def noted(instance: InstanceRecord) -> InstanceRecord:
-        return instance.model_copy(update=fields)
-
-    ctx.change_instance(noted)
+    why = f"{problem}; it keeps {limit}"
+    ctx.change_instance(lambda i: i.memory_not_set(why, ctx.clock.now()))

@@ -25,7 +25,7 @@ def settled(
     if last is not None and last.number >= order.number:
         return record
     result = OrderResult(number=order.number, ok=ok, text=text, at=ctx.clock.now())
-    return record.model_copy(update={"order_result": result})
+    return record.settle_order(result)
 
 
 def refuse(ctx: PlaybookContext) -> Sequence[Step]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
@@ -35,23 +34,8 @@ def attach(ctx: PlaybookContext) -> Sequence[Step]:
 def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
     """Put on record that it holds a full copy: from now on it may be promoted."""
 
-    def mark(instance: InstanceRecord) -> InstanceRecord:
-        return instance.model_copy(
-            update={
-                "joined": True,
-                "synchronized": True,
-                "synchronized_term": ctx.records.read().term,
-                "has_led": False,
-                "unacknowledged_only": False,
-                "starts": 0,
-                "former_image": None,
-            }
-        )
-
     def record() -> None:
-        ctx.records.change(
-            lambda r: r.with_instance(mark(ctx.instance())).model_copy(update={"guarded": True})
-        )
+        ctx.records.change(lambda r: r.mark_synchronized(ctx.name))
 
     return [Step(f"record {ctx.name} as a synchronized standby", record)]
 
@@ -66,7 +50,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     # A copy that was never completed holds nothing of its own, unless somebody wrote to it; nor
     # does one whose data are gone.
     empty = seen is not None and seen.relation is Relation.EMPTY
-    keep = bool(errant_writes) or (not empty and (instance.joined or instance.has_led))
+    keep = bool(errant_writes) or (not empty and (instance.joined or instance.was_primary))
     in_the_way = _in_the_way(ctx) if keep else None
 
     def take_down() -> str:
@@ -77,18 +61,6 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
     def renew() -> None:
         def change(record: ServiceRecord) -> ServiceRecord:
-            renewed = ctx.instance().model_copy(
-                update={
-                    "generation": record.next_generation,
-                    "joined": False,
-                    "synchronized": False,
-                    "has_led": False,
-                    "unacknowledged_only": False,
-                    "starts": 0,
-                    "former_image": None,
-                    "upgrading": False,
-                }
-            )
             kept = KeptData(
                 instance=ctx.name,
                 volume=volume,
@@ -98,9 +70,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                 writes=errant_writes,
                 unacknowledged=bool(errant_writes) and instance.unacknowledged_only,
             )
-            changed = record.with_instance(renewed).model_copy(
-                update={"next_generation": record.next_generation + 1}
-            )
+            changed = record.rebuild(ctx.name)
             return changed.keeping(kept) if keep else changed
 
         ctx.records.change(change)

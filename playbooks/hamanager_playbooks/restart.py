@@ -19,15 +19,10 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
     """Ask the process to end; the rules `planned-restart` and `start` bring it back."""
 
     def plan() -> None:
-        update: dict[str, object] = {
-            "restarting_since": ctx.clock.now(),
-            "restart_started": False,
-            "restarts_done": ctx.spec.restarts.get(ctx.name, 0),
-        }
-        if upgrading:
-            # What it did from its former image says nothing about this one.
-            update |= {"upgrading": True, "starts": 0}
-        ctx.change_instance(lambda i: i.model_copy(update=update))
+        now, asked = ctx.clock.now(), ctx.spec.restarts.get(ctx.name, 0)
+        ctx.change_instance(
+            lambda i: i.upgrade_began(now, asked) if upgrading else i.restart_began(now, asked)
+        )
 
     ends_by_itself = [False]
 
@@ -59,13 +54,6 @@ def finish_restart(ctx: PlaybookContext) -> Sequence[Step]:
     """The restarted instance is back in its place."""
 
     def finish() -> None:
-        update = {
-            "restarting_since": None,
-            "restart_started": False,
-            "starts": 0,
-            "former_image": None,
-            "upgrading": False,
-        }
-        ctx.change_instance(lambda i: i.model_copy(update=update))
+        ctx.change_instance(lambda i: i.restart_finished())
 
     return [Step(f"record that {ctx.name} is back", finish)]

@@ -6,21 +6,13 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import HamanagerError
-from hamanager.model.instance import InstanceRecord
-from hamanager.model.record import ServiceRecord
 
 
 def mark_ready(ctx: PlaybookContext) -> Sequence[Step]:
     """From now on it gets requests."""
 
     def record() -> None:
-        ready = {"joined": True, "starts": 0, "draining_since": None, "former_image": None}
-
-        def change(record: ServiceRecord) -> ServiceRecord:
-            instance = ctx.instance().model_copy(update=ready)
-            return record.with_instance(instance).model_copy(update={"initialized": True})
-
-        ctx.records.change(change)
+        ctx.records.change(lambda r: r.mark_ready(ctx.name))
 
     return [Step(f"record that {ctx.name} is ready", record), _share_out(ctx)]
 
@@ -29,7 +21,7 @@ def drain(ctx: PlaybookContext) -> Sequence[Step]:
     """No new requests; those that it has may end."""
 
     def record() -> None:
-        _note(ctx, draining_since=ctx.clock.now())
+        ctx.change_instance(lambda i: i.drains(ctx.clock.now()))
 
     return [Step(f"record that {ctx.name} gets no more requests", record), _share_out(ctx)]
 
@@ -56,8 +48,8 @@ def restart(ctx: PlaybookContext) -> Sequence[Step]:
     """End it; the rule `start` brings it back, and `ready` gives it requests again."""
 
     def plan() -> None:
-        done = ctx.spec.restarts.get(ctx.name, 0)
-        _note(ctx, restarts_done=done, draining_since=None, joined=False)
+        asked = ctx.spec.restarts.get(ctx.name, 0)
+        ctx.change_instance(lambda i: i.left_for_restart(asked))
 
     return [
         Step(f"record the restart of {ctx.name}", plan),
@@ -70,7 +62,7 @@ def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
 
     def plan() -> None:
         since = ctx.clock.now()  # when it is asked to stop again
-        _note(ctx, upgrading=True, draining_since=since, joined=False, starts=0)
+        ctx.change_instance(lambda i: i.left_for_upgrade(since))
 
     asked_before = ctx.instance().upgrading
 
@@ -100,19 +92,13 @@ def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
         try:
             ctx.runtime.set_memory(ctx.ref(), wanted)
         except HamanagerError as error:
-            _note(ctx, memory_problem=str(error), memory_tried_at=ctx.clock.now())
+            why = str(error)
+            ctx.change_instance(lambda i: i.memory_not_set(why, ctx.clock.now()))
             raise
-        _note(ctx, memory_bytes=wanted, memory_problem="", memory_tried_at=None)
+        ctx.change_instance(lambda i: i.memory_set(wanted))
 
     return [Step(f"set the memory limit of {ctx.name}", limit)]
 
 
 def _share_out(ctx: PlaybookContext) -> Step:
     return Step("share requests out anew", lambda: ctx.send_clients_to(None))
-
-
-def _note(ctx: PlaybookContext, **fields: object) -> None:
-    def noted(instance: InstanceRecord) -> InstanceRecord:
-        return instance.model_copy(update=fields)
-
-    ctx.change_instance(noted)

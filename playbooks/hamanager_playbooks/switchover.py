@@ -9,9 +9,10 @@ from hamanager.contracts.driver import HandOver
 from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.order import PATIENCE_SECONDS, OrderKind, pending
-from hamanager.model.record import ServiceRecord, Switchover
+from hamanager.model.primary_change import SwitchoverResult
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
-from hamanager_playbooks.failover import send_clients, settle, with_primary
+from hamanager_playbooks.failover import send_clients, settle
 from hamanager_playbooks.orders import settled
 
 
@@ -25,17 +26,15 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
     hurried = seen is not None and seen.asked_to_end_seconds is not None
     patience = 0.0 if hurried else PATIENCE_SECONDS
     began = ctx.clock.monotonic()
+    acknowledges = ctx.driver.capabilities.acknowledges
     notes: list[str] = []
 
     def plan() -> None:
-        ctx.records.change(lambda r: r.model_copy(update={"switching_to": ctx.name}))
+        ctx.records.change(lambda r: r.begin_switchover(ctx.name))
 
     def publish() -> None:
         """Between the last write of the old primary and the first of the new one."""
-        update: dict[str, object] = {"promoting": ctx.name, "promoting_may_write": True}
-        if ctx.driver.capabilities.acknowledges:
-            update["sync_set"] = (ctx.name,)
-        ctx.records.change(lambda r: r.model_copy(update={"term": r.term + 1, **update}))
+        ctx.records.change(lambda r: r.publish_switchover(ctx.name, acknowledges=acknowledges))
 
     def stop_clients() -> None:
         confirm(ctx)
@@ -65,7 +64,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
 
     def record() -> str:
         seconds = round(ctx.clock.monotonic() - began, 3)
-        switchover = Switchover(
+        switchover = SwitchoverResult(
             at=ctx.clock.now(),
             from_instance=old,
             to_instance=ctx.name,
@@ -76,9 +75,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
         ctx.records.change(
             lambda r: settled(
                 ctx,
-                with_primary(ctx, r, None, lossless=True).model_copy(
-                    update={"last_switchover": switchover}
-                ),
+                r.finish_switchover(switchover, acknowledges=acknowledges),
                 [OrderKind.SWITCHOVER],
                 ok=True,
                 text=text,
@@ -101,14 +98,14 @@ def confirm(ctx: PlaybookContext) -> None:
     Raises:
         StaleVersionError: it was.
     """
-    ctx.records.change(lambda r: r.model_copy(update={"runs": r.runs + 1}))
+    ctx.records.change(lambda r: r.begin_run())
 
 
 def abandon(ctx: PlaybookContext) -> Sequence[Step]:
     """A planned change that cannot be finished: who leads is decided as if it had never begun."""
 
     def record() -> None:
-        ctx.records.change(lambda r: _without_plan(ctx, r, ctx.decision.reason))
+        ctx.records.change(lambda r: _refused(ctx, r.abandon_switchover(), ctx.decision.reason))
 
     return [Step("record that it was abandoned", record)]
 
@@ -122,10 +119,8 @@ def _give_up(ctx: PlaybookContext, before: ServiceRecord, reason: str) -> None:
                 return
         except ServerError:
             return
-    update = {"promoting": None, "promoting_may_write": False, "sync_set": before.sync_set}
-    ctx.records.change(lambda r: _without_plan(ctx, r.model_copy(update=update), reason))
+    ctx.records.change(lambda r: _refused(ctx, r.undo_switchover(before.sync_set), reason))
 
 
-def _without_plan(ctx: PlaybookContext, record: ServiceRecord, reason: str) -> ServiceRecord:
-    left = record.model_copy(update={"switching_to": None})
-    return settled(ctx, left, [OrderKind.SWITCHOVER], ok=False, text=reason)
+def _refused(ctx: PlaybookContext, record: ServiceRecord, reason: str) -> ServiceRecord:
+    return settled(ctx, record, [OrderKind.SWITCHOVER], ok=False, text=reason)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
-from hamanager.model.record import ServiceRecord
 from hamanager.model.service import Target
 
 
@@ -53,10 +52,8 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         return None
 
     def publish() -> str:
-        ordered = tuple(i.name for i in ctx.records.read().instances if i.name in members)
-        update = {"sync_set": ordered, "sync_lost_at": None, "guarded": True}
-        ctx.records.change(lambda r: r.model_copy(update=update))
-        return f"every acknowledged write is on {' and '.join(ordered)}, too"
+        published = ctx.records.change(lambda r: r.join_sync_set(ctx.name)).sync_set
+        return f"every acknowledged write is on {' and '.join(published)}, too"
 
     count = Step(f"let writes wait for {len(members)} standbys", wait_for_it)
     acknowledging = Step(f"let {ctx.name} acknowledge writes", set_semisync_replica)
@@ -183,13 +180,7 @@ def take_out(ctx: PlaybookContext, name: str) -> str | None:
     """Publish the set without that one."""
     if name not in ctx.records.read().sync_set:
         return None
-
-    def without(record: ServiceRecord) -> ServiceRecord:
-        left = tuple(member for member in record.sync_set if member != name)
-        lost_at = record.sync_lost_at if left else ctx.clock.now()
-        return record.model_copy(update={"sync_set": left, "sync_lost_at": lost_at})
-
-    if ctx.records.change(without).sync_set:
+    if ctx.records.change(lambda r: r.leave_sync_set(name, ctx.clock.now())).sync_set:
         return None
     return "no standby is left in it: the next failure may lose writes"
 

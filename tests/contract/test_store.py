@@ -17,6 +17,7 @@ from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import StaleVersionError, StoreError
 from hamanager.model.history import HistoryEntry
 from hamanager.stores.sqlite import SqliteStore
+from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 
 STORES: dict[str, Callable[[Path], Store]] = {
@@ -126,7 +127,7 @@ def test_history_is_per_service_and_in_order(store: Store) -> None:
 
 def test_history_since_a_time(store: Store) -> None:
     for number in range(10):
-        store.append(entry(str(number)).model_copy(update={"at": float(number)}))
+        store.append(altered(entry(str(number)), at=float(number)))
         store.append(entry("other", "db2"))
     assert [e.text for e in store.history("db", 3, 8.0)] == ["8", "9"]
     assert [e.text for e in store.history("db", 1, 2.0)] == ["9"]
@@ -136,7 +137,7 @@ def test_history_since_a_time(store: Store) -> None:
 
 def test_history_is_pruned_by_number_and_age(store: Store) -> None:
     for number in range(10):
-        store.append(entry(str(number)).model_copy(update={"at": float(number)}))
+        store.append(altered(entry(str(number)), at=float(number)))
         store.append(entry("other", "db2"))
     assert store.services_with_history() == ["db", "db2"]
 
@@ -398,7 +399,7 @@ def test_a_store_of_before_history_had_times(path: Path) -> None:
         "PRAGMA user_version = 1;"
     )
     for number in range(3):
-        told = entry(str(number)).model_copy(update={"at": float(number)})
+        told = altered(entry(str(number)), at=float(number))
         values = ("db", told.model_dump_json())
         old.execute("INSERT INTO history (service, entry) VALUES (?, ?)", values)
     old.commit()
@@ -421,7 +422,7 @@ def test_no_entry_is_read_that_is_not_asked_for(path: Path) -> None:
             [(float(number),) for number in range(1000)],
         )
     for number in range(5):
-        store.append(entry(str(number)).model_copy(update={"at": 5000.0 + number}))
+        store.append(altered(entry(str(number)), at=5000.0 + number))
     assert [e.text for e in store.history("db", 2)] == ["3", "4"]
     assert len(store.history("db", 20, 5000.0)) == 5
     plan = store._connection.execute(

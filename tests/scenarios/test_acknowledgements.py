@@ -17,6 +17,7 @@ from hamanager.stores.repository import load_record, save_record
 from hamanager_drivers.mysql.config import database
 from hamanager_drivers.mysql.connections import Connections, Row, connect
 from hamanager_drivers.naming import APPLICATION
+from tests.support.altered import altered
 
 STRICT = ("--durability", "strict")
 WAITING = "SELECT COUNT(*) AS n FROM performance_schema.processlist WHERE STATE LIKE %s"
@@ -230,7 +231,7 @@ def test_half_silenced(sandbox: Sandbox) -> None:
         db.ask(second, "SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
         db.ask(first, "SET GLOBAL sync_relay_log = 10000")
         record, version = load_record(sandbox.store, "db")
-        without = record.model_copy(update={"sync_set": (first,)})
+        without = altered(record, sync_set=(first,))
         save_record(sandbox.store, "db", without, version)
         sandbox.start_daemon()
         wait_for("both to be members", 30, lambda: len(db.members) == 2)

@@ -7,12 +7,12 @@ held against it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hamanager.act.context import Playbook, PlaybookContext
+from hamanager.act.context import Playbook, PlaybookContext, Step
 from hamanager.decide.situation import RESTART_BOUND_SECONDS
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import ServiceRecord
+from hamanager.model.record import ServiceRecord, TransitionError
 from hamanager.model.snapshot import Role
 from hamanager.model.spec import Spec
 from hamanager_playbooks.registry import PLAYBOOKS
@@ -111,7 +111,7 @@ class WatchedPlaybooks(Mapping[Action, Playbook]):
                     ctx.decision, self.truth, ctx.spec, record, ctx.snapshot.at, self._elects
                 )
                 assert not why_not, f"{ctx.decision.action} {ctx.decision.instance}: {why_not}"
-            return PLAYBOOKS[action](ctx)
+            return [_never_refused(step) for step in PLAYBOOKS[action](ctx)]
 
         return watched  # type: ignore[return-value]
 
@@ -120,6 +120,18 @@ class WatchedPlaybooks(Mapping[Action, Playbook]):
 
     def __len__(self) -> int:
         return len(PLAYBOOKS)
+
+
+def _never_refused(step: Step) -> Step:
+    """What the record refuses is a fault of the playbook, whatever the world did."""
+
+    def run() -> str | None:
+        try:
+            return step.run()
+        except TransitionError as error:
+            raise AssertionError(f"{step.name}: {error}") from error
+
+    return replace(step, run=run)
 
 
 def no_cause(

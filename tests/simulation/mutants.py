@@ -33,6 +33,7 @@ from hamanager_playbooks import create, failover, syncing
 from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.driver import SimDriver
 from tests.simulation.runtime import SimRuntime
+from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 
 Patch = pytest.MonkeyPatch
@@ -187,7 +188,7 @@ def restarted_standby_stays_synchronized(ctx: PlaybookContext, steps: list[Step]
     before = ctx.instance().synchronized
 
     def put_back() -> None:
-        ctx.change_instance(lambda i: i.model_copy(update={"synchronized": before}))
+        ctx.change_instance(lambda i: altered(i, synchronized=before))
 
     return [*steps, Step("put it back", put_back)]
 
@@ -221,7 +222,7 @@ def runs_leave_no_trace(patch: Patch) -> None:
     change = KeptRecords.change
 
     def mutated(self: KeptRecords, what: Callable[[ServiceRecord], ServiceRecord]) -> ServiceRecord:
-        return change(self, lambda record: what(record).model_copy(update={"runs": record.runs}))
+        return change(self, lambda record: altered(what(record), runs=record.runs))
 
     patch.setattr(KeptRecords, "change", mutated)
 
@@ -252,7 +253,7 @@ def first_copies_by_another_version(patch: Patch) -> None:
 
 def image_that_never_worked_is_kept(patch: Patch) -> None:
     def mutated(spec: Spec, record: ServiceRecord, instance: InstanceRecord) -> PinnedImage:
-        proven = instance.model_copy(update={"former_image": None})
+        proven = altered(instance, former_image=None)
         return upgrading.to_start(spec, record, proven)
 
     patch.setattr(create, "to_start", mutated)

@@ -36,6 +36,7 @@ from tests.simulation.events import carry_out
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
 from tests.simulation.world import Engine, SimServer, World
+from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 
 SUSPENDED_SECONDS = 2 * LEASE_SECONDS
@@ -223,7 +224,7 @@ class Simulation:
     def spec(self, **changes: object) -> None:
         loaded = load_spec(self.store, "db")
         assert loaded is not None
-        save_spec(self.store, loaded[0].model_copy(update=changes), loaded[1])
+        save_spec(self.store, altered(loaded[0], **changes), loaded[1])
 
     def order(self, kind: OrderKind, to: str | None = None) -> None:
         last = self.current_spec().order

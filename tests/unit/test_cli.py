@@ -26,6 +26,7 @@ from hamanager.daemon.http import make_app
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, SyncProgress
 from hamanager.stores.repository import load_record, load_spec, save_record, service_names
+from tests.support.altered import altered
 from tests.support.interrupts import heed_interrupts
 from tests.unit.fakes import MB, SECRET, FakeManager, standby_seen
 
@@ -404,7 +405,7 @@ EIGHT = PinnedImage(id="sha256:redis:test", name="redis:test", version="8.0.1")
 def test_upgrade_waits_until_it_is_over(run: Run, manager: FakeManager, db: None) -> None:
     def done() -> None:
         record, version = load_record(manager.store, "db")
-        changed = record.instances[0].model_copy(update={"image": NINE})
+        changed = altered(record.instances[0], image=NINE)
         save_record(manager.store, "db", record.with_instance(changed), version)
 
     manager.steps = [lambda: None, lambda: None, done]
@@ -421,7 +422,7 @@ def test_upgrade_tells_where_it_has_stopped(run: Run, manager: FakeManager, db: 
     def fails() -> None:
         record, version = load_record(manager.store, "db")
         failing = {"image": NINE, "former_image": EIGHT, "starts": 4}
-        changed = record.instances[0].model_copy(update=failing)
+        changed = altered(record.instances[0], **failing)
         save_record(manager.store, "db", record.with_instance(changed), version)
         manager.seen = {"db.0": Observation(Process.EXITED, Contact.REFUSED)}
 

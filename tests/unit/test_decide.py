@@ -16,6 +16,7 @@ from hamanager.model.durability import Durability
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import Order, OrderKind
+from hamanager.model.primary_change import Promotion, Switchover
 from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
@@ -45,7 +46,7 @@ def test_the_table_is_what_the_golden_file_says() -> None:
 
 def instance(name: str, **changes: Any) -> InstanceRecord:
     number = int(name[-1])
-    settled: dict[str, Any] = {"joined": True, "synchronized": True, "has_led": number == 0}
+    settled: dict[str, Any] = {"joined": True, "synchronized": True, "was_primary": number == 0}
     settled |= {"synchronized_term": 99}
     return InstanceRecord(
         name=name, serial=number, generation=1, host="h", port=number, **{**settled, **changes}
@@ -159,37 +160,44 @@ def test_an_old_primary_that_woke_up_is_demoted_before_anything_else() -> None:
 
 def test_a_begun_promotion_is_finished() -> None:
     seen = {"db.0": GONE, "db.1": up(), "db.2": up()}
-    decision = table(seen, ("db.2", "db.1"), record={"promoting": "db.1"})
+    decision = table(seen, ("db.2", "db.1"), record={"under_way": Promotion(to="db.1")})
     assert (decision.action, decision.instance) == (Action.FAIL_OVER, "db.1")
-    other = table({**seen, "db.1": GONE}, ("db.2",), record={"promoting": "db.1"})
+    other = table({**seen, "db.1": GONE}, ("db.2",), record={"under_way": Promotion(to="db.1")})
     assert (other.action, other.instance) == (Action.FAIL_OVER, "db.2"), "it took no writes yet"
-    begun = {"promoting": "db.1", "promoting_may_write": True}
+    begun = {"under_way": Promotion(to="db.1", may_write=True)}
     gone = table({**seen, "db.1": GONE}, ("db.2",), record=begun)
     assert (gone.action, gone.instance) == (Action.START_INSTANCE, "db.1")
 
 
 def test_what_came_back_without_its_data_is_not_what_was_to_be_promoted() -> None:
-    empty, begun = up(empty=True), {"promoting": "db.1", "promoting_may_write": True}
+    empty, begun = (
+        up(empty=True),
+        {"under_way": Promotion(to="db.1", may_write=True)},
+    )
     seen = {"db.0": up(source=None), "db.1": empty}
     lost = table(seen, record=begun, capabilities=ACKNOWLEDGING)
     assert lost.action is Action.WAIT
     assert "db.1 may have taken writes in term 3 and was restarted without its data" in lost.reason
     assert "`hamanager failover db --to db.0 --force` lets db.0 go on" in lost.reason
     before = table(
-        seen, record={"promoting": "db.1"}, primary_has_all=True, capabilities=ACKNOWLEDGING
+        seen,
+        record={"under_way": Promotion(to="db.1")},
+        primary_has_all=True,
+        capabilities=ACKNOWLEDGING,
     )
     assert (before.action, before.instance) == (Action.RESUME, "db.0"), "it took no writes yet"
-    planned = table(seen, record={**begun, "switching_to": "db.1"}, capabilities=ACKNOWLEDGING)
+    published = {"under_way": Switchover(to="db.1", may_write=True)}
+    planned = table(seen, record=published, capabilities=ACKNOWLEDGING)
     assert planned == lost
     undone = {**seen, "db.0": up(Role.PRIMARY)}
-    there = table(undone, record={**begun, "switching_to": "db.1"}, capabilities=ACKNOWLEDGING)
+    there = table(undone, record=published, capabilities=ACKNOWLEDGING)
     assert there.action is Action.ABANDON_SWITCHOVER
 
 
 def test_a_promotion_that_may_have_led_waits_for_its_instance_to_answer() -> None:
-    seen, begun = {"db.0": GONE, "db.1": BUSY, "db.2": up()}, {"promoting": "db.1"}
+    seen, begun = {"db.0": GONE, "db.1": BUSY, "db.2": up()}, {"under_way": Promotion(to="db.1")}
     assert table(seen, ("db.2",), record=begun).instance == "db.2"
-    waits = table(seen, ("db.2",), record={**begun, "promoting_may_write": True})
+    waits = table(seen, ("db.2",), record={"under_way": Promotion(to="db.1", may_write=True)})
     assert (waits.action, waits.instance) == (Action.WAIT, "db.1")
 
 
@@ -230,7 +238,7 @@ def test_a_lost_majority_is_said_and_nothing_is_forced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("relation", "has_led", "expected"),
+    ("relation", "was_primary", "expected"),
     [
         (Relation.EMPTY, False, Action.SEED),
         (Relation.DETACHED, True, Action.ATTACH),
@@ -241,8 +249,8 @@ def test_a_lost_majority_is_said_and_nothing_is_forced() -> None:
         (Relation.UNKNOWN, False, Action.NOTHING),
     ],
 )
-def test_what_a_standby_needs(relation: Relation, has_led: bool, expected: Action) -> None:
-    instances = (instance("db.0"), instance("db.1", has_led=has_led))
+def test_what_a_standby_needs(relation: Relation, was_primary: bool, expected: Action) -> None:
+    instances = (instance("db.0"), instance("db.1", was_primary=was_primary))
     seen = {**WELL, "db.1": up(relation=relation)}
     assert table(seen, instances=instances).action is expected
 

@@ -10,7 +10,7 @@ import pytest
 from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.order import Order, OrderKind, OrderResult
-from hamanager.model.record import Failover
+from hamanager.model.primary_change import FailoverResult, Promotion
 from hamanager.model.snapshot import Observation, Relation, Role
 from tests.unit.test_decide import (
     GONE,
@@ -171,14 +171,14 @@ def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
 
 
 def test_whoever_may_have_taken_writes_is_waited_for() -> None:
-    begun = {"promoting": "db.1", "promoting_may_write": True}
+    begun = {"under_way": Promotion(to="db.1", may_write=True)}
     seen = {"db.0": up(), "db.1": LONG_SILENT}
     decision = decided(seen, record=begun, primary_has_all=True)
     assert (decision.rule, decision.action) == ("primary-restarted", Action.WAIT)
     assert "db.1 may have taken writes in term 3" in decision.reason
 
 
-FLAPPED = Failover(at=NOW - 20, from_instance="db.1", to_instance="db.0", seconds=1, lost="")
+FLAPPED = FailoverResult(at=NOW - 20, from_instance="db.1", to_instance="db.0", seconds=1, lost="")
 
 
 @pytest.mark.parametrize(

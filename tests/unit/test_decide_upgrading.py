@@ -13,7 +13,8 @@ from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role, ServerStatus
 from hamanager.model.spec import Spec
-from hamanager.model.upgrade import runs_from, sources, started, to_start, upgraded
+from hamanager.model.upgrade import runs_from, sources, to_start, unproven_after, upgraded
+from tests.support.altered import altered
 from tests.unit.test_decide import (
     ACKNOWLEDGING,
     ELECTING,
@@ -212,7 +213,7 @@ def test_what_does_not_come_up_stops_it_and_is_not_rebuilt() -> None:
     )
     hung = new("db.2", former_image=OLD, starts=1, started_at=NOW - 601)
     for seconds, stopped in ((60, False), (601, True)):
-        hung = hung.model_copy(update={"started_at": NOW - seconds})
+        hung = altered(hung, started_at=NOW - seconds)
         silent = Observation(Process.RUNNING, Contact.SILENT, silent_seconds=seconds)
         decision = decided([old("db.0"), old("db.1"), hung], {"db.2": silent})
         assert (decision.rule == "upgrade-stopped") is stopped
@@ -256,16 +257,10 @@ def test_what_never_worked_from_its_image_gets_another() -> None:
 
 def test_what_is_noted_at_a_start() -> None:
     record = ServiceRecord(primary="db.0")
-    assert started(SPEC, record, old("db.1"), NEW) == {
-        "image": NEW,
-        "former_image": OLD,
-        "upgrading": False,
-    }
-    assert started(SPEC, record, new("db.1"), NEW)["former_image"] is None
-    back = started(SPEC, record, new("db.1", former_image=OLD), OLD)
-    assert back["former_image"] is None
-    copy = started(SPEC, record, old("db.1", joined=False), NEW)
-    assert copy["former_image"] is None
+    assert unproven_after(SPEC, record, old("db.1"), NEW) == OLD
+    assert unproven_after(SPEC, record, new("db.1"), NEW) is None
+    assert unproven_after(SPEC, record, new("db.1", former_image=OLD), OLD) is None
+    assert unproven_after(SPEC, record, old("db.1", joined=False), NEW) is None
 
 
 def test_an_instance_of_an_older_record_runs_from_what_the_service_was_made_from() -> None:

@@ -25,6 +25,7 @@ from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.durability import Durability
 from hamanager.model.history import HistoryEntry
 from hamanager.stores.sqlite import SqliteStore
+from tests.support.altered import altered
 
 EPOCH = 1_790_000_000.0
 FAULT = 100.0
@@ -186,7 +187,7 @@ def test_median_and_worst_leave_out_what_did_not_happen() -> None:
 
 def test_what_makes_a_drill_fail() -> None:
     def result(done: Round, **changes: object) -> RoundResult:
-        return done.result.model_copy(update=changes)
+        return altered(done.result, **changes)
 
     done = measure(trace())
     assert failures([done.result], 0, lossless=True) == []

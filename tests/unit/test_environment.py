@@ -15,6 +15,7 @@ from hamanager.api.environment import (
     text,
     variables,
 )
+from tests.support.altered import altered
 
 DB = ConnectionView(
     service="my-db",
@@ -26,7 +27,7 @@ DB = ConnectionView(
     password="p4ss",
     database="my_db",
 )
-SET = DB.model_copy(update={"service": "data", "engine": "mongodb", "host": None, "port": None})
+SET = altered(DB, service="data", engine="mongodb", host=None, port=None)
 
 
 def test_names_and_values() -> None:
@@ -61,7 +62,7 @@ def test_the_file_is_private_and_up_to_date(tmp_path: Path) -> None:
     written = path.stat().st_mtime_ns
     file.keep(DB)
     assert path.stat().st_mtime_ns == written, "nothing changed, so nothing is written"
-    moved = DB.model_copy(update={"reads_port": 7001, "reads_url": "mysql://r"})
+    moved = altered(DB, reads_port=7001, reads_url="mysql://r")
     file.keep(moved)
     assert json.loads(path.read_text())["HAMANAGER_MY_DB_MYSQL_READS_PORT"] == "7001"
     file.forget("my-db")

@@ -18,6 +18,7 @@ from hamanager.endpoints.haproxy.backend import (
     render,
     retired,
 )
+from tests.support.altered import altered
 
 
 def listener(*names: str, kind: ListenerKind = ListenerKind.PRIMARY, capacity: int = 3) -> Listener:
@@ -159,9 +160,7 @@ def test_draining() -> None:
     http = {"kind": ListenerKind.HTTP, "health_path": "/up", "name": "www", "port": 80}
     wanted = Listener(host="h", capacity=2, routes=(route("www.0"),), **http)  # type: ignore[arg-type]
     backend = arrange("www", None, wanted)
-    drained = arrange(
-        "www", backend, wanted.model_copy(update={"routes": (route("www.0", draining=True),)})
-    )
+    drained = arrange("www", backend, altered(wanted, routes=(route("www.0", draining=True),)))
     actual = {"s0": ("10.0.0.1", 7100, Mode.READY), "s1": ("127.0.0.1", 1, Mode.MAINT)}
     assert changes(drained, actual, same) == ["set server www/s0 state drain"]
     text = render([backend], same)

@@ -14,9 +14,10 @@ from hamanager.endpoints.haproxy import endpoint as haproxy
 from hamanager.endpoints.haproxy.control import Control
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import EndpointFailedError
+from tests.support.altered import altered
 
 LISTENER = Listener(name="db", kind=ListenerKind.PRIMARY, host="127.0.0.1", port=20000, capacity=1)
-LEADING = LISTENER.model_copy(update={"routes": (Route(instance="db.0", host="h", port=7),)})
+LEADING = altered(LISTENER, routes=(Route(instance="db.0", host="h", port=7),))
 WAITING, LEADING_STATE = ("127.0.0.1 1 1", 0), ("h 0 7", 1)
 
 

@@ -14,6 +14,7 @@ from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
+from hamanager.model.primary_change import Promotion
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
@@ -23,6 +24,7 @@ from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.altered import altered
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 
@@ -105,10 +107,10 @@ def test_what_is_as_it_should_be_takes_neither_the_lease_nor_a_word(bench: Bench
 def test_it_is_told_once_where_writes_go(bench: Bench) -> None:
     bench.lead()
     bench.lead()
-    promoting = RECORD.model_copy(update={"promoting": "db.1"})
+    promoting = altered(RECORD, under_way=Promotion(to="db.1"))
     bench.lead(promoting)
     assert bench.leads_to == ()
-    bench.lead(promoting.model_copy(update={"primary": "db.1"}))
+    bench.lead(altered(promoting, primary="db.1"))
     assert [(entry.kind, entry.text) for entry in bench.store.history("db")] == [
         ("note", "clients are sent to db.0"),
         ("note", "clients are sent to db.1"),
@@ -122,7 +124,7 @@ def test_nobody_without_the_lease_changes_anything(bench: Bench) -> None:
 
 
 def test_what_was_seen_before_the_record_changed_is_not_done(bench: Bench) -> None:
-    changed = RECORD.model_copy(update={"term": 2, "primary": "db.1"})
+    changed = altered(RECORD, term=2, primary="db.1")
     save_record(bench.store, "db", changed, bench.version)
     assert "has just changed" in bench.lead()
     assert bench.endpoint.told == 0

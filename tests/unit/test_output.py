@@ -33,9 +33,11 @@ from hamanager.cli.text import (
 )
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry
-from hamanager.model.record import Failover, KeptData, ServiceRecord
+from hamanager.model.primary_change import FailoverResult
+from hamanager.model.record import KeptData, ServiceRecord
 from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
 from hamanager.model.spec import Spec
+from tests.support.altered import altered
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 from tests.unit.test_views import GONE
 
@@ -71,8 +73,8 @@ def shown(
     )
     last = list(seen)[-1]
     instances = tuple(instance(n, memory_bytes=limit, joined=joined or n != last) for n in seen)
-    record = (record or ServiceRecord()).model_copy(
-        update={"term": 1, "primary": "db.0", "initialized": True, "instances": instances}
+    record = altered(
+        record or ServiceRecord(), term=1, primary="db.0", initialized=True, instances=instances
     )
     elects = engine == "mongodb"
     url = URL if not elects else "mongodb://app:p4ss@10.0.0.1:7000,10.0.0.1:7001,10.0.0.1:7002/app"
@@ -97,7 +99,7 @@ def copying(**fields: object) -> Observation:
 WELL = {"db.0": primary_seen(), "db.1": standby_seen(memory_used_bytes=20 * MB)}
 SYNCHRONIZING = {"db.0": primary_seen(), "db.1": copying()}
 STORY = ServiceRecord(
-    last_failover=Failover(
+    last_failover=FailoverResult(
         at=NOW,
         from_instance="db.1",
         to_instance="db.0",
@@ -178,7 +180,7 @@ def test_info_is_valid_yaml_whatever_the_engines_say(message: str, detail: str) 
 
 def test_the_table_of_services() -> None:
     names = [shown(WELL), shown(SYNCHRONIZING, joined=False, limit=None)]
-    long = names[1].model_copy(update={"name": "a-service-with-a-name-of-31-chars"})
+    long = altered(names[1], name="a-service-with-a-name-of-31-chars")
     compare("services.txt", services_text([names[0], long]))
 
 
@@ -206,25 +208,24 @@ def test_history() -> None:
         entry("outcome", "fail over db.1: failed", run="r2", seconds=61.0, ok=False),
     ]
     compare("history.txt", history_text(entries))
-    cut = entries[3].model_copy(update={"playbook": "add instance"})
+    cut = altered(entries[3], playbook="add instance")
     assert history_text([cut]).splitlines()[0].endswith("UTC  add instance (began further back)")
 
 
 def test_what_a_forced_fail_over_would_cost() -> None:
     well = shown({"db.0": primary_seen(), "db.1": standby_seen()})
     assert failover_assessment(well, None).startswith("db.0 leads")
-    dead = well.model_copy(
-        update={
-            "state": ServiceState.DOWN,
-            "last_resorts": [LastResortView(instance="db.1", may_lack="at least 12 transactions")],
-        }
+    dead = altered(
+        well,
+        state=ServiceState.DOWN,
+        last_resorts=[LastResortView(instance="db.1", may_lack="at least 12 transactions")],
     )
     assert failover_assessment(dead, None) == (
         "db.1 would be promoted, and may lack at least 12 transactions, which would be lost"
     )
     assert "unknown number" in failover_assessment(dead, "db.2")
-    one_left = [i.model_copy(update={"state": InstanceState.DOWN}) for i in well.instances[:1]]
-    members = dead.model_copy(update={"topology": "replica-set", "instances": one_left})
+    one_left = [altered(i, state=InstanceState.DOWN) for i in well.instances[:1]]
+    members = altered(dead, topology="replica-set", instances=one_left)
     assert failover_assessment(members, None) == (
         "db.1 would lead without the agreement of a majority, and what only db.0 had would be lost"
     )

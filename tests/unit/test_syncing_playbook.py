@@ -13,6 +13,7 @@ from hamanager.observe.questions import Threads
 from hamanager_playbooks import syncing
 from tests.simulation.power import InlineExecutor
 from tests.simulation.world import World
+from tests.support.altered import altered
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 from tests.unit.test_observe import SERVICE, started
@@ -22,7 +23,7 @@ from tests.unit.test_observe import SERVICE, started
 def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
     world = World()
     driver, runtime, record = started(world, "db.0", "db.1")
-    record = record.model_copy(update={"sync_set": members})
+    record = altered(record, sync_set=members)
     standby = world.named("db.1")
     assert standby is not None
     standby.acknowledges = standby.link_acknowledges = True

@@ -50,6 +50,7 @@ from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.altered import altered
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, capabilities, instance
@@ -94,7 +95,7 @@ class Setting:
             spec = Spec(name=name, engine="redis", instances=1, image="i", created_at=5)
             save_spec(self.store, spec, 0)
             save_secrets(self.store, name, {"password": SECRET}, 0)
-            named = RECORD.model_copy(update={"primary": f"{name}.0", "instances": ()})
+            named = altered(RECORD, primary=f"{name}.0", instances=())
             save_record(self.store, name, named.with_instance(instance(f"{name}.0")), 0)
 
     def _daemon(self) -> Daemon:

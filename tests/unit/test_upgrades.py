@@ -21,6 +21,7 @@ from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
 from hamanager_drivers.stateless.driver import StatelessDriver
 from hamanager_drivers.versions import numbers
+from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, FakeManager, FakeRuntime, commands, instance
 
@@ -119,8 +120,8 @@ def test_what_is_refused_changes_nothing(
             driver(do).refused = "nothing listens"
             record, version = load_record(store, "db")
             unnamed = PinnedImage(id="sha256:gone")
-            instances = tuple(i.model_copy(update={"image": unnamed}) for i in record.instances)
-            save_record(store, "db", record.model_copy(update={"instances": instances}), version)
+            instances = tuple(altered(i, image=unnamed) for i in record.instances)
+            save_record(store, "db", altered(record, instances=instances), version)
             ask = runtime.image_version
             runtime.image_version = (  # type: ignore[method-assign]
                 lambda image, program: ask(
@@ -139,9 +140,7 @@ def test_one_that_does_not_answer_has_data_of_the_image_that_it_worked_from(
     driver(do).refused = "nothing listens"
     record, version = load_record(store, "db")
     bad = PinnedImage(id="sha256:redis:9", name="redis:9", version="9.0.0")
-    failed = record.instances[1].model_copy(
-        update={"image": bad, "former_image": record.instances[1].image}
-    )
+    failed = altered(record.instances[1], image=bad, former_image=record.instances[1].image)
     save_record(store, "db", record.with_instance(failed), version)
     runtime.versions["sha256:redis:9"] = "9.0.0"
     do.upgrade("db", "redis:9")
@@ -198,7 +197,7 @@ def view_of(*changes: dict[str, object], gone: bool = False) -> ServiceView:
     manager.commands.upgrade("db", "redis:9")
     record, version = load_record(manager.store, "db")
     for number, change in enumerate(changes):
-        changed = record.instances[number].model_copy(update=change)
+        changed = altered(record.instances[number], **change)
         record = record.with_instance(changed)
     save_record(manager.store, "db", record, version)
     if gone:

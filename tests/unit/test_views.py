@@ -12,7 +12,8 @@ from hamanager.daemon.view_builder import service_view
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
-from hamanager.model.record import Failover, KeptData, ServiceRecord
+from hamanager.model.primary_change import FailoverResult, Promotion
+from hamanager.model.record import KeptData, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -24,6 +25,7 @@ from hamanager.model.snapshot import (
     SyncProgress,
 )
 from hamanager.model.spec import Spec
+from tests.support.altered import altered
 from tests.unit.fakes import MB, NOW, capabilities, instance, primary_seen, standby_seen
 
 SPEC = Spec(
@@ -59,7 +61,7 @@ def view(
 
 
 def with_second(**fields: object) -> ServiceRecord:
-    return RECORD.with_instance(RECORD.instances[1].model_copy(update=fields))
+    return RECORD.with_instance(altered(RECORD.instances[1], **fields))
 
 
 def states(shown: ServiceView) -> list[str]:
@@ -132,7 +134,7 @@ def test_the_primary_is_dead_and_a_standby_can_take_over() -> None:
 
 
 def test_a_promotion_is_under_way() -> None:
-    record = RECORD.model_copy(update={"promoting": "db.1", "term": 2})
+    record = altered(RECORD, under_way=Promotion(to="db.1"), term=2)
     seen = {"db.0": GONE, "db.1": primary_seen()}
     assert view(seen, record=record).state is ServiceState.FAILING_OVER
 
@@ -147,7 +149,7 @@ def test_a_planned_restart_is_no_fail_over() -> None:
 
 
 def test_a_restart_that_was_asked_for_shows() -> None:
-    spec = SPEC.model_copy(update={"restarts": {"db.1": 1}})
+    spec = altered(SPEC, restarts={"db.1": 1})
     seen = {"db.0": primary_seen(), "db.1": standby_seen()}
     assert [i.restarting for i in view(seen, spec=spec).instances] == [False, True]
     done = with_second(restarts_done=1)
@@ -174,7 +176,7 @@ def test_the_primary_came_back_refusing_writes() -> None:
 
 
 def test_a_majority_is_lost() -> None:
-    spec = SPEC.model_copy(update={"instances": 3})
+    spec = altered(SPEC, instances=3)
     record = RECORD.with_instance(instance("db.2"))
     seen = {"db.0": GONE, "db.1": GONE, "db.2": standby_seen(Relation.UNKNOWN)}
     shown = view(seen, spec=spec, record=record, candidates=("db.2",), elects=True)
@@ -183,7 +185,7 @@ def test_a_majority_is_lost() -> None:
 
 
 def test_one_too_many_is_still_running() -> None:
-    spec = SPEC.model_copy(update={"instances": 1})
+    spec = altered(SPEC, instances=1)
     shown = view({"db.0": primary_seen(), "db.1": standby_seen()}, spec=spec)
     assert states(shown) == ["running", "up", "up"]
 
@@ -204,14 +206,13 @@ def test_an_instance_newer_than_the_last_look() -> None:
 
 def test_the_stable_json() -> None:
     """Programs read this: add fields, never rename or remove one."""
-    record = RECORD.model_copy(
-        update={
-            "last_failover": Failover(
-                at=NOW, from_instance="db.1", to_instance="db.0", seconds=0.131, lost="nothing"
-            ),
-            "endpoint": EndpointRecord(host="10.0.0.1", port=7100),
-            "kept": (KeptData(instance="db.1", volume="v1", at=NOW, reason="it was primary"),),
-        }
+    record = altered(
+        RECORD,
+        last_failover=FailoverResult(
+            at=NOW, from_instance="db.1", to_instance="db.0", seconds=0.131, lost="nothing"
+        ),
+        endpoint=EndpointRecord(host="10.0.0.1", port=7100),
+        kept=(KeptData(instance="db.1", volume="v1", at=NOW, reason="it was primary"),),
     )
     seen = {"db.0": primary_seen(), "db.1": standby_seen(Relation.SEEDING, COPYING, None)}
     data = json.loads(view(seen, record=record).model_dump_json(by_alias=True))

@@ -70,7 +70,7 @@ def synchronized(s: Situation) -> Decision | None:
     a sync set nor the members themselves tell whom it followed, in each term anew."""
     told = s.capabilities.acknowledges or s.capabilities.elects_itself
     for instance, seen in s.due(s.standbys):
-        settled = instance.synchronized and not instance.has_led and instance.starts == 0
+        settled = instance.synchronized and not instance.was_primary and instance.starts == 0
         settled = settled and (told or instance.synchronized_term >= s.record.term)
         if follows(seen) and not settled:
             return do(Action.MARK_SYNCHRONIZED, instance.name, "it holds a full copy and follows")
@@ -97,7 +97,7 @@ def _rejoin_one(s: Situation, instance: InstanceRecord, seen: Observation) -> De
         return do(Action.SEED, name, "it has no data yet")
     if seen.relation is Relation.DETACHED:
         return do(Action.ATTACH, name, f"it is not yet a full standby of {s.record.primary}")
-    if seen.relation is Relation.UNPROVEN and not instance.has_led:
+    if seen.relation is Relation.UNPROVEN and not instance.was_primary:
         what = "its data came from a primary and is replaced by a new copy"
         return do(Action.ATTACH, name, what)
     return do(Action.REBUILD, name, reason) if reason and _has_room(s) else None
@@ -132,7 +132,7 @@ def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> s
     unproven = instance.former_image is not None  # it is the image's fault rather than the data's
     if seen.gone and instance.starts >= STARTS_BEFORE_REBUILD and not unproven:
         return f"it did not come up after {instance.starts} starts"
-    if seen.relation is Relation.UNPROVEN and instance.has_led:
+    if seen.relation is Relation.UNPROVEN and instance.was_primary:
         return "it was primary, and its data cannot be proven to be elsewhere"
     if seen.relation is Relation.DIVERGED:
         reason = f"its data is not a part of what {s.record.primary} can send"

@@ -6,8 +6,7 @@ Each is checked as a whole before anything changes, and is safe to repeat.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from hamanager.api.grammar import ScaleRequest, check_service_name, service_of
@@ -15,6 +14,7 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.specs import Specs
 from hamanager.daemon.upgrades import Chooser, told
 from hamanager.daemon.validation import (
     NO_CHANGE,
@@ -29,11 +29,9 @@ from hamanager.errors import (
     NotFoundError,
     ServerError,
     StaleVersionError,
-    UnmanageableError,
     UsageError,
 )
 from hamanager.formats import count, size
-from hamanager.model.history import HistoryEntry
 from hamanager.model.memory_limit import grows_to, misfit
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS, Order, OrderKind
 from hamanager.model.service import Target
@@ -43,17 +41,10 @@ from hamanager.model.upgrade import upgraded
 from hamanager.stores.repository import (
     load_context,
     load_record,
-    load_spec,
-    load_whole,
     save_secrets,
     save_spec,
     secrets_key,
-    service_names,
-    spec_key,
 )
-
-TRIES = 10
-"""For one compare-and-swap; only other people's commands on the same service compete."""
 
 
 class Commands:
@@ -66,6 +57,7 @@ class Commands:
         self._drivers = drivers
         self._runtime = runtime
         self._clock = clock
+        self._specs = Specs(store, drivers, clock)
         # Secrets must not be replaced between another creation's secrets and its spec.
         self._creating = threading.Lock()
 
@@ -96,7 +88,7 @@ class Commands:
             memory_bytes = checked_memory(driver, memory_bytes, allow_large=allow_large)
         check_program(driver, image, port, health_path)
         chosen = chosen_settings(driver, settings)
-        self._refuse_existing(name)
+        self._specs.refuse_existing(name)
         found = self._runtime.resolve_image(engine, image)
         spec = Spec(
             name=name,
@@ -111,7 +103,7 @@ class Commands:
             durability=driver.capabilities.durabilities[0],
         ).set_to(chosen)
         with self._creating:
-            self._refuse_existing(name)
+            self._specs.refuse_existing(name)
             # The secrets first: a spec without them could not be carried out.
             left_over = self._store.get(secrets_key(name))
             version = left_over.version if left_over else 0
@@ -119,10 +111,10 @@ class Commands:
             try:
                 save_spec(self._store, spec, 0)
             except StaleVersionError:
-                self._refuse_existing(name)
+                self._specs.refuse_existing(name)
                 raise
         limit = "no memory limit" if memory_bytes is None else f"{size(memory_bytes)} each"
-        self._note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
+        self._specs.note(name, f"create {name}: {engine}, {count(instances, 'instance')}, {limit}")
         return spec
 
     def scale(self, requests: Sequence[ScaleRequest], *, allow_large: bool = False) -> list[str]:
@@ -140,10 +132,10 @@ class Commands:
         for request in checked:
             self._refuse_misfit(request)
         for request in checked:
-            self._change(request.service, partial(_scaled, request))
+            self._specs.change(request.service, partial(_scaled, request))
         for name in dict.fromkeys(request.service for request in checked):
             words = [_words(request) for request in checked if request.service == name]
-            self._note(name, "scale " + " ".join(words))
+            self._specs.note(name, "scale " + " ".join(words))
         return list(dict.fromkeys(request.service for request in checked))
 
     def restart(self, instance_name: str) -> str:
@@ -155,7 +147,7 @@ class Commands:
             ConflictError: its service is being destroyed.
         """
         name = service_of(instance_name)
-        self._standing(name)
+        self._specs.standing(name)
         record, _ = load_record(self._store, name)
         instance = record.instance(instance_name)
         if instance is None:
@@ -166,8 +158,8 @@ class Commands:
             # One more than were done, so that asking again while one is pending adds none.
             return spec.restarting(instance_name, instance.restarts_done + 1)
 
-        self._change(name, ask)
-        self._note(name, f"restart {instance_name}")
+        self._specs.change(name, ask)
+        self._specs.note(name, f"restart {instance_name}")
         return name
 
     def upgrade(self, name: str, image: str | None = None) -> str:
@@ -179,15 +171,15 @@ class Commands:
             ConflictError: it is being destroyed, or its data cannot go on with that image.
             RuntimeFailedError: the image is not there, or is none of the engine's.
         """
-        spec, _ = self._standing(name)
+        spec, _ = self._specs.standing(name)
         driver, record = self._drivers[spec.engine], load_record(self._store, name)[0]
         context = load_context(self._store, spec)
         chosen = Chooser(self._runtime, driver, context, spec, record).choose(image)
         program = driver.capabilities.server_program
         if chosen is None:
             return told(spec, record, changed=False, program=program)
-        self._change(name, lambda present: upgraded(present, chosen))
-        self._note(name, f"upgrade {name} to {chosen.words}")
+        self._specs.change(name, lambda present: upgraded(present, chosen))
+        self._specs.note(name, f"upgrade {name} to {chosen.words}")
         return told(upgraded(spec, chosen), record, changed=True, program=program)
 
     def change_settings(self, name: str, settings: Settings) -> None:
@@ -198,12 +190,12 @@ class Commands:
             NotFoundError: there is no such service.
             ConflictError: it is being destroyed.
         """
-        chosen = chosen_settings(self._driver(self._standing(name)[0].engine), settings)
+        chosen = chosen_settings(self._driver(self._specs.standing(name)[0].engine), settings)
         if not chosen:
             raise UsageError("nothing to set is named: write for example --durability strict")
-        self._change(name, lambda spec: spec.set_to(chosen))
+        self._specs.change(name, lambda spec: spec.set_to(chosen))
         words = [f"{key}={value}" for key, value in chosen.items()]
-        self._note(name, f"set {name} {' '.join(words)}")
+        self._specs.note(name, f"set {name} {' '.join(words)}")
 
     def pause(self, name: str, *, paused: bool) -> None:
         """Spec that the manager observes and does not act, or that it acts again.
@@ -212,10 +204,10 @@ class Commands:
             NotFoundError: there is no such service.
             ConflictError: it is being destroyed.
         """
-        if self._standing(name)[0].paused is paused:
+        if self._specs.standing(name)[0].paused is paused:
             return
-        self._change(name, lambda spec: spec.with_pause(paused))
-        self._note(name, f"{'pause' if paused else 'resume'} {name}")
+        self._specs.change(name, lambda spec: spec.with_pause(paused))
+        self._specs.note(name, f"{'pause' if paused else 'resume'} {name}")
 
     def order(
         self,
@@ -238,7 +230,7 @@ class Commands:
                 f"long transactions can be given 0 to {LONGEST_PATIENCE_SECONDS:g} s,"
                 f" not {patience_seconds:g}; nothing was changed"
             )
-        spec, _ = self._standing(name)
+        spec, _ = self._specs.standing(name)
         record, _ = load_record(self._store, name)
         if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
             names = " and ".join(i.name for i in record.instances) or "none yet"
@@ -263,8 +255,8 @@ class Commands:
             )
             return spec.ordering(order)
 
-        self._change(name, give)
-        self._note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
+        self._specs.change(name, give)
+        self._specs.note(name, f"{kind} {name}" + (f" to {to}" if to else ""))
         return numbers[-1]
 
     def destroy(self, name: str) -> None:
@@ -274,10 +266,10 @@ class Commands:
         Raises:
             NotFoundError: there is no such service.
         """
-        if self._readable(name)[0].destroy:
+        if self._specs.readable(name)[0].destroy:
             return
-        self._change(name, lambda spec: spec.destroyed(), self._readable)
-        self._note(name, f"destroy {name}")
+        self._specs.change(name, lambda spec: spec.destroyed(), self._specs.readable)
+        self._specs.note(name, f"destroy {name}")
 
     # --- Checks ----------------------------------------------------------------------------
 
@@ -288,49 +280,8 @@ class Commands:
             raise UsageError(f"unknown engine '{engine}': choose from {known}")
         return driver
 
-    def _refuse_existing(self, name: str) -> None:
-        with _unchanged():
-            loaded = load_spec(self._store, name)
-        if loaded is None:
-            return
-        spec = loaded[0]
-        if spec.destroy:
-            raise ConflictError(
-                f"service '{name}' is still being destroyed; create it again when it is gone"
-            )
-        raise ConflictError(
-            f"service '{name}' exists already (engine {spec.engine}); nothing was changed"
-        )
-
-    def _load(self, name: str) -> tuple[Spec, int]:
-        loaded = load_spec(self._store, name)
-        if loaded is None:
-            known = ", ".join(service_names(self._store))
-            raise NotFoundError(
-                f"there is no service '{name}': there "
-                + (f"is {known}" if known else "are none yet")
-            )
-        return loaded
-
-    def _standing(self, name: str) -> tuple[Spec, int]:
-        with _unchanged():
-            spec, version = self._load(name)
-            if spec.destroy:
-                raise ConflictError(f"service '{name}' is being destroyed; nothing was changed")
-            load_whole(self._store, name, self._drivers)
-        return spec, version
-
-    def _readable(self, name: str) -> tuple[Spec, int]:
-        """The spec, or what takes the place of one that is damaged."""
-        try:
-            return self._load(name)
-        except UnmanageableError:
-            kept = self._store.get(spec_key(name))
-            spec = Spec(name=name, engine="", instances=0, image="", created_at=self._clock.now())
-            return spec, kept.version if kept else 0
-
     def _checked(self, request: ScaleRequest, *, allow_large: bool) -> ScaleRequest:
-        driver = self._driver(self._standing(request.service)[0].engine)
+        driver = self._driver(self._specs.standing(request.service)[0].engine)
         if request.instances is not None:
             check_instances(driver, request.instances)
         if request.memory_bytes is None:
@@ -342,7 +293,7 @@ class Commands:
         """A smaller limit under which a running server would not fit is refused at once; one that
         does not answer is seen about later."""
         limit = request.memory_bytes
-        spec, _ = self._standing(request.service)
+        spec, _ = self._specs.standing(request.service)
         if limit is None or grows_to(spec.memory_bytes, limit):
             return
         driver, context = self._drivers[spec.engine], load_context(self._store, spec)
@@ -365,41 +316,6 @@ class Commands:
                     f"{instance.name} does not fit into {size(limit)} of memory: {problem};"
                     " nothing was changed"
                 )
-
-    # --- Writing ---------------------------------------------------------------------------
-
-    def _change(
-        self,
-        name: str,
-        change: Callable[[Spec], Spec],
-        read: Callable[[str], tuple[Spec, int]] | None = None,
-    ) -> None:
-        for _ in range(TRIES):
-            spec, version = (read or self._standing)(name)
-            changed = change(spec)
-            if changed == spec:
-                return
-            try:
-                save_spec(self._store, changed, version)
-            except StaleVersionError:
-                continue
-            return
-        raise StaleVersionError(
-            f"service '{name}' is being changed by others all the time: try again"
-        )
-
-    def _note(self, name: str, text: str) -> None:
-        self._store.append(
-            HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
-        )
-
-
-@contextmanager
-def _unchanged() -> Iterator[None]:
-    try:
-        yield
-    except UnmanageableError as error:
-        raise UnmanageableError(f"{error}; nothing was changed") from None
 
 
 def _scaled(request: ScaleRequest, spec: Spec) -> Spec:

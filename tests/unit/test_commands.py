@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hamanager.api.grammar import ScaleRequest
-from hamanager.daemon.commands import TRIES, Commands
+from hamanager.daemon.commands import Commands
+from hamanager.daemon.specs import TRIES
 from hamanager.errors import (
     ConflictError,
     HamanagerError,

@@ -183,7 +183,7 @@ class Managed:
 
     def tidy(self) -> None:
         """As an operator who looked."""
-        if self._sandbox.record(SERVICE).kept:
+        if self._sandbox.record(SERVICE).retained:
             self._sandbox.command("discard", SERVICE, "all")
 
     def account(self) -> str:

@@ -34,6 +34,10 @@ class StepFailedError(HamanagerError):
     """A playbook's step did not reach its goal; the loop looks again and decides anew."""
 
 
+class TransitionError(StepFailedError):
+    """A service's record does not allow that change now; it was left as it is."""
+
+
 class StoreError(HamanagerError):
     """The store could not be read or written."""
 

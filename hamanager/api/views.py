@@ -189,7 +189,7 @@ class FailoverView(_View):
     """An operator decided it, although writes could be lost."""
 
 
-class KeptView(_View):
+class RetainedVolumeView(_View):
     """Data that was set aside instead of being discarded."""
 
     instance: str
@@ -236,7 +236,7 @@ class ServiceView(_View):
     """Of a service without data: where its program listens inside the container, and what it is
     asked to see whether it is well."""
     destroying: bool = False
-    kept: list[KeptView] = []
+    kept: list[RetainedVolumeView] = []
     durability: DurabilityView | None = None
     down_after_seconds: float = 3.0
     failover_period_seconds: float = 60.0

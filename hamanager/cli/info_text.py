@@ -14,8 +14,8 @@ from hamanager.api.views import (
     DurabilityView,
     InstanceState,
     InstanceView,
-    KeptView,
     MemoryView,
+    RetainedVolumeView,
     ServiceState,
     ServiceView,
     SyncView,
@@ -103,7 +103,7 @@ def info_document(view: ServiceView) -> Document:
             {"name": r.instance, "may_lack": r.may_lack or "unknown"} for r in view.last_resorts
         ]
     if view.kept:
-        document["kept_data"] = [_kept(k) for k in view.kept]
+        document["kept_data"] = [_retained(v) for v in view.kept]
     warnings = [warning for i in view.instances for warning in i.warnings]
     if warnings:
         document["warnings"] = warnings
@@ -168,16 +168,16 @@ def _port_name(view: ServiceView) -> str:
     return "http" if view.topology == "stateless" else view.engine
 
 
-def _kept(kept: KeptView) -> Document:
+def _retained(volume: RetainedVolumeView) -> Document:
     document: Document = {
-        "volume": kept.volume,
-        "of": kept.instance,
-        "at": formats.moment(kept.at),
-        "reason": kept.reason,
+        "volume": volume.volume,
+        "of": volume.instance,
+        "at": formats.moment(volume.at),
+        "reason": volume.reason,
     }
-    if kept.writes:
-        document["holds_alone"] = kept.writes
-        document["acknowledged"] = "no" if kept.unacknowledged else "perhaps"
+    if volume.writes:
+        document["holds_alone"] = volume.writes
+        document["acknowledged"] = "no" if volume.unacknowledged else "perhaps"
     return document
 
 

@@ -137,11 +137,13 @@ def failover(
 
 def discard(
     name: NameArgument,
-    volume: Annotated[str, typer.Argument(help="A volume that `info` lists as kept data, or all.")],
+    volume: Annotated[
+        str, typer.Argument(help="A retained volume (`kept_data` in `info`), or all.")
+    ],
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Delete data that was set aside when an instance was rebuilt.
+    """Delete a volume that was retained when an instance was rebuilt.
 
     \b
     Example: hamanager discard db all

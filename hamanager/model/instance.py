@@ -23,7 +23,7 @@ class InstanceRecord(Frozen):
     engine has no such way in."""
     generation: int
     """Number of its data volume; another one when it is rebuilt from nothing. Never reused
-    within a service, so that a new instance never finds a former one's kept data."""
+    within a service, so that a new instance never finds a former one's retained volume."""
     image: PinnedImage | None = None
     """What it was last started from; None: it was started before anybody noted that."""
     former_image: PinnedImage | None = None

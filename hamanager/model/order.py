@@ -24,7 +24,7 @@ class OrderKind(StrEnum):
     FAILOVER = "failover"
     """Promote an instance although acknowledged writes may be lost: an operator decided."""
     DISCARD = "discard"
-    """Delete data that was set aside."""
+    """Delete a retained volume."""
 
 
 class Order(Frozen):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
-from hamanager.errors import StepFailedError
+from hamanager.errors import TransitionError
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.frozen import Frozen
 from hamanager.model.instance import InstanceRecord, index_of
@@ -22,19 +22,14 @@ from hamanager.model.primary_change import (
     SwitchoverResult,
 )
 
-
-class TransitionError(StepFailedError):
-    """The record does not allow that change now; it was left as it is."""
-
-
-KEPT_LIMIT = 5
-"""So many sets of data are set aside for a service. Then those that hold nothing but writes that
+RETAINED_LIMIT = 5
+"""So many volumes are retained for a service. Then those that hold nothing but writes that
 were never acknowledged make room, oldest first; when there is none of these, an operator has to.
-Where standbys do not acknowledge, each failover sets one aside, and the oldest makes room."""
+Where standbys do not acknowledge, each failover adds one, and the oldest makes room."""
 
 
-class KeptData(Frozen):
-    """Data set aside when an instance was rebuilt: nothing is discarded unproven."""
+class RetainedVolume(Frozen):
+    """Data set aside when an instance was rebuilt or removed: nothing is discarded unproven."""
 
     instance: str
     volume: str
@@ -79,7 +74,9 @@ class ServiceRecord(Frozen):
     last_switchover: SwitchoverResult | None = None
     order_result: OrderResult | None = None
     """What became of the last order that was carried out or refused."""
-    kept: tuple[KeptData, ...] = ()
+    retained: tuple[RetainedVolume, ...] = Field(
+        default=(), validation_alias=AliasChoices("retained", "kept")
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -318,13 +315,13 @@ class ServiceRecord(Frozen):
         self._refuse_unless(not known, f"order {result.number} is settled")
         return self._with(order_result=result)
 
-    def letting_go(self, kept: Collection[KeptData]) -> ServiceRecord:
-        """A copy that no longer names these data as set aside."""
-        return self._with(kept=tuple(k for k in self.kept if k not in kept))
+    def retain(self, volume: RetainedVolume) -> ServiceRecord:
+        """That volume is set aside."""
+        return self._with(retained=(*self.retained, volume))
 
-    def keeping(self, kept: KeptData) -> ServiceRecord:
-        """A copy that names that data as set aside."""
-        return self._with(kept=(*self.kept, kept))
+    def let_go(self, volumes: Collection[RetainedVolume]) -> ServiceRecord:
+        """These are no more."""
+        return self._with(retained=tuple(v for v in self.retained if v not in volumes))
 
     # --- Refusals ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.order import OrderKind, OrderResult
-from hamanager.model.record import KeptData, ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 
 
 def settled(
@@ -40,26 +40,26 @@ def refuse(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def discard(ctx: PlaybookContext) -> Sequence[Step]:
-    """Delete data that was set aside: an operator said that it is not needed."""
+    """Delete retained volumes: an operator said that they are not needed."""
     order = ctx.spec.order
-    wanted: list[KeptData] = [
-        kept
-        for kept in ctx.records.read().kept
-        if order is not None and order.to in (None, kept.volume)
+    wanted: list[RetainedVolume] = [
+        retained
+        for retained in ctx.records.read().retained
+        if order is not None and order.to in (None, retained.volume)
     ]
 
     def delete() -> str:
-        for kept in wanted:
-            ref = InstanceRef(ctx.spec.name, kept.instance, kept.generation)
+        for retained in wanted:
+            ref = InstanceRef(ctx.spec.name, retained.instance, retained.generation)
             ctx.runtime.discard_volume(ref)
-        return ", ".join(kept.volume for kept in wanted) or "none"
+        return ", ".join(retained.volume for retained in wanted) or "none"
 
     def record() -> None:
-        names = " and ".join(kept.volume for kept in wanted)
+        names = " and ".join(retained.volume for retained in wanted)
         text = f"deleted {names}" if wanted else "no such data are kept; nothing was changed"
         ctx.records.change(
             lambda r: settled(
-                ctx, r.letting_go(wanted), [OrderKind.DISCARD], ok=bool(wanted), text=text
+                ctx, r.let_go(wanted), [OrderKind.DISCARD], ok=bool(wanted), text=text
             )
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
+from hamanager.model.record import RETAINED_LIMIT, RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
 
@@ -41,7 +41,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
 
 
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
-    """Start over with an empty volume; data that is not proven to be elsewhere is kept."""
+    """Start over with an empty volume; one whose data is not proven to be elsewhere is retained."""
     instance = ctx.instance()
     old_place = ctx.ref()
     volume = ctx.runtime.volume_name(old_place)
@@ -61,7 +61,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
     def renew() -> None:
         def change(record: ServiceRecord) -> ServiceRecord:
-            kept = KeptData(
+            retained = RetainedVolume(
                 instance=ctx.name,
                 volume=volume,
                 generation=old_place.generation,
@@ -71,7 +71,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                 unacknowledged=bool(errant_writes) and instance.unacknowledged_only,
             )
             changed = record.rebuild(ctx.name)
-            return changed.keeping(kept) if keep else changed
+            return changed.retain(retained) if keep else changed
 
         ctx.records.change(change)
 
@@ -79,10 +79,10 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
         assert in_the_way is not None
         ref = InstanceRef(ctx.spec.name, in_the_way.instance, in_the_way.generation)
         ctx.runtime.discard_volume(ref)
-        ctx.records.change(lambda r: r.letting_go([in_the_way]))
+        ctx.records.change(lambda r: r.let_go([in_the_way]))
         if in_the_way.unacknowledged:
             return f"{in_the_way.volume} held {in_the_way.writes}, which nobody was promised"
-        return f"{in_the_way.volume} was the oldest of {KEPT_LIMIT}: {in_the_way.reason}"
+        return f"{in_the_way.volume} was the oldest of {RETAINED_LIMIT}: {in_the_way.reason}"
 
     steps = [
         # It holds no copy from here on: nobody may count on it.
@@ -95,11 +95,11 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
     return steps
 
 
-def _in_the_way(ctx: PlaybookContext) -> KeptData | None:
-    """When there are many: the oldest data set aside that hold nothing anybody was promised; where
-    a standby is never known to hold everything, just the oldest."""
-    kept = sorted(ctx.records.read().kept, key=lambda k: k.at)
-    if len(kept) < KEPT_LIMIT:
+def _in_the_way(ctx: PlaybookContext) -> RetainedVolume | None:
+    """When there are many: the oldest retained volume that holds nothing anybody was promised;
+    where a standby is never known to hold everything, just the oldest."""
+    retained = sorted(ctx.records.read().retained, key=lambda v: v.at)
+    if len(retained) < RETAINED_LIMIT:
         return None
     anything_goes = not ctx.driver.capabilities.acknowledges
-    return next((k for k in kept if k.unacknowledged or anything_goes), None)
+    return next((v for v in retained if v.unacknowledged or anything_goes), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.model.record import KeptData, ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Relation
 
 
@@ -31,7 +31,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
         return None if discard else f"its data is kept as volume {volume}"
 
     def forget() -> None:
-        kept = KeptData(
+        retained = RetainedVolume(
             instance=ctx.name,
             volume=volume,
             generation=instance.generation,
@@ -42,7 +42,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
 
         def change(record: ServiceRecord) -> ServiceRecord:
             left = record.without_instance(ctx.name)
-            return left if discard else left.keeping(kept)
+            return left if discard else left.retain(retained)
 
         ctx.records.change(change)
 

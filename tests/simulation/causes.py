@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from hamanager.act.context import Playbook, PlaybookContext, Step
 from hamanager.decide.situation import RESTART_BOUND_SECONDS
+from hamanager.errors import TransitionError
 from hamanager.model.decision import Action, Decision
-from hamanager.model.record import ServiceRecord, TransitionError
+from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
 from hamanager.model.spec import Spec
 from hamanager_playbooks.registry import PLAYBOOKS

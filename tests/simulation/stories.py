@@ -170,7 +170,7 @@ def data_were_set_aside(mode: str) -> Simulation:
     else:
         simulation.event("write on standby", "db.1")
     simulation.settle()
-    assert simulation.record.kept
+    assert simulation.record.retained
     simulation.world.archiving = True
     simulation.order(OrderKind.DISCARD)
     return simulation
@@ -183,7 +183,7 @@ def unacknowledged_data_are_in_the_way(mode: str) -> Simulation:
         standby = next(i.name for i in simulation.record.instances if i.name != old)
         simulation.events(("cut link", standby), ("write", 0), ("kill", old), ("pass", 0))
         simulation.event("mend link", standby)
-        if len(simulation.record.kept) < 5:
+        if len(simulation.record.retained) < 5:
             simulation.settle()
     return simulation
 

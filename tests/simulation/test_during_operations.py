@@ -152,7 +152,7 @@ def test_switchover(mode: str) -> None:
     assert simulation.record.primary == "db.2"
     simulation.settle()
     assert simulation.world.acknowledged <= simulation.log("db.2")
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
     assert simulation.record.last_failover is None
 
 
@@ -218,8 +218,8 @@ def test_unacknowledged_writes_make_room_for_others(mode: str) -> None:
         simulation.events(("kill", old), ("pass", 0), ("mend link", standby))
         assert simulation.record.primary == standby
         simulation.settle()
-    assert 1 <= len(simulation.record.kept) <= 5
-    assert all(kept.unacknowledged for kept in simulation.record.kept)
+    assert 1 <= len(simulation.record.retained) <= 5
+    assert all(kept.unacknowledged for kept in simulation.record.retained)
 
 
 @lossless
@@ -233,7 +233,7 @@ def test_unproven_data_are_never_let_go(mode: str) -> None:
     simulation.live(5)
     assert simulation.decision.action is Action.WAIT
     assert "`hamanager discard db VOLUME`" in simulation.decision.reason
-    assert len(simulation.record.kept) == 5
+    assert len(simulation.record.retained) == 5
 
 
 @asynchronous
@@ -244,4 +244,6 @@ def test_oldest_data_set_aside_make_room(mode: str) -> None:
         simulation.event("write on standby", "db.1")
         simulation.settle()
     newest = sorted(simulation.world.errant)[-5:]
-    assert [kept.writes for kept in simulation.record.kept] == [str(number) for number in newest]
+    assert [kept.writes for kept in simulation.record.retained] == [
+        str(number) for number in newest
+    ]

@@ -69,7 +69,7 @@ def test_primary_hangs_and_wakes_up(mode: str) -> None:
         assert simulation.server("db.0").role is Role.STANDBY
         simulation.event("pass")
     simulation.assert_nothing_is_lost()
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
 
 
 @lossless
@@ -224,7 +224,7 @@ def test_primary_returns_with_writes_nobody_else_has(mode: str) -> None:
     simulation.live(3)
     assert simulation.record.primary == "db.1"
     simulation.settle()
-    (kept,) = simulation.record.kept
+    (kept,) = simulation.record.retained
     assert (kept.instance, kept.writes) == ("db.0", str(alone))
     assert kept.unacknowledged is (mode in LOSSLESS)
     assert alone not in simulation.log("db.1")

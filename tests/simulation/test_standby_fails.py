@@ -73,7 +73,7 @@ def test_somebody_writes_to_the_standby(mode: str) -> None:
     simulation.event("pass")
     assert "db.1" not in simulation.record.sync_set
     simulation.assert_nothing_is_lost()
-    (kept,) = simulation.record.kept
+    (kept,) = simulation.record.retained
     assert (kept.instance, kept.writes) == ("db.1", str(alone))
     assert alone not in simulation.log("db.0") | simulation.log("db.1")
 
@@ -108,7 +108,7 @@ def test_standby_dies_just_before_the_primary(mode: str, returns: bool) -> None:
     assert (failover.to_instance, failover.forced) == ("db.1", True)
     assert "at least 1 writes" in failover.lost
     simulation.settle()
-    (kept,) = simulation.record.kept
+    (kept,) = simulation.record.retained
     assert (kept.writes, kept.unacknowledged) == (str(alone), False)
 
 

@@ -29,7 +29,7 @@ def test_standbys_first_and_the_primary_last(mode: str, instances: int) -> None:
     assert set(images(simulation).values()) == {"image:2"}
     assert simulation.record.primary != "db.0"
     assert simulation.record.last_failover is None
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
     assert all(i.generation == int(i.name[-1]) + 1 for i in simulation.record.instances)
     simulation.assert_nothing_is_lost()
 
@@ -52,7 +52,7 @@ def test_an_image_that_does_not_come_up_stops_it(mode: str) -> None:
     simulation.live(200)
     assert images(simulation) == {"db.0": "image", "db.1": "image", "db.2": "image:2"}
     assert simulation.record.primary == "db.0"
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
     assert "the upgrade has stopped: db.2 does not come up from image:2" in (
         simulation.decision.reason
     )
@@ -116,7 +116,7 @@ def test_an_old_primary_comes_back_from_the_image_of_the_new_one(mode: str) -> N
     assert simulation.record.last_failover is not None
     assert images(simulation)["db.0"] == "image:2"
     simulation.settle()
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
 
 
 @promoted
@@ -144,7 +144,7 @@ def test_an_upgraded_standby_loses_its_data(mode: str) -> None:
     simulation.event("lose a copy", "db.2")
     simulation.settle()
     assert set(images(simulation).values()) == {"image:2"}
-    assert simulation.record.kept == ()
+    assert simulation.record.retained == ()
 
 
 @in_all_modes

@@ -17,7 +17,7 @@ from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import Order, OrderKind
 from hamanager.model.primary_change import Promotion, Switchover
-from hamanager.model.record import KEPT_LIMIT, KeptData, ServiceRecord
+from hamanager.model.record import RETAINED_LIMIT, RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -286,14 +286,15 @@ def test_a_standby_that_never_comes_up_is_rebuilt_and_tried_ever_more_slowly() -
 
 
 def test_one_that_is_not_rebuilt_for_want_of_room_stops_nothing_else() -> None:
-    kept = tuple(
-        KeptData(instance="db.1", volume=f"v{n}", at=0, reason="") for n in range(KEPT_LIMIT)
+    retained = tuple(
+        RetainedVolume(instance="db.1", volume=f"v{n}", at=0, reason="")
+        for n in range(RETAINED_LIMIT)
     )
     seen = {"db.0": up(Role.PRIMARY), "db.1": GONE, "db.2": up()}
     broken = instance("db.1", starts=9, started_at=NOW - 1)
 
     def full(third: InstanceRecord, **more: Any) -> Decision:
-        record = {"kept": kept, **more.pop("record", {})}
+        record = {"retained": retained, **more.pop("record", {})}
         instances = (instance("db.0"), broken, third)
         return table(seen, capabilities=ACKNOWLEDGING, instances=instances, record=record, **more)
 

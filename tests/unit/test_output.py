@@ -34,7 +34,7 @@ from hamanager.cli.text import (
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.history import HistoryEntry
 from hamanager.model.primary_change import FailoverResult
-from hamanager.model.record import KeptData, ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Observation, Relation, Snapshot, SyncProgress
 from hamanager.model.spec import Spec
 from tests.support.altered import altered
@@ -106,8 +106,10 @@ STORY = ServiceRecord(
         seconds=0.131,
         lost="unknown: replication is asynchronous",
     ),
-    kept=(
-        KeptData(instance="db.1", volume="hamanager-1-db.1-g2", at=NOW, reason="it was primary"),
+    retained=(
+        RetainedVolume(
+            instance="db.1", volume="hamanager-1-db.1-g2", at=NOW, reason="it was primary"
+        ),
     ),
 )
 

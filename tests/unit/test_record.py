@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hamanager.errors import TransitionError
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import Order, OrderKind, OrderResult
 from hamanager.model.primary_change import FailoverResult, Promotion, Switchover, SwitchoverResult
-from hamanager.model.record import ServiceRecord, TransitionError
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.spec import Spec
 from tests.support.altered import altered
 
@@ -420,6 +421,16 @@ def test_what_an_instance_was() -> None:
     del stored["was_primary"]
     for keys, expected in (({"has_led": True}, True), ({"was_primary": True}, True), ({}, False)):
         assert InstanceRecord.model_validate({**stored, **keys}).was_primary is expected
+
+
+def test_which_volumes_were_retained() -> None:
+    volume = RetainedVolume(instance="db.1", volume="v1", at=AT, reason="it was primary")
+    stored = SETTLED.model_dump(mode="json")
+    del stored["retained"]
+    for key in ("kept", "retained"):
+        record = ServiceRecord.model_validate({**stored, key: [volume.model_dump()]})
+        assert record == SETTLED.retain(volume)
+    assert SETTLED.retain(volume).let_go([volume]) == SETTLED
 
 
 def test_what_was_under_way_is_no_name() -> None:

@@ -13,7 +13,7 @@ from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.primary_change import FailoverResult, Promotion
-from hamanager.model.record import KeptData, ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import (
     Contact,
     Observation,
@@ -212,7 +212,7 @@ def test_the_stable_json() -> None:
             at=NOW, from_instance="db.1", to_instance="db.0", seconds=0.131, lost="nothing"
         ),
         endpoint=EndpointRecord(host="10.0.0.1", port=7100),
-        kept=(KeptData(instance="db.1", volume="v1", at=NOW, reason="it was primary"),),
+        retained=(RetainedVolume(instance="db.1", volume="v1", at=NOW, reason="it was primary"),),
     )
     seen = {"db.0": primary_seen(), "db.1": standby_seen(Relation.SEEDING, COPYING, None)}
     data = json.loads(view(seen, record=record).model_dump_json(by_alias=True))

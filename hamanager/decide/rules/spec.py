@@ -21,7 +21,7 @@ would end it."""
 
 
 def discard(s: Situation) -> Decision | None:
-    """An operator said that data which was set aside is not needed any more."""
+    """An operator said that a retained volume is not needed any more."""
     if s.pending(OrderKind.DISCARD) is None:
         return None
     return do(Action.DISCARD, None, "an operator asked for it")

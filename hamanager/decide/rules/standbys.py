@@ -8,7 +8,7 @@ from hamanager.decide.rules.upgrade import is_too_old
 from hamanager.decide.situation import Situation, follows, has_role, restarted
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import InstanceRecord
-from hamanager.model.record import KEPT_LIMIT
+from hamanager.model.record import RETAINED_LIMIT
 from hamanager.model.snapshot import Observation, Relation, Role
 from hamanager.model.upgrade import runs_from
 
@@ -111,14 +111,14 @@ def _copies_from_another_image(s: Situation, instance: InstanceRecord) -> bool:
 
 
 def no_room(s: Situation) -> Decision | None:
-    """A standby has to be rebuilt, and so much data is set aside already that an operator has to
+    """A standby has to be rebuilt, and so many volumes are retained already that an operator has to
     let go of some first. Nothing else waits for that."""
     for instance, seen in s.standbys:
         if _why_rebuilt(s, instance, seen) and not _has_room(s):
             return do(
                 Action.WAIT,
                 instance.name,
-                f"{instance.name} is not rebuilt, as {len(s.record.kept)} sets of data are kept"
+                f"{instance.name} is not rebuilt, as {len(s.record.retained)} sets of data are kept"
                 " already: look at `kept_data` and let go of one with"
                 f" `hamanager discard {s.spec.name} VOLUME`",
             )
@@ -126,7 +126,7 @@ def no_room(s: Situation) -> Decision | None:
 
 
 def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> str:
-    """Why that standby has to be made anew, its data set aside; '' when it need not."""
+    """Why that standby has to be made anew, its volume retained; '' when it need not."""
     if instance.name == s.record.primary or not s.primary_works:
         return ""
     unproven = instance.former_image is not None  # it is the image's fault rather than the data's
@@ -144,6 +144,8 @@ def _why_rebuilt(s: Situation, instance: InstanceRecord, seen: Observation) -> s
 
 
 def _has_room(s: Situation) -> bool:
-    """Whether one more set of data may be set aside."""
-    replaceable = not s.capabilities.acknowledges or any(k.unacknowledged for k in s.record.kept)
-    return len(s.record.kept) < KEPT_LIMIT or replaceable
+    """Whether one more volume may be retained."""
+    replaceable = not s.capabilities.acknowledges or any(
+        v.unacknowledged for v in s.record.retained
+    )
+    return len(s.record.retained) < RETAINED_LIMIT or replaceable

@@ -146,15 +146,13 @@ class ServiceRecord(Frozen):
     def publish_promotion(self, name: str, *, acknowledges: bool) -> ServiceRecord:
         """From here on that instance may have taken writes, and where standbys acknowledge nobody
         else is known to hold every acknowledged one."""
-        self._refuse_unless(self.promoting == name, f"no promotion of {name} has begun")
-        assert self.under_way is not None
-        change = type(self.under_way)(to=name, may_write=True)
+        change = type(self._begun(name))(to=name, may_write=True)
         return self._with(under_way=change, sync_set=self._alone(name, acknowledges))
 
     def publish_switchover(self, name: str, *, acknowledges: bool) -> ServiceRecord:
         """The same between the last write of the old primary and the first of the new one, with a
         new term."""
-        self._refuse_unless(self.switching_to == name, f"no switchover to {name} has begun")
+        self._planned(name)
         return self._with(
             term=self.term + 1,
             under_way=Switchover(to=name, may_write=True),
@@ -172,30 +170,28 @@ class ServiceRecord(Frozen):
     ) -> ServiceRecord:
         """That instance is primary. `lossless`: the former one had nothing acknowledged that it
         lacks; `failover`: None when it was primary before."""
-        self._refuse_unless(self.promoting == name, f"no promotion of {name} has begun")
+        self._begun(name)
         changed = self._led_by(name, at, acknowledges=acknowledges, lossless=lossless)
         return changed._with(last_failover=failover or self.last_failover)
 
     def finish_switchover(self, result: SwitchoverResult, *, acknowledges: bool) -> ServiceRecord:
         """The planned change went through."""
-        name = result.to_instance
-        self._refuse_unless(self.switching_to == name, f"no switchover to {name} has begun")
+        name = self._planned(result.to_instance).to
         changed = self._led_by(name, result.at, acknowledges=acknowledges, lossless=True)
         return changed._with(last_switchover=result)
 
     def undo_switchover(self, sync_set: tuple[str, ...]) -> ServiceRecord:
         """The planned change was taken back: that instance did not become primary, and the sync
         set is as before."""
-        self._refuse_unless(self.switching_to is not None, "no switchover has begun")
+        self._planned()
         return self._with(under_way=None, sync_set=sync_set)
 
     def abandon_switchover(self) -> ServiceRecord:
         """The planned change is not gone on with; who leads is decided as if it had never begun,
         except that its instance may have taken writes once the new term was published."""
-        self._refuse_unless(self.switching_to is not None, "no switchover has begun")
-        assert self.under_way is not None
-        to, may_write = self.under_way.to, self.under_way.may_write
-        return self._with(under_way=Promotion(to=to, may_write=True) if may_write else None)
+        plan = self._planned()
+        left = Promotion(to=plan.to, may_write=True) if plan.may_write else None
+        return self._with(under_way=left)
 
     def elect(
         self, name: str, at: float, *, acknowledges: bool, failover: FailoverResult | None
@@ -324,6 +320,18 @@ class ServiceRecord(Frozen):
         return self._with(retained=tuple(v for v in self.retained if v not in volumes))
 
     # --- Refusals ----------------------------------------------------------------------------
+
+    def _begun(self, name: str) -> Promotion | Switchover:
+        if self.under_way is None or self.promoting != name:
+            raise TransitionError(f"no promotion of {name} has begun; nothing was changed")
+        return self.under_way
+
+    def _planned(self, name: str | None = None) -> Switchover:
+        plan = self.under_way
+        if not isinstance(plan, Switchover) or name not in (None, plan.to):
+            to = f" to {name}" if name else ""
+            raise TransitionError(f"no switchover{to} has begun; nothing was changed")
+        return plan
 
     def _known(self, name: str) -> InstanceRecord:
         found = self.instance(name)

@@ -80,7 +80,7 @@ class ServiceRecord(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_what_is_under_way(cls, stored: Any) -> Any:
+    def _as_written_before(cls, stored: Any) -> Any:
         """What is under way was three keys once, which could contradict each other. Then a
         promotion comes first: it began after the switchover, or is the switchover's own."""
         if not isinstance(stored, dict) or "under_way" in stored:

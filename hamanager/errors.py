@@ -2,6 +2,18 @@
 
 Every message is one sentence that says what is wrong and what would be right, and
 what was left unchanged where that is not obvious. No message holds a secret.
+
+Each is temporary or permanent, by which the loop spaces its tries (`hamanager.act.backoff`):
+
+| kind      | means                                            | tried again                     |
+|-----------|--------------------------------------------------|---------------------------------|
+| temporary | it may pass by itself: a server that starts, a   | soon, then ever more rarely; or |
+|           | lost answer, something that is busy              | when the error suggests         |
+| permanent | it stays until somebody has done something: a    | rarely, or when the spec        |
+|           | full disk, an image that is nowhere, a container | changes; what concerns who      |
+|           | of that name that is somebody else's             | leads: each 5 s                 |
+
+Whoever raises it knows; where nobody does it is temporary.
 """
 
 
@@ -9,6 +21,21 @@ class HamanagerError(Exception):
     """Something the user has to know about; the command ends with exit code 1."""
 
     exit_code = 1
+    retry_after_seconds: float | None = None
+    """Of a temporary one: a try that comes much sooner is in vain, and one much later too late."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        permanent: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        """It does not pass by itself: the message says what has to be done."""
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
 
 class UsageError(HamanagerError):
@@ -69,6 +96,11 @@ class SilentError(ServerError):
 class BusyError(ServerError):
     """The server answered, but cannot serve now (loading, out of connections): it is alive."""
 
+    retry_after_seconds = 0.5
+
 
 class EndpointFailedError(HamanagerError):
     """The address for clients does not (or may not) lead where it should."""
+
+    retry_after_seconds = 1.0
+    """As often the endpoint is looked after."""

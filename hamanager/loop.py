@@ -148,6 +148,7 @@ class ServiceLoop:
         self._runner = Runner(name, store, clock, owner, playbooks)
         self._retries = Retries(clock)
         self._backing_off: tuple[BackingOff, ...] = ()
+        self._spec_version = 0
         self._noted = ""
         self._warned: set[str] = set()
         self._unfinished_since: float | None = None
@@ -187,9 +188,9 @@ class ServiceLoop:
             raise
         except Exception as error:
             # A fault of ours in one playbook must not starve the others either.
-            self._retries.failed(decision, repr(error))
+            self._retries.failed(decision, HamanagerError(repr(error)))
             raise
-        if outcome.failure:
+        if outcome.failure is not None:
             self._retries.failed(decision, outcome.failure)
         elif outcome.done:
             self._retries.succeeded(decision)
@@ -199,7 +200,7 @@ class ServiceLoop:
             decision,
             outcome.text,
             acted=outcome.done,
-            failed=bool(outcome.failure),
+            failed=outcome.failure is not None,
         )
         return self.last
 
@@ -258,9 +259,13 @@ class ServiceLoop:
         loaded = load_spec(self._store, self.name)
         if loaded is None:
             return None
-        spec, _ = loaded
+        spec, version = loaded
+        if version != self._spec_version:
+            self._spec_version = version
+            self._retries.spec_changed()
+            self._backing_off = self._retries.backing_off()
         service = load_context(self._store, spec)
-        record, version = load_record(self._store, self.name)
+        record, record_version = load_record(self._store, self.name)
         snapshot = self.observer.look(service, record)
         if self.driver.capabilities.stateless:
             snapshot = self._with_connections(snapshot, record)
@@ -269,7 +274,7 @@ class ServiceLoop:
             service=service,
             decision=decide(spec, record, snapshot, self.driver.capabilities, self._backing_off),
             snapshot=snapshot,
-            records=KeptRecords(self._store, self.name, record, version),
+            records=KeptRecords(self._store, self.name, record, record_version),
             driver=self.driver,
             runtime=self._runtime,
             clock=self._clock,

@@ -159,8 +159,8 @@ class Outcome:
 
     done: bool
     text: str
-    failure: str = ""
-    """Why the playbook, once begun, did not reach its goal; '' when it did or was not begun."""
+    failure: HamanagerError | None = None
+    """Why the playbook, once begun, did not reach its goal; None when it did or was not begun."""
 
 
 class Runner:
@@ -237,7 +237,7 @@ class Runner:
         except HamanagerError as error:
             seconds = self._clock.monotonic() - began
             self._journal(run, playbook, "outcome", f"{title}: failed", seconds=seconds, ok=False)
-            return Outcome(False, f"{title} failed: {error}", str(error))
+            return Outcome(False, f"{title} failed: {error}", error)
         self._journal(
             run, playbook, "outcome", f"{title}: done", seconds=self._clock.monotonic() - began
         )

@@ -91,6 +91,8 @@ class BackingOff:
     """How long it is not tried after the last time."""
     error: str
     """Of the last time."""
+    permanent: bool = False
+    """It will not succeed before somebody has done something about that error."""
 
     def holds_up(self, rule: str, decision: Decision) -> bool:
         """Whether it is that decision of that rule."""
@@ -101,4 +103,7 @@ class BackingOff:
         """One sentence for people, without a final stop."""
         what = f"{self.action.value} {self.instance}" if self.instance else self.action.value
         times = "once" if self.tries == 1 else f"{self.tries} times"
-        return f"{what}: tried {times}, again within {self.pause_seconds:.1g} s: {self.error}"
+        again = f"again within {self.pause_seconds:.2g} s"
+        if self.permanent:
+            again = f"in vain until somebody acts on it (tried {again} or when the spec changes)"
+        return f"{what}: tried {times}, {again}: {self.error}"

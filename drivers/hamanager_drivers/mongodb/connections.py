@@ -39,6 +39,7 @@ COMMAND_FAILED = 125
 NOT_PRIMARY = frozenset({189, 10107, 11602, 13435, 13436})
 SHUTTING_DOWN = frozenset({91, 11600})
 AUTHENTICATION_FAILED = 18
+OUT_OF_DISK_SPACE = 14031
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
@@ -49,7 +50,7 @@ class AnsweredError(ServerError):
     """The server answered a command with an error."""
 
     def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+        super().__init__(message, permanent=code == OUT_OF_DISK_SPACE)
         self.code = code
 
 

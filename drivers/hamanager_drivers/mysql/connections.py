@@ -43,6 +43,7 @@ _BUSY = {
 }
 _NO_SUCH_CONNECTION = 1094
 _TOO_MANY = 1040
+_DISK_FULL = 1021
 _ATTEMPTS = 5
 _ATTEMPT_PAUSE_SECONDS = 0.02
 """The server needs a moment until a closed connection is free for another."""
@@ -235,6 +236,10 @@ def in_words(target: Target, service: ServiceContext, error: pymysql.MySQLError)
         return ServerError(f"{target.name} does not accept the password of this service")
     if number in _READ_ONLY:
         return ServerError(f"{target.name} refuses writes: it is read-only")
+    if number == _DISK_FULL:
+        return ServerError(
+            f"{target.name} has no space left: free some on its disk", permanent=True
+        )
     said = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
     for secret in service.secrets.values():
         said = said.replace(secret, "***")

@@ -84,7 +84,9 @@ def told_apart(target: Target) -> Iterator[None]:
     except redis.ResponseError as error:
         if str(error).startswith("BUSY"):
             raise BusyError(f"{target.name} is busy running a script") from error
-        raise ServerError(f"{target.name} answered: {error}") from error
+        # It could not write its last snapshot or its log, most often as the disk is full.
+        permanent = str(error).startswith("MISCONF")
+        raise ServerError(f"{target.name} answered: {error}", permanent=permanent) from error
 
 
 def _cause(error: BaseException) -> int | None:

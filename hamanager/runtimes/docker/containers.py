@@ -48,7 +48,8 @@ def inspect(client: DockerClient, names: Names, ref: InstanceRef) -> dict[str, A
         return None
     if not names.owns(found["Config"]["Labels"]):
         raise RuntimeFailedError(
-            f"the container {name} was not made by this manager; rename or remove it"
+            f"the container {name} was not made by this manager; rename or remove it",
+            permanent=True,
         )
     return found
 
@@ -155,7 +156,9 @@ def discard_volume(client: DockerClient, names: Names, volume: str) -> None:
     except NotFound:
         return
     if not names.owns(labels):
-        raise RuntimeFailedError(f"the volume {volume} was not made by this manager; it was kept")
+        raise RuntimeFailedError(
+            f"the volume {volume} was not made by this manager; it was kept", permanent=True
+        )
     _while_in_use(partial(client.api.remove_volume, volume))
 
 
@@ -194,7 +197,8 @@ def _ensure_network(client: DockerClient, names: Names, service: str) -> None:
             found = client.api.inspect_network(name)
     if not names.owns(found["Labels"]):
         raise RuntimeFailedError(
-            f"the network {name} was not made by this manager; rename or remove it"
+            f"the network {name} was not made by this manager; rename or remove it",
+            permanent=True,
         )
 
 
@@ -204,7 +208,8 @@ def _ensure_volume(client: DockerClient, names: Names, ref: InstanceRef) -> None
     made = client.api.create_volume(name, labels=names.labels(ref))
     if not names.owns(made["Labels"]):
         raise RuntimeFailedError(
-            f"the volume {name} was not made by this manager; rename or remove it"
+            f"the volume {name} was not made by this manager; rename or remove it",
+            permanent=True,
         )
 
 

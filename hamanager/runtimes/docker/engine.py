@@ -20,6 +20,8 @@ CHANGE_SECONDS = 20
 POOL_SIZE = 32
 """As many connections as the manager has threads that ask at once."""
 
+BAD_REQUEST = 400
+NO_SPACE = "no space left on device"
 DEFAULT_URL = "unix:///var/run/docker.sock"
 
 
@@ -53,9 +55,7 @@ class Engine:
         try:
             yield self.client(CHANGE_SECONDS)
         except APIError as error:
-            raise RuntimeFailedError(
-                f"the Docker engine could not {what}: {explanation(error)}"
-            ) from error
+            raise failed(what, error) from error
         except Timeout as error:
             raise RuntimeFailedError(
                 f"the Docker engine did not {what} in time: it is overloaded or hangs"
@@ -84,6 +84,15 @@ class Engine:
                 " put the user into the group that owns its socket or set DOCKER_HOST"
             )
         return f"the Docker engine does not answer at {self.url}; start it or set DOCKER_HOST"
+
+
+def failed(what: str, error: APIError) -> RuntimeFailedError:
+    """In the engine's own words; it refuses for ever what it takes for a wrong request, as of an
+    image that has no such program."""
+    text = f"the Docker engine could not {what}: {explanation(error)}"
+    if says(error, NO_SPACE):
+        return RuntimeFailedError(f"{text}; free some space on its disk", permanent=True)
+    return RuntimeFailedError(text, permanent=error.status_code == BAD_REQUEST)
 
 
 def explanation(error: APIError) -> str:

@@ -137,7 +137,8 @@ class DockerRuntime:
                 self._launch(client, ref, container, found)
             except ImageNotFound as error:
                 raise RuntimeFailedError(
-                    f"{ref.instance} cannot start: {self._missing.fetch(client, container)}"
+                    f"{ref.instance} cannot start: {self._missing.fetch(client, container)}",
+                    permanent=not container.image_sources,  # nothing to fetch it from
                 ) from error
             finally:
                 self._handles.forget(name)

@@ -102,6 +102,7 @@ def _inspect(client: DockerClient, names: Names, name: str) -> dict[str, Any] | 
         return None
     if not names.owns(found["Config"]["Labels"]):
         raise RuntimeFailedError(
-            f"the container {name} was not made by this manager; rename or remove it"
+            f"the container {name} was not made by this manager; rename or remove it",
+            permanent=True,
         )
     return found

@@ -14,7 +14,6 @@ import random
 import signal
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +26,11 @@ from hamanager.api.client import Client
 from hamanager.api.views import ServiceState
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager.chaos.watch import Watch, duplicates
 from hamanager.chaos.workload import Acknowledged, LoadWriter
 from hamanager.contracts.driver import Writer
-from hamanager.errors import HamanagerError, ServerError
+from hamanager.errors import HamanagerError
 from hamanager.model.service import Target
-from hamanager.model.snapshot import Role
 from hamanager_drivers.registry import load_drivers
 
 SERVICE = "db"
@@ -46,7 +45,6 @@ HEAD_START_SECONDS = 0.2
 """Of a standby's death before the primary's."""
 PAUSE_SECONDS = 0.001
 """Of the client between two writes."""
-LOOK_SECONDS = 0.05
 CHECK_ROUNDS = 2
 """Two rounds set aside four data volumes at the most; a service keeps five."""
 LOG_CHARACTERS = 4000
@@ -102,7 +100,7 @@ class Result:
     missing: set[int] = field(default_factory=set)
     """Numbers of acknowledged writes that some check did not find: each counts once."""
     duplicates: int = 0
-    """How often two servers that both took writes were seen."""
+    """In how many looks two servers that both took writes were seen."""
     failure: str = ""
 
     @property
@@ -195,46 +193,6 @@ class Managed:
 Subject = Managed | SentinelPair
 
 
-class Watch(threading.Thread):
-    """Asks every server again and again whether it takes writes, with connections of its own."""
-
-    def __init__(self, subject: Subject) -> None:
-        super().__init__(name="watch", daemon=True)
-        self._subject = subject
-        self._driver = load_drivers()[subject.driver.engine]
-        self._stopping = threading.Event()
-        self.duplicates = 0
-
-    def run(self) -> None:
-        """The thread's life."""
-        before: tuple[str, ...] = ()
-        repeated = 0
-        while not self._stopping.wait(LOOK_SECONDS):
-            terms = {t.name: self._term(t) for t in self._subject.members()}
-            newest = max(terms.values())
-            leading = tuple(name for name, term in terms.items() if term == newest >= 0)
-            # The servers are asked one after the other: a change of primary may fall in between.
-            repeated = repeated + 1 if len(leading) > 1 and leading == before else 0
-            self.duplicates += repeated == 1
-            before = leading
-        for target in self._subject.members():
-            self._driver.forget(target)
-
-    def _term(self, target: Target) -> int:
-        """-1 when it takes no writes. Of two members of an electing set that claim to lead the one
-        of the older term can acknowledge nothing: no majority follows it."""
-        try:
-            status = self._driver.probe(self._subject.context, target)
-        except ServerError:
-            return -1
-        return int(status.position.get("term", 0)) if status.role is Role.PRIMARY else -1
-
-    def stop(self) -> None:
-        """End, and wait for the end."""
-        self._stopping.set()
-        self.join(20)
-
-
 class Soak:
     """All rounds on one subject, with one client through all of them."""
 
@@ -267,28 +225,33 @@ class Soak:
 
     def run(self, rounds: Sequence[Round]) -> Result:
         """Until a round fails; what came of it."""
-        watch = Watch(self._subject)
-        self._writer.start()
-        watch.start()
-        try:
-            for this in rounds:
-                self._round(this)
-                if this.number % CHECK_ROUNDS == 0:
-                    self._check()
-            self._writer.stop()
-            self._check()
-            if not watch.is_alive():
-                raise HamanagerError("the watch for two primaries ended before its time")
-        except HamanagerError as error:
-            self._result.failure = str(error)
-            print(f"FAILED: {error}\n{self._subject.account()}", flush=True)
-        finally:
-            self._subject.faults.heal()
-            self._writer.stop()
-            watch.stop()
-            self._result.acknowledged = len(self._writer.acknowledged())
-            self._result.duplicates = watch.duplicates
+        subject = self._subject
+        driver = load_drivers()[subject.driver.engine]
+        with Watch(driver, subject.context, subject.members) as watch:
+            self._writer.start()
+            try:
+                for this in rounds:
+                    self._round(this)
+                    self._count_duplicates(watch)
+                    if this.number % CHECK_ROUNDS == 0:
+                        self._check()
+                self._writer.stop()
+                self._check()
+            except HamanagerError as error:
+                self._result.failure = str(error)
+                print(f"FAILED: {error}\n{self._subject.account()}", flush=True)
+            finally:
+                self._subject.faults.heal()
+                self._writer.stop()
+                self._result.acknowledged = len(self._writer.acknowledged())
+                self._count_duplicates(watch)
         return self._result
+
+    def _count_duplicates(self, watch: Watch) -> None:
+        """Of what was seen since the last time."""
+        now = time.monotonic()
+        self._result.duplicates += len(duplicates(watch.since(0.0)))
+        watch.forget_before(now)
 
     def _round(self, this: Round) -> None:
         subject = self._subject

@@ -6,9 +6,9 @@ two servers that both took writes.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
@@ -16,17 +16,15 @@ from typing import Any
 
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager.chaos.watch import Watch, duplicates
 from hamanager.chaos.workload import Acknowledged, LoadWriter
-from hamanager.errors import HamanagerError, ServerError
-from hamanager.model.service import Target
-from hamanager.model.snapshot import Role
+from hamanager.errors import HamanagerError
 from hamanager_drivers.registry import load_drivers
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
 LOSSLESS = ("mysql", "mongodb")
 """Engines that promise not to lose an acknowledged write; of Redis the loss is measured."""
 WHOLE_SECONDS = 150.0
-LOOK_SECONDS = 0.05
 
 
 @dataclass
@@ -45,46 +43,6 @@ class Result:
 
 
 RESULTS: list[Result] = []
-
-
-class Watch(threading.Thread):
-    """Asks every server again and again whether it takes writes, with connections of its own."""
-
-    def __init__(self, sandbox: Sandbox, service: str) -> None:
-        super().__init__(name="watch", daemon=True)
-        self._sandbox, self._service = sandbox, service
-        self._driver = load_drivers()[sandbox.context(service).engine]
-        self._stopping = threading.Event()
-        self.duplicates: list[tuple[str, ...]] = []
-
-    def run(self) -> None:
-        """The thread's life."""
-        before: tuple[str, ...] = ()
-        while not self._stopping.wait(LOOK_SECONDS):
-            terms = {t.name: self._term(t) for t in self._sandbox.members(self._service)}
-            newest = max(terms.values())
-            leading = tuple(name for name, term in terms.items() if term == newest >= 0)
-            # The servers are asked one after the other: a change of primary may fall in between.
-            if len(leading) > 1 and leading == before:
-                self.duplicates.append(leading)
-            before = leading
-        for target in self._sandbox.members(self._service):
-            self._driver.forget(target)
-
-    def _term(self, target: Target) -> int:
-        """-1 when it takes no writes. Of two members of an electing set that claim to lead the one
-        of the older term can acknowledge nothing: no majority follows it."""
-        try:
-            context = self._sandbox.context(self._service)
-            status = self._driver.probe(context, target)
-        except ServerError:
-            return -1
-        return int(status.position.get("term", 0)) if status.role is Role.PRIMARY else -1
-
-    def stop(self) -> None:
-        """End, and wait for the end."""
-        self._stopping.set()
-        self.join(20)
 
 
 class Scenario:
@@ -118,6 +76,7 @@ class Scenario:
         self._options = options
         self._before_destroy = before_destroy
         self._pause_seconds = pause_seconds
+        self._watching = ExitStack()
         self._watch: Watch
 
     def __enter__(self) -> Scenario:
@@ -133,8 +92,11 @@ class Scenario:
         )
         self.sandbox.wait_for_state(self.service, "running", 180, self.size)
         self.writer = self.sandbox.start_writer(self.service, self._pause_seconds)
-        self._watch = Watch(self.sandbox, self.service)
-        self._watch.start()
+        context = self.sandbox.context(self.service)
+        watch = Watch(
+            load_drivers()[self.engine], context, lambda: self.sandbox.members(self.service)
+        )
+        self._watch = self._watching.enter_context(watch)
         wait_for("writes", 10, lambda: len(self.writer.acknowledged()) > 50)
         return self
 
@@ -149,7 +111,7 @@ class Scenario:
             if error is None:
                 self._finish()
         finally:
-            self._watch.stop()
+            self._watching.close()
             self.writer.stop()
             self._before_destroy()
             self.sandbox.run("destroy", self.service, "--yes")
@@ -167,7 +129,10 @@ class Scenario:
         gaps = [b - a for a, b in pairwise(times) if b > self.faulted_at]
         if not self.writer_cut_off:
             result.longest_gap_seconds = max(gaps, default=None)
-        assert not self._watch.duplicates, f"two took writes: {self._watch.duplicates[:3]}"
+        seen = self._watch.since(0.0)
+        assert any(seen.values()), "the watch for two primaries has seen nothing"
+        two = [round(at - self.faulted_at, 3) for at in duplicates(seen)]
+        assert not two, f"two took writes, so many seconds after the fault: {two[:3]}"
         if self.lossless:
             assert result.lost == 0, f"{result.lost} acknowledged writes are gone"
         result.passed = True

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 
 from hamanager.act.runner import LEASE_SECONDS
+from hamanager.chaos.watch import rivals
 from hamanager.decide.situation import follows
 from hamanager.decide.table import rules_of
 from hamanager.errors import HamanagerError
@@ -287,7 +288,8 @@ class Simulation:
             for server in self.world.primaries()
             if self.world.would_acknowledge(server)
         ]
-        assert len(leading) <= 1, f"after {after}: {leading} would all acknowledge writes"
+        two = rivals(dict.fromkeys(leading, 0))
+        assert not two, f"after {after}: {two} would all acknowledge writes"
         if self.destroying:
             return
         record = self.record

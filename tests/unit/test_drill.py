@@ -19,7 +19,7 @@ from hamanager.chaos.drill.local import LocalService
 from hamanager.chaos.drill.rounds import Round, Trace, failures, measure, median, worst
 from hamanager.chaos.drill.run import is_lossless, refusal
 from hamanager.chaos.drill.values import Measures, RoundResult
-from hamanager.chaos.drill.watch import Look, Looks, Seen, duplicates
+from hamanager.chaos.watch import Look, Looks, Seen, duplicates, rivals
 from hamanager.chaos.workload import Acknowledged
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.durability import Durability
@@ -166,6 +166,26 @@ def test_two_primaries_are_seen() -> None:
     )
     woken = duplicates(looks(db_0="PPDDPDS", db_1="SSPPPPP"))
     assert woken == pytest.approx([0.4]), "one look at the old one, between looks at the new one"
+
+
+def test_only_the_newest_term_of_an_electing_set_counts() -> None:
+    old = [Look(k.asked_at, k.answered_at, k.seen, 1) for k in looks(x="PPPPPPP")["x"]]
+    new = [Look(k.asked_at, k.answered_at, k.seen, 2) for k in looks(x="SSPPPPP")["x"]]
+    assert duplicates({"db.0": old, "db.1": new}) == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({}, ()),
+        ({"db.0": 0}, ()),
+        ({"db.1": 0, "db.0": 0}, ("db.0", "db.1")),
+        ({"db.0": 1, "db.1": 2}, ()),
+        ({"db.0": 2, "db.1": 1, "db.2": 2}, ("db.0", "db.2")),
+    ],
+)
+def test_at_one_moment(terms: dict[str, int], expected: tuple[str, ...]) -> None:
+    assert rivals(terms) == expected
 
 
 def test_who_does_not_answer_in_between_proves_nothing() -> None:

@@ -15,7 +15,7 @@ from hamanager.chaos.drill.rounds import Round, failures, measure, median, worst
 from hamanager.chaos.drill.text import cells, verdict
 from hamanager.chaos.drill.timeline import Window, bar_heights, label_rows, spans, timeline, windows
 from hamanager.chaos.drill.values import DrillReport
-from hamanager.chaos.drill.watch import Look, Seen
+from hamanager.chaos.watch import Look, Seen
 from hamanager.model.durability import Durability
 from tests.unit.test_drill import EPOCH, FAULT, trace, writes
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hamanager import formats
 from hamanager.chaos.drill.values import Measures, RoundResult
-from hamanager.chaos.drill.watch import Look, Looks, duplicates
+from hamanager.chaos.watch import Look, Looks, duplicates
 from hamanager.chaos.workload import Acknowledged
 from hamanager.model.decision import Action
 from hamanager.model.history import HistoryEntry

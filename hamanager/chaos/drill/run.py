@@ -19,8 +19,8 @@ from hamanager.chaos.drill.local import LocalService
 from hamanager.chaos.drill.plan import PLANS
 from hamanager.chaos.drill.rounds import Round, Trace, failures, measure, median, worst
 from hamanager.chaos.drill.values import DrillReport
-from hamanager.chaos.drill.watch import Seen, Watch
 from hamanager.chaos.faults import Faults
+from hamanager.chaos.watch import Seen, Watch
 from hamanager.chaos.workload import LoadWriter
 from hamanager.errors import HamanagerError
 from hamanager.model.durability import Durability
@@ -94,7 +94,8 @@ def run_drill(
                 for target in service.members():
                     faults.small_disk(target.name)
             own_driver = load_drivers()[view.engine]
-            with Watch(own_driver, service.context, service.members()) as watch:
+            members = service.members()
+            with Watch(own_driver, service.context, lambda: members) as watch:
                 drill = _Drill(client, service, fault, faults, watch, say, is_lossless(view))
                 return drill.run(view, rounds, pause_seconds), drill.rounds
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from hamanager.chaos.drill.rounds import Round
-from hamanager.chaos.drill.watch import Look, Seen, duplicates
+from hamanager.chaos.watch import Look, Seen, duplicates
 
 WIDTH = 1080
 LEFT, RIGHT = 78, 150

@@ -1,0 +1,95 @@
+"""The look at who takes writes: whom it asks, and what it keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import cast
+
+from hamanager.chaos.watch import Seen, Watch, duplicates
+from hamanager.contracts.driver import Driver
+from hamanager.errors import RefusedError
+from hamanager.model.service import ServiceContext, Target
+from hamanager.model.snapshot import Role, ServerStatus
+from tests.simulation.driver import SimDriver
+from tests.simulation.power import Power
+from tests.simulation.world import Engine, World
+
+SERVICE = ServiceContext("db", "sim", None, {})
+MEMBERS = [Target(f"db.{number}", "10.0.0.1", 20001 + number, number) for number in range(3)]
+
+
+class Servers:
+    """What each of them answers."""
+
+    def __init__(self, *, elects: bool = False) -> None:
+        world = World(Engine.ELECTING if elects else Engine.ASYNCHRONOUS)
+        self.capabilities = SimDriver(world, Power()).capabilities
+        self.roles = {"db.0": Role.PRIMARY, "db.1": Role.STANDBY, "db.2": Role.STANDBY}
+        self.terms: dict[str, int] = {}
+        self.down: set[str] = set()
+        self.forgotten: list[str] = []
+
+    def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
+        if target.name in self.down:
+            raise RefusedError("nothing answers")
+        term = str(self.terms.get(target.name, 0))
+        return ServerStatus(self.roles[target.name], position={"term": term})
+
+    def forget(self, target: Target) -> None:
+        self.forgotten.append(target.name)
+
+
+def watching(servers: Servers, members: list[Target]) -> Watch:
+    return Watch(cast(Driver, servers), SERVICE, lambda: list(members))
+
+
+def becomes(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
+
+
+def test_what_is_seen_of_each() -> None:
+    servers = Servers()
+    servers.down.add("db.2")
+    expected = {"db.0": Seen.PRIMARY, "db.1": Seen.STANDBY, "db.2": Seen.DOWN}
+    with watching(servers, MEMBERS) as watch:
+        assert becomes(lambda: watch.latest(0.0) == expected)
+        seen = watch.since(0.0)
+    assert {name: {look.seen for look in looks} for name, looks in seen.items()} == {
+        name: {what} for name, what in expected.items()
+    }
+    assert sorted(servers.forgotten) == ["db.0", "db.1", "db.2"]
+
+
+def test_two_that_take_writes() -> None:
+    servers = Servers()
+    servers.roles["db.1"] = Role.PRIMARY
+    servers.terms = {"db.0": 1, "db.1": 2}
+    with watching(servers, MEMBERS) as watch:
+        assert becomes(lambda: bool(duplicates(watch.since(0.0)))), "terms mean nothing there"
+
+
+def test_two_of_an_electing_set_in_different_terms() -> None:
+    servers = Servers(elects=True)
+    servers.roles["db.1"] = Role.PRIMARY
+    servers.terms = {"db.0": 1, "db.1": 2}
+    with watching(servers, MEMBERS) as watch:
+        assert becomes(lambda: all(len(looks) > 3 for looks in watch.since(0.0).values()))
+        assert duplicates(watch.since(0.0)) == []
+        servers.terms["db.0"] = 2
+        assert becomes(lambda: bool(duplicates(watch.since(0.0))))
+
+
+def test_members_come_and_go() -> None:
+    servers, members = Servers(), MEMBERS[:2]
+    with watching(servers, members) as watch:
+        assert becomes(lambda: watch.latest(0.0) is not None)
+        members[1:] = [MEMBERS[2]]
+        assert becomes(lambda: set(watch.latest(0.0) or ()) == {"db.0", "db.2"})
+        assert set(watch.since(0.0)) == {"db.0", "db.1", "db.2"}, "what was seen stays"
+        now = time.monotonic()
+        watch.forget_before(now)
+        assert all(look.asked_at >= now for looks in watch.since(0.0).values() for look in looks)

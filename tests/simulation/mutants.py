@@ -17,6 +17,7 @@ from hamanager.decide import table as decide
 from hamanager.decide.evidence import Evidence, weigh
 from hamanager.decide.routing import leader
 from hamanager.decide.rules import primary
+from hamanager.decide.rules import standbys as standby_rules
 from hamanager.decide.rules import sync_set as syncing_rules
 from hamanager.decide.rules import upgrade as upgrading_rules
 from hamanager.loop import KeptRecords
@@ -285,3 +286,11 @@ def empty_one_is_promoted_to_the_end(patch: Patch) -> None:
         for rule in decide.RULES
     ]
     patch.setattr(decide, "RULES", rules)
+
+
+def primary_removed(patch: Patch) -> None:
+    patch.setattr(standby_rules, "leaver", lambda s: s.record.primary)
+
+
+def always_room(patch: Patch) -> None:
+    patch.setattr(standby_rules, "_has_room", lambda s: True)

@@ -27,8 +27,8 @@ import pytest
 from rich.console import Console
 
 from tests.simulation.histories import Failure, History, drawn, failure_of
+from tests.simulation.left_out import MUTANTS
 from tests.simulation.shrinking import shrunk
-from tests.simulation.test_mutations import MUTANTS
 
 REPORT_SECONDS = 1.0
 """How often a worker tells how far it has come."""

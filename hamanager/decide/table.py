@@ -49,14 +49,17 @@ class Rule:
     everything about who leads, and about whom writes wait for, holds the later ones up."""
     urgent: bool = False
     """It is tried again soon."""
+    protects: bool = False
+    """Acknowledged writes, or that only one server leads, depend on it: a mutant of the simulation
+    leaves it out, or does wrongly what it decides (docs/rules.md)."""
     only: Engines = Engines.ALL
 
 
 RULES: list[Rule] = [
     Rule("destroy", setup.destroy, [Action.DESTROY]),
     Rule("paused", setup.paused, [Action.WAIT]),
-    Rule("blind", setup.blind, [Action.WAIT]),
-    Rule("older-record", setup.older_record, [Action.WAIT]),
+    Rule("blind", setup.blind, [Action.WAIT], protects=True),
+    Rule("older-record", setup.older_record, [Action.WAIT], protects=True),
     Rule("first-address", setup.first_address, [Action.RESERVE_ADDRESS]),
     Rule("first-instance", setup.first_instance, [Action.ADD_INSTANCE]),
     Rule("set-up", setup.set_up, [Action.START_INSTANCE, Action.WAIT, Action.INITIALIZE]),
@@ -67,6 +70,7 @@ RULES: list[Rule] = [
         [Action.DEMOTE],
         urgent=True,
         only=Engines.PROMOTED,
+        protects=True,
     ),
     Rule(
         "unfinished-promotion",
@@ -74,13 +78,22 @@ RULES: list[Rule] = [
         [Action.RESUME, Action.FAIL_OVER, Action.WAIT, Action.START_INSTANCE],
         urgent=True,
         only=Engines.PROMOTED,
+        protects=True,
     ),
-    Rule("elected", primary.elected, [Action.ADOPT], urgent=True, only=Engines.ELECTING),
+    Rule(
+        "elected",
+        primary.elected,
+        [Action.ADOPT],
+        urgent=True,
+        only=Engines.ELECTING,
+        protects=True,
+    ),
     Rule(
         "unfinished-switchover",
         primary.unfinished_switchover,
         [Action.ABANDON_SWITCHOVER, Action.SWITCHOVER, Action.FAIL_OVER],
         urgent=True,
+        protects=True,
     ),
     Rule("upgrade-undone", upgrade.upgrade_undone, [Action.UPGRADE]),
     Rule(
@@ -88,6 +101,7 @@ RULES: list[Rule] = [
         primary.planned_restart,
         [Action.WAIT, Action.START_INSTANCE, Action.RESUME],
         urgent=True,
+        protects=True,
     ),
     Rule(
         "primary-is-ending",
@@ -101,6 +115,7 @@ RULES: list[Rule] = [
         primary.forced_failover,
         [Action.FORCE, Action.FAIL_OVER, Action.REFUSE, Action.RESUME],
         urgent=True,
+        protects=True,
     ),
     Rule("refuse-switchover", spec.refuse_switchover, [Action.REFUSE]),
     Rule(
@@ -110,12 +125,13 @@ RULES: list[Rule] = [
         urgent=True,
         only=Engines.ELECTING,
     ),
-    Rule("flapping", primary.flapping, [Action.WAIT]),
+    Rule("flapping", primary.flapping, [Action.WAIT], protects=True),
     Rule(
         "primary-dead",
         primary.primary_dead,
         [Action.FAIL_OVER, Action.START_INSTANCE],
         urgent=True,
+        protects=True,
     ),
     Rule(
         "no-safe-candidate",
@@ -123,37 +139,61 @@ RULES: list[Rule] = [
         [Action.START_INSTANCE, Action.WAIT],
         urgent=True,
         only=Engines.PROMOTED,
+        protects=True,
     ),
-    Rule("primary-cut-off", primary.primary_cut_off, [Action.WAIT]),
-    Rule("primary-suspect", primary.primary_suspect, [Action.WAIT]),
+    Rule("primary-cut-off", primary.primary_cut_off, [Action.WAIT], protects=True),
+    Rule("primary-suspect", primary.primary_suspect, [Action.WAIT], protects=True),
     Rule(
         "primary-restarted",
         primary.primary_restarted,
         [Action.START_INSTANCE, Action.WAIT, Action.RESUME, Action.FAIL_OVER],
         urgent=True,
         only=Engines.PROMOTED,
+        protects=True,
     ),
     # For whom do writes wait?
-    Rule("sync-leave", sync_set.leave, [Action.LEAVE_SYNC_SET], urgent=True),
-    Rule("sync-adjust", sync_set.adjust, [Action.SET_REQUIRED_ACKS], yields=True, urgent=True),
-    Rule("stuck-clients", sync_set.stuck, [Action.END_WAITING], yields=True),
+    Rule("sync-leave", sync_set.leave, [Action.LEAVE_SYNC_SET], urgent=True, protects=True),
+    Rule(
+        "sync-adjust",
+        sync_set.adjust,
+        [Action.SET_REQUIRED_ACKS],
+        yields=True,
+        urgent=True,
+        protects=True,
+    ),
+    Rule("stuck-clients", sync_set.stuck, [Action.END_WAITING], yields=True, protects=True),
     # Keep the instances running, and make the standbys follow.
-    Rule("surplus", standbys.surplus, [Action.REMOVE_INSTANCE]),
+    Rule("surplus", standbys.surplus, [Action.REMOVE_INSTANCE], protects=True),
     Rule(
         "start",
         standbys.start_gone,
         [Action.START_INSTANCE, Action.WAIT, Action.REBUILD],
         yields=True,
+        protects=True,
     ),
     Rule("primary-not-ready", standbys.primary_not_ready, [Action.WAIT]),
     Rule("restart-done", standbys.restart_done, [Action.FINISH_RESTART]),
-    Rule("synchronized", standbys.synchronized, [Action.MARK_SYNCHRONIZED], yields=True),
-    Rule("sync-join", sync_set.join, [Action.JOIN_SYNC_SET], yields=True),
+    Rule(
+        "synchronized",
+        standbys.synchronized,
+        [Action.MARK_SYNCHRONIZED],
+        yields=True,
+        protects=True,
+    ),
+    Rule("sync-join", sync_set.join, [Action.JOIN_SYNC_SET], yields=True, protects=True),
     # Make the spec true.
     Rule("discard", spec.discard, [Action.DISCARD], yields=True),
     Rule("switchover", spec.switchover, [Action.SWITCHOVER, Action.REFUSE]),
-    Rule("rejoin", standbys.rejoin, [Action.REBUILD, Action.SEED, Action.ATTACH], yields=True),
-    Rule("upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True),
+    Rule(
+        "rejoin",
+        standbys.rejoin,
+        [Action.REBUILD, Action.SEED, Action.ATTACH],
+        yields=True,
+        protects=True,
+    ),
+    Rule(
+        "upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True, protects=True
+    ),
     Rule("restart", spec.restart, [Action.RESTART], yields=True),
     Rule("address", spec.address, [Action.RESERVE_ADDRESS], yields=True),
     Rule(
@@ -162,8 +202,8 @@ RULES: list[Rule] = [
         [Action.KEEP_MEMORY, Action.SHRINK, Action.SET_MEMORY, Action.WAIT],
         yields=True,
     ),
-    Rule("missing", spec.missing, [Action.ADD_INSTANCE], yields=True),
-    Rule("no-room", standbys.no_room, [Action.WAIT]),
+    Rule("missing", spec.missing, [Action.ADD_INSTANCE], yields=True, protects=True),
+    Rule("no-room", standbys.no_room, [Action.WAIT], protects=True),
     Rule("upgrade-stopped", upgrade.upgrade_stopped, [Action.WAIT]),
     Rule("well", spec.well, [Action.NOTHING]),
 ]
@@ -258,6 +298,7 @@ def describe_rules() -> Iterator[tuple[str, str]]:
 def _described(rules: list[Rule]) -> Iterator[tuple[str, str]]:
     for rule in rules:
         marks = [" (yields)"] * rule.yields + [" (urgent)"] * rule.urgent
+        marks += [" (protects data)"] * rule.protects
         if rule.only:
             marks.append(f" (only {rule.only})")
         when = " ".join((rule.decides.__doc__ or "").split())

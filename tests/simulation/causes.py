@@ -17,7 +17,8 @@ from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Role
 from hamanager.model.spec import Spec
 from hamanager_playbooks.registry import PLAYBOOKS
-from tests.simulation.world import SimServer, World
+from tests.simulation.servers import SimServer
+from tests.simulation.world import World
 
 LONGEST_GAP_SECONDS = 5.0
 """As the observer's, and not the observer's own: a mutant changes that one."""

@@ -19,7 +19,8 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
-from tests.simulation.world import CONNECTIONS, Engine, SimServer, World, version_of
+from tests.simulation.servers import CONNECTIONS, Engine, SimServer, version_of
+from tests.simulation.world import World
 
 STALL_SEEN_SECONDS = 1.5
 EFFECTS = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hamanager.model.durability import Durability
 from hamanager.model.order import OrderKind
-from tests.simulation.world import SimServer
+from tests.simulation.servers import SimServer
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hamanager.model.durability import Durability
+from tests.simulation.servers import Engine
 from tests.simulation.simulation import Simulation
-from tests.simulation.world import Engine
 
 MODES = {
     "lossless, availability": (Engine.ACKNOWLEDGING, Durability.AVAILABILITY),

@@ -9,7 +9,8 @@ from hamanager.errors import RuntimeFailedError
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Process
 from tests.simulation.power import Power, UnansweredError
-from tests.simulation.world import Engine, SimServer, Volume, World, version_of
+from tests.simulation.servers import Engine, SimServer, Volume, version_of
+from tests.simulation.world import World
 
 EFFECTS = (
     *("start", "request_stop", "kill", "remove", "discard_volume"),

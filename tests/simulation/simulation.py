@@ -36,7 +36,8 @@ from tests.simulation.causes import Causes
 from tests.simulation.events import carry_out
 from tests.simulation.manager import Manager
 from tests.simulation.power import ManagerDiedError, Power
-from tests.simulation.world import Engine, SimServer, World
+from tests.simulation.servers import Engine, SimServer
+from tests.simulation.world import World
 from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 

@@ -17,8 +17,8 @@ from tests.simulation.modes import (
     STRICT,
     running,
 )
+from tests.simulation.servers import CONNECTIONS
 from tests.simulation.simulation import Simulation
-from tests.simulation.world import CONNECTIONS
 
 LONGEST_SECONDS = 60
 

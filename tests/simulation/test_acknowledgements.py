@@ -6,8 +6,8 @@ import pytest
 
 from hamanager.model.decision import Action
 from tests.simulation.modes import lossless, running, strict
+from tests.simulation.servers import CONNECTIONS
 from tests.simulation.stories import until
-from tests.simulation.world import CONNECTIONS
 
 LATEST = 12
 

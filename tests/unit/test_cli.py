@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import uvicorn
 import yaml
 from typer.testing import CliRunner, Result
 
 from hamanager import paths
-from hamanager.api.client import Client, NoDaemonError
 from hamanager.cli import progress as waiting
 from hamanager.cli.main import app
 from hamanager.daemon.http import make_app
@@ -288,38 +286,6 @@ def test_ctrl_c_ends_the_waiting_not_the_work(manager: FakeManager) -> None:
     loaded = load_spec(manager.store, "db")
     assert loaded is not None
     assert loaded[0].instances == 2
-
-
-def test_a_daemon_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.0)
-    answers = iter([httpx.ConnectError("away"), 404])
-    waiting.wait_until_gone(answering(answers), "db", waiting.PlainDisplay(print))
-
-
-def test_a_daemon_that_stays_away_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(waiting, "DAEMON_GONE_SECONDS", 0.05)
-    answers = iter(lambda: httpx.ReadError("gone"), None)
-    with pytest.raises(NoDaemonError) as caught:
-        waiting.wait_until_gone(answering(answers), "db", waiting.PlainDisplay(print))
-    assert str(caught.value) == (
-        "no hamanager daemon answers at the test; start one with `hamanager serve`; what was asked"
-        " for is kept and goes on when it runs again"
-    )
-
-
-def answering(answers: Iterator[object]) -> Client:
-    """A client of a daemon that fails so, or answers with that code."""
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        answer = next(answers)
-        if isinstance(answer, httpx.TransportError):
-            raise answer
-        assert isinstance(answer, int)
-        return httpx.Response(answer, json={"error": "there is none", "exit_code": 1})
-
-    http = httpx.Client(transport=httpx.MockTransport(handle), base_url="http://hamanager")
-    return Client(http, "the test")
 
 
 def test_version_and_help() -> None:

@@ -19,7 +19,8 @@ from hamanager.observe.questions import Threads
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power
 from tests.simulation.runtime import SimRuntime
-from tests.simulation.world import Engine, World
+from tests.simulation.servers import Engine
+from tests.simulation.world import World
 from tests.unit.test_observe import SERVICE, started
 
 LONGEST_SECONDS = 20

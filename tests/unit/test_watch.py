@@ -13,7 +13,8 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role, ServerStatus
 from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power
-from tests.simulation.world import Engine, World
+from tests.simulation.servers import Engine
+from tests.simulation.world import World
 
 SERVICE = ServiceContext("db", "sim", None, {})
 MEMBERS = [Target(f"db.{number}", "10.0.0.1", 20001 + number, number) for number in range(3)]

@@ -237,6 +237,8 @@ class Soak:
                         self._check()
                 self._writer.stop()
                 self._check()
+                if not watch.is_whole():
+                    raise HamanagerError("the watch for two primaries ended before its time")
             except HamanagerError as error:
                 self._result.failure = str(error)
                 print(f"FAILED: {error}\n{self._subject.account()}", flush=True)

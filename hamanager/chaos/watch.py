@@ -84,6 +84,11 @@ class Watch:
         for watcher in self._watchers:
             watcher.join(END_SECONDS)
 
+    def is_whole(self) -> bool:
+        """Whether everybody is still being asked: a watch that has ended sees nothing wrong."""
+        threads = [self._following, *(w for w in list(self._watchers) if not w.stopping.is_set())]
+        return all(thread.is_alive() for thread in threads)
+
     def since(self, at: float) -> Looks:
         """Every look that was begun after that (monotonic) moment."""
         found: dict[str, list[Look]] = {}

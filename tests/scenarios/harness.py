@@ -130,7 +130,8 @@ class Scenario:
         if not self.writer_cut_off:
             result.longest_gap_seconds = max(gaps, default=None)
         seen = self._watch.since(0.0)
-        assert any(seen.values()), "the watch for two primaries has seen nothing"
+        assert self._watch.is_whole(), "the watch for two primaries ended before its time"
+        assert any(seen.values()), "it has seen nothing"
         two = [round(at - self.faulted_at, 3) for at in duplicates(seen)]
         assert not two, f"two took writes, so many seconds after the fault: {two[:3]}"
         if self.lossless:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import cast
+
+import pytest
 
 from hamanager.chaos.watch import Seen, Watch, duplicates
 from hamanager.contracts.driver import Driver
@@ -82,6 +85,16 @@ def test_two_of_an_electing_set_in_different_terms() -> None:
         assert duplicates(watch.since(0.0)) == []
         servers.terms["db.0"] = 2
         assert becomes(lambda: bool(duplicates(watch.since(0.0))))
+
+
+def test_a_watch_that_has_ended_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    servers = Servers()
+    with watching(servers, MEMBERS) as watch:
+        assert becomes(lambda: watch.latest(0.0) is not None)
+        assert watch.is_whole()
+        del servers.roles["db.1"]  # a fault of the driver's
+        assert becomes(lambda: not watch.is_whole())
 
 
 def test_members_come_and_go() -> None:

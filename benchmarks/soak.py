@@ -27,8 +27,8 @@ from hamanager.api.views import ServiceState
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.watch import Watch, duplicates
-from hamanager.chaos.workload import Acknowledged, LoadWriter
-from hamanager.contracts.driver import Writer
+from hamanager.chaos.workload import Acknowledged, LoadWriter, open_writer
+from hamanager.contracts.workload import Writer
 from hamanager.errors import HamanagerError
 from hamanager.model.service import Target
 from hamanager_drivers.registry import load_drivers
@@ -289,7 +289,7 @@ class Soak:
 
     def _client(self) -> closing[Writer]:
         of = self._subject
-        return closing(of.driver.open_writer(of.context, of.primary(), WRITE_SECONDS))
+        return closing(open_writer(of.driver, of.context, of.primary(), WRITE_SECONDS))
 
     def _wait_for_write(self, after: float, not_on: str = "") -> Acknowledged:
         wait = self._writer.wait_for_write

@@ -267,7 +267,7 @@ class ServiceLoop:
         service = load_context(self._store, spec)
         record, record_version = load_record(self._store, self.name)
         snapshot = self.observer.look(service, record)
-        if self.driver.capabilities.stateless:
+        if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(
             spec=spec,

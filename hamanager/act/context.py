@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint, Listener
+from hamanager.contracts.replication import Replication, SemiSync
 from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
@@ -20,6 +21,14 @@ from hamanager.model.snapshot import Snapshot
 from hamanager.model.spec import Spec
 from hamanager.model.sync_set import required_acks
 from hamanager.model.upgrade import runs_from, sources
+
+Part = TypeVar("Part")
+
+
+def needed(part: Part | None) -> Part:
+    """That part of a driver, in a playbook that is for engines which have it."""
+    assert part is not None, "the rules chose a playbook that the engine's driver has no part for"
+    return part
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,16 @@ class PlaybookContext:
     runtime: Runtime
     clock: Clock
     endpoint: Endpoint
+
+    @property
+    def replication(self) -> Replication:
+        """The driver's part for servers with data."""
+        return needed(self.driver.replication)
+
+    @property
+    def semisync(self) -> SemiSync:
+        """The driver's part for standbys that acknowledge."""
+        return needed(self.driver.semisync)
 
     def wanted_listeners(self, name: str | None) -> tuple[Listener, ...]:
         """The service's addresses, leading to that instance or to nobody."""

@@ -22,6 +22,7 @@ from hamanager.contracts.runtime import Runtime
 from hamanager.contracts.store import Store
 from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, StaleVersionError
+from hamanager.model.capabilities import Traits
 from hamanager.model.decision import Action, Decision
 from hamanager.model.history import HistoryEntry
 from hamanager.stores.repository import lock_key
@@ -134,17 +135,19 @@ class ServiceLock:
 
 
 class _Guarded:
-    """A driver, runtime or endpoint whose every call first assures the lease: a manager that was
-    suspended in the middle of a playbook would act on what has long been overtaken, and one whose
-    calls take long would be overtaken in the middle of one."""
+    """A driver, runtime or endpoint whose every call, also of a driver's parts, first assures the
+    lease: a manager that was suspended in the middle of a playbook would act on what has long been
+    overtaken, and one whose calls take long would be overtaken in the middle of one."""
 
-    def __init__(self, inner: Driver | Runtime | Endpoint, assure: Callable[[], None]) -> None:
+    def __init__(self, inner: object, assure: Callable[[], None]) -> None:
         self._inner, self._assure = inner, assure
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._inner, name)
-        if not callable(attribute):
+        if attribute is None or isinstance(attribute, str | Traits):
             return attribute
+        if not callable(attribute):
+            return _Guarded(attribute, self._assure)  # a part of a driver
 
         def guarded(*arguments: Any, **named: Any) -> Any:
             self._assure()

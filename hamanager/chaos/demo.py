@@ -47,7 +47,7 @@ class Narrator:
 
 def databases() -> list[str]:
     """Engines that have a primary to lose: services without data have none."""
-    return [name for name, d in load_drivers().items() if not d.capabilities.stateless]
+    return [name for name, d in load_drivers().items() if d.workload is not None]
 
 
 def run_demo(engines: Sequence[str], *, quick: bool = False) -> int:

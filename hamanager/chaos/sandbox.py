@@ -24,7 +24,7 @@ from docker.models.containers import Container
 
 from hamanager import paths
 from hamanager.api.client import Client
-from hamanager.chaos.workload import LoadWriter, count_lost
+from hamanager.chaos.workload import LoadWriter, count_lost, open_writer
 from hamanager.contracts.driver import Driver
 from hamanager.errors import HamanagerError
 from hamanager.model.record import ServiceRecord
@@ -297,8 +297,8 @@ class Sandbox:
 
     def fill(self, service: str, total_bytes: int) -> None:
         """Write ballast to the primary."""
-        writer = self.driver(service).open_writer(
-            self.context(service), self.primary(service), timeout_seconds=30
+        writer = open_writer(
+            self.driver(service), self.context(service), self.primary(service), timeout_seconds=30
         )
         try:
             writer.prepare()
@@ -308,8 +308,8 @@ class Sandbox:
 
     def start_writer(self, service: str, pause_seconds: float = 0.001) -> LoadWriter:
         """A client that writes numbered rows from now on."""
-        preparing = self.driver(service).open_writer(
-            self.context(service), self.primary(service), timeout_seconds=10
+        preparing = open_writer(
+            self.driver(service), self.context(service), self.primary(service), timeout_seconds=10
         )
         preparing.prepare()
         written_before = max(preparing.numbers(), default=0)

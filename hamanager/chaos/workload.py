@@ -11,12 +11,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hamanager.contracts.driver import Driver, Writer
+from hamanager.contracts.driver import Driver
+from hamanager.contracts.workload import Writer
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
 
 CLIENT_TIMEOUT_SECONDS = 0.5
 RETRY_SECONDS = 0.002
+
+
+def open_writer(
+    driver: Driver, service: ServiceContext, target: Target, timeout_seconds: float
+) -> Writer:
+    """A client of that server.
+
+    Raises:
+        ServerError: it cannot be reached, or its engine's driver knows of no clients.
+    """
+    if driver.workload is None:
+        raise ServerError(
+            f"the driver of {driver.engine} has no test workload: nothing was written"
+        )
+    return driver.workload.open_writer(service, target, timeout_seconds)
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class LoadWriter(threading.Thread):
         been written all the same, so it is not used again)."""
         writer: Writer | None = None
         try:
-            writer = self._driver.open_writer(self._service, target, CLIENT_TIMEOUT_SECONDS)
+            writer = open_writer(self._driver, self._service, target, CLIENT_TIMEOUT_SECONDS)
             while not self._stopping.is_set():
                 number += 1
                 writer.write(number)
@@ -113,7 +129,7 @@ class LoadWriter(threading.Thread):
 
 def count_lost(writer: LoadWriter, driver: Driver, service: ServiceContext, primary: Target) -> int:
     """How many acknowledged writes the primary does not hold."""
-    reader = driver.open_writer(service, primary, timeout_seconds=10)
+    reader = open_writer(driver, service, primary, timeout_seconds=10)
     try:
         return writer.lost(reader.numbers())
     finally:

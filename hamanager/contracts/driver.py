@@ -1,6 +1,8 @@
 """The driver contract: everything an engine does differently.
 
-Rules for every method that talks to a server:
+A driver has parts: this module's are for any server, `hamanager.contracts.replication` has those of
+servers with data, `hamanager.contracts.workload` the clients that tests and demos need. Rules for
+every method of every part that talks to a server:
 
 - It is bounded: no answer within the driver's time-outs raises `SilentError`. The defaults
   are about 1 s to connect and to probe and some seconds for a change.
@@ -18,13 +20,22 @@ Methods marked *pure* do no I/O and read no clock.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hamanager.model.capabilities import Capabilities as Capabilities
+from hamanager.contracts.replication import (
+    Election,
+    Replication,
+    RequiredAcks,
+    SemiSync,
+    Settling,
+)
+from hamanager.contracts.workload import Workload
+from hamanager.model.capabilities import Capabilities, Traits
 from hamanager.model.service import ServiceContext, Target
-from hamanager.model.snapshot import Relation, ServerStatus
+from hamanager.model.snapshot import ServerStatus
 
 
 @dataclass(frozen=True)
@@ -87,34 +98,6 @@ FILES_DIRECTORY = "/hamanager/etc"
 """Where `LaunchSpec.files` lie inside the container; not on the data volume."""
 
 
-class Writer(Protocol):
-    """A client that writes numbered rows to one server: for demo, benchmarks and tests.
-
-    Every method raises `ServerError` (or a child) when it fails; a failed `write` may or may
-    not have reached the data.
-    """
-
-    def prepare(self) -> None:
-        """Make the table (collection, key) that the rows go to, unless it is there."""
-        ...
-
-    def write(self, number: int) -> None:
-        """Write one row; returns when the engine has acknowledged it as the docs recommend."""
-        ...
-
-    def numbers(self) -> set[int]:
-        """Every number that the server holds."""
-        ...
-
-    def fill(self, total_bytes: int) -> None:
-        """Add about that many bytes of incompressible ballast, in acknowledged batches."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection; never raises."""
-        ...
-
-
 @dataclass(frozen=True)
 class Connection:
     """How applications connect: with an account that has rights on its own data and no others."""
@@ -131,102 +114,12 @@ class Connection:
     """What its variables are named after, where that is not the engine."""
 
 
-@dataclass(frozen=True)
-class HandOver:
-    """How a planned change of primary is carried out."""
-
-    before_stop: Callable[[], None]
-    """To be called right before the primary stops taking writes, so that clients wait who would
-    come from then on; when it raises, nothing was changed."""
-    before_promotion: Callable[[], None]
-    """To be called once `target` has everything and before it takes writes; when it raises, the
-    hand-over is undone."""
-    before_undo: Callable[[], None]
-    """To be called before the primary is let take writes again; when it raises, another manager
-    has taken over, and the primary must not."""
-    required_acks: int
-    """For how many standbys the new primary's writes wait."""
-    term: int | None
-    """What the new primary's data tell of from then on."""
-    patience_seconds: float
-    """How long long transactions may take to end by themselves before writes are stopped."""
-    kill: bool
-    """Whether those that are left are ended; otherwise nothing is changed and it raises."""
-    hurried: bool = False
-    """The primary is about to end: what would merely make it shorter is tried once."""
-
-
-class Driver(Protocol):
-    """One engine."""
-
-    engine: str
-    """Its name in commands: `mysql`."""
-    capabilities: Capabilities
-
-    def new_secrets(self) -> dict[str, str]:
-        """Fresh random passwords and keys for a new service, by names of the driver's own."""
-        ...
-
-    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
-        """Pure: how to start this instance. It must start unable to take client writes."""
-        ...
-
-    def connection(
-        self,
-        service: ServiceContext,
-        address: tuple[str, int] | None,
-        members: Sequence[Target],
-    ) -> Connection | None:
-        """Pure: how applications connect, through the service's own address (host and port) or,
-        for engines whose URL names all instances, to `members`; None without these."""
-        ...
-
-    def shell(self, service: ServiceContext) -> Shell:
-        """Pure: the engine's own shell."""
-        ...
-
-    def relate(
-        self,
-        target: Target,
-        standby: ServerStatus,
-        primary_target: Target,
-        primary: ServerStatus,
-        members: Sequence[Target],
-    ) -> Relation:
-        """Pure: how that standby stands towards the primary on record, `members` being all
-        instances on record."""
-        ...
-
-    def has_applied(self, status: ServerStatus, primary: ServerStatus) -> bool:
-        """Pure: whether that server has applied all that the primary had at that time."""
-        ...
-
-    def errant_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
-        """Pure: what that server has and the primary has not, in the engine's terms (a set of
-        transaction identifiers, an amount of bytes); '' when nothing is known of."""
-        ...
-
-    def missing_writes(self, status: ServerStatus, primary: ServerStatus) -> str:
-        """Pure: what that server lacks of what the primary was last seen to have, in words; ''
-        when nothing is known of."""
-        ...
-
-    def rank(self, standbys: Mapping[str, ServerStatus]) -> tuple[str, ...]:
-        """Pure: those that could be promoted without losing more than necessary, best first.
-
-        A partial order: when two hold writes that the other lacks, neither stands behind the
-        other and both are left out, together with all that are worse.
-        """
-        ...
-
-    def upgrade_problem(self, present: str, wanted: str) -> str:
-        """Pure: why a server of the version `wanted` cannot go on with data that one of the version
-        `present` has used, as a sentence without an end; '' when it can."""
-        ...
+class Cache(Protocol):
+    """A server keeps data in memory, up to a limit of its own."""
 
     def cache_limit_bytes(self, memory_bytes: int | None) -> int | None:
         """Pure: how much data a server keeps in memory at the most under that container limit
-        (None: no limit); None where the engine sets itself none."""
+        (None: no limit); None: as much as it likes."""
         ...
 
     def cache_bytes(self, service: ServiceContext, target: Target) -> int | None:
@@ -238,141 +131,83 @@ class Driver(Protocol):
         the server works towards it. It starts with the same after a restart."""
         ...
 
+
+class Shutdown(Protocol):
+    """A planned stop takes more than the runtime's signal."""
+
+    def shut_down(self, service: ServiceContext, target: Target) -> None:
+        """Let the server end itself: no client is told by it of a write that merely waits, and what
+        would delay it is let go of: idle connections, our own included. When it raises, the
+        runtime asks the server to stop."""
+        ...
+
+
+class Driver(Protocol):
+    """One engine. A driver derives from this; it has to have what is asked of every server, and
+    states which of the other parts its engine has: the ones it leaves out stay None."""
+
+    engine: str
+    """Its name in commands: `mysql`."""
+    traits: Traits
+    replication: Replication | None = None
+    """None: no database; all instances are alike, and each gets its share of the requests."""
+    required_acks: RequiredAcks | None = None
+    semisync: SemiSync | None = None
+    election: Election | None = None
+    settling: Settling | None = None
+    cache: Cache | None = None
+    shutdown: Shutdown | None = None
+    workload: Workload | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the rules may know: what the driver states, and which parts it has."""
+        return Capabilities(
+            **vars(self.traits),
+            stateless=self.replication is None,
+            elects_itself=self.election is not None,
+            acknowledges=self.semisync is not None,
+        )
+
+    @abstractmethod
+    def new_secrets(self) -> dict[str, str]:
+        """Fresh random passwords and keys for a new service, by names of the driver's own."""
+        ...
+
+    @abstractmethod
+    def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
+        """Pure: how to start this instance. It must start unable to take client writes."""
+        ...
+
+    @abstractmethod
+    def connection(
+        self,
+        service: ServiceContext,
+        address: tuple[str, int] | None,
+        members: Sequence[Target],
+    ) -> Connection | None:
+        """Pure: how applications connect, through the service's own address (host and port) or,
+        for engines whose URL names all instances, to `members`; None without these."""
+        ...
+
+    @abstractmethod
+    def shell(self, service: ServiceContext) -> Shell:
+        """Pure: the engine's own shell."""
+        ...
+
+    @abstractmethod
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """Ask one server what it is. About 1 s at the most; a few ms when it is well."""
         ...
 
-    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
+    @abstractmethod
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket | None:
         """An idle connection that the server keeps open as long as it lives: its end is the
-        first sign of death. The caller only watches it for readability and closes it."""
+        first sign of death. The caller only watches it for readability and closes it. None
+        where servers keep none open."""
         ...
 
-    def initialize(self, service: ServiceContext, target: Target) -> None:
-        """First-time set-up of a service's first server; afterwards it is the primary."""
-        ...
-
-    def seed(self, service: ServiceContext, target: Target, primary: Target) -> None:
-        """Start the first full copy in the background and return; `probe` shows its progress.
-        Does nothing while one is under way. The server may end its process when it is done."""
-        ...
-
-    def attach(
-        self,
-        service: ServiceContext,
-        target: Target,
-        primary: Target,
-        members: Sequence[Target],
-    ) -> None:
-        """Do the next thing that makes it a full standby of that primary, short of discarding
-        data that is not proven to be elsewhere."""
-        ...
-
-    def drain(self, service: ServiceContext, target: Target) -> str:
-        """Stop receiving and apply everything received; returns a short note for the history.
-        Bounded; raises when not everything could be applied."""
-        ...
-
-    def promote(
-        self,
-        service: ServiceContext,
-        target: Target,
-        others: Sequence[Target],
-        required_acks: int,
-        term: int | None = None,
-    ) -> str:
-        """Make it accept writes, as the last step of a failover; returns when it does, with a
-        short note on what was or may have been lost ('' when the engine cannot tell). From its
-        first write on it waits for `required_acks` standbys (see `set_required_acks`). Its data,
-        and so those of all who follow it, tell of the term from then on (see
-        `ServerStatus.term`)."""
-        ...
-
-    def settle(self, service: ServiceContext, target: Target) -> None:
-        """What a promotion leaves that takes long and that no client has to wait for; asked of a
-        new primary once clients are sent to it, where the engine `settles_later`. It may fail, or
-        never come: the next promotion copes with what is left."""
-        ...
-
-    def set_required_acks(
-        self, service: ServiceContext, primary: Target, required_acks: int
-    ) -> None:
-        """From now on each write waits for so many standbys before it is acknowledged; 0: for
-        none, and those that wait now are acknowledged. Engines that cannot do nothing."""
-        ...
-
-    def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
-        """End every client whose write waits for a standby, without acknowledging one; from its
-        next client on it waits for `required_acks` standbys as before. Returns a short note. One
-        that was begun and not finished turns clients away
-        (`ServerStatus.turns_clients_away`)."""
-        ...
-
-    def set_semisync_replica(
-        self, service: ServiceContext, target: Target, *, wanted: bool
-    ) -> None:
-        """Let that standby acknowledge what it receives, once it is on its disk; or not any more.
-        When it returns the primary counts (or does not count) on it."""
-        ...
-
-    def wait_until_caught_up(
-        self, service: ServiceContext, target: Target, primary: Target
-    ) -> None:
-        """Return when that standby is proven to hold, on disk and applied, every write that the
-        primary had acknowledged before this call.
-
-        Raises:
-            ServerError: it is not proven within some seconds.
-        """
-        ...
-
-    def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
-        """Return when that standby is proven to have received everything that was in the
-        primary's log before this call, acknowledged or not.
-
-        Raises:
-            ServerError: it is not proven within some seconds.
-        """
-        ...
-
-    def demote(self, service: ServiceContext, target: Target) -> None:
-        """Make it refuse client writes at once and cut its clients off; no write that waits for a
-        standby is acknowledged by that."""
-        ...
-
-    def hand_over(
-        self, service: ServiceContext, target: Target, primary: Target, terms: HandOver
-    ) -> str:
-        """Planned: the primary stops taking writes, `target` catches up with all of them and
-        takes over. Undone when it fails half-way. Returns a short note."""
-        ...
-
-    def force(self, service: ServiceContext, target: Target, survivors: Sequence[Target]) -> None:
-        """An operator decided that this instance leads, with whatever it has and without asking a
-        majority; for engines that elect by themselves. From now on the survivors (it among them)
-        are the whole set. All others have been fenced: they know nothing of it, and may have a
-        majority of the former set among them.
-
-        Raises:
-            ServerError: among others, a survivor does not answer: nothing was changed.
-        """
-        ...
-
-    def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
-        """Make the service forget that standby before its container is removed."""
-        ...
-
-    def before_stop(self, service: ServiceContext, target: Target) -> bool:
-        """Prepare a planned stop: no client is told by it of a write that merely waits, and what
-        would delay a clean shutdown is let go of: idle connections, our own included. Whether the
-        server shuts itself down now; otherwise the runtime is to ask it."""
-        ...
-
+    @abstractmethod
     def forget(self, target: Target) -> None:
         """Close whatever connections are cached for that server."""
-        ...
-
-    def open_writer(
-        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
-    ) -> Writer:
-        """Connect a `Writer` to that server as an application would."""
         ...

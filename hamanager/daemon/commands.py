@@ -175,7 +175,7 @@ class Commands:
         driver, record = self._drivers[spec.engine], load_record(self._store, name)[0]
         context = load_context(self._store, spec)
         chosen = Chooser(self._runtime, driver, context, spec, record).choose(image)
-        program = driver.capabilities.server_program
+        program = driver.traits.server_program
         if chosen is None:
             return told(spec, record, changed=False, program=program)
         self._specs.change(name, lambda present: upgraded(present, chosen))
@@ -235,7 +235,7 @@ class Commands:
         if kind is not OrderKind.DISCARD and to is not None and record.instance(to) is None:
             names = " and ".join(i.name for i in record.instances) or "none yet"
             raise NotFoundError(f"there is no instance '{to}': '{name}' has {names}")
-        if self._driver(spec.engine).capabilities.stateless:
+        if self._driver(spec.engine).replication is None:
             raise UsageError(f"'{name}' is a service without data: it has no primary")
         if spec.paused:
             raise ConflictError(
@@ -298,18 +298,19 @@ class Commands:
             return
         driver, context = self._drivers[spec.engine], load_context(self._store, spec)
         record, _ = load_record(self._store, spec.name)
+        cache = driver.cache
         for instance in record.instances:
             ref = InstanceRef(spec.name, instance.name, instance.generation)
             try:
-                cache = driver.cache_bytes(context, Target.of(instance))
+                held = cache.cache_bytes(context, Target.of(instance)) if cache else None
             except ServerError:
                 continue
             problem = misfit(
                 limit,
                 self._runtime.memory_used(ref),
-                cache,
-                driver.cache_limit_bytes(limit),
-                data_in_memory=driver.capabilities.data_in_memory,
+                held,
+                cache.cache_limit_bytes(limit) if cache else None,
+                data_in_memory=driver.traits.data_in_memory,
             )
             if problem:
                 raise ConflictError(

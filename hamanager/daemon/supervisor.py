@@ -179,7 +179,7 @@ class Daemon:
             self._clock,
             self._threads,
             self._manager_id,
-            STATELESS_PLAYBOOKS if driver.capabilities.stateless else PLAYBOOKS,
+            STATELESS_PLAYBOOKS if driver.replication is None else PLAYBOOKS,
         )
         with self._lock:
             hired = self._workers.get(name)
@@ -233,7 +233,8 @@ class Daemon:
         except HamanagerError as error:
             log.debug("no tripwire to %s: %s", target.name, error)
             return
-        self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
+        if wire is not None:
+            self._tripwires.watch(loop.name, target.name, CONNECTION, wire)
 
     def _watch_process(self, ref: InstanceRef) -> None:
         descriptor = self._runtime.exit_descriptor(ref)

@@ -63,8 +63,8 @@ class Timeouts:
 def present(drivers: Mapping[str, Driver]) -> Timeouts:
     """As the program has them."""
     return Timeouts(
-        probes={engine: driver.capabilities.probe_seconds for engine, driver in drivers.items()},
-        calls={engine: driver.capabilities.call_seconds for engine, driver in drivers.items()},
+        probes={engine: driver.traits.probe_seconds for engine, driver in drivers.items()},
+        calls={engine: driver.traits.call_seconds for engine, driver in drivers.items()},
     )
 
 

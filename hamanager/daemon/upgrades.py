@@ -33,7 +33,7 @@ class Chooser:
             RuntimeFailedError: it is not there, or it has not the engine's server program.
             ConflictError: the data of an instance cannot go on with it.
         """
-        program = self.driver.capabilities.server_program
+        program = self.driver.traits.server_program
         if image is None and not program:
             image = self.spec.image  # any image may be such a service's: there is no default
         try:
@@ -44,9 +44,10 @@ class Chooser:
             version = self.runtime.image_version(pinned.id, program) if program else ""
         except RuntimeFailedError as error:
             raise RuntimeFailedError(f"{error}; nothing was changed") from error
+        data = self.driver.replication
         for instance in self.record.instances:
-            if program and instance.joined:
-                problem = self.driver.upgrade_problem(self._used(instance, program), version)
+            if data is not None and instance.joined:
+                problem = data.upgrade_problem(self._used(instance, program), version)
                 if problem:
                     raise ConflictError(f"{instance.name}: {problem}; nothing was changed")
         return pinned.named(found, version)

@@ -28,7 +28,7 @@ NO_CHANGE = Settings()
 
 def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
     """The checked settings by the names that the spec has for them."""
-    if driver.capabilities.stateless and settings != NO_CHANGE:
+    if driver.replication is None and settings != NO_CHANGE:
         raise UsageError("a service without data has no such settings; nothing was changed")
     shortest = SHORTEST_DOWN_AFTER_SECONDS
     for seconds, name, least, bound in (
@@ -42,7 +42,7 @@ def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
             raise UsageError(f"{name} takes seconds {bound}, not {seconds:g}; nothing was changed")
         if seconds > LONGEST_SECONDS:
             raise UsageError(f"{name} takes at most a day, not {seconds:g} s; nothing was changed")
-    possible = driver.capabilities.durabilities
+    possible = driver.traits.durabilities
     if settings.durability is not None and settings.durability not in possible:
         raise UsageError(
             f"{driver.engine} has durability {' or '.join(possible)}, not {settings.durability};"
@@ -77,7 +77,7 @@ def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
 def check_program(
     driver: Driver, image: str | None, port: int | None, health_path: str | None
 ) -> None:
-    if not driver.capabilities.stateless:
+    if driver.replication is not None:
         if port is not None or health_path is not None:
             raise UsageError(
                 f"--port and --health are for services without data, and {driver.engine} is a"
@@ -96,7 +96,7 @@ def check_program(
 
 
 def check_instances(driver: Driver, instances: int) -> None:
-    allowed = driver.capabilities.allowed_instances
+    allowed = driver.traits.allowed_instances
     if instances not in allowed:
         *most, last = (str(number) for number in allowed)
         sizes = f"{', '.join(most)} or {last}" if most else last
@@ -113,7 +113,7 @@ def checked_memory(driver: Driver, memory_bytes: int, *, allow_large: bool) -> i
             f"more than {size(LARGE_MEMORY_BYTES)} of memory per instance needs --allow-large, and"
             f" {size(rounded)} was asked for; nothing was changed"
         )
-    minimum = driver.capabilities.minimum_memory_bytes
+    minimum = driver.traits.minimum_memory_bytes
     if rounded < minimum:
         raise UsageError(
             f"{driver.engine} needs at least {size(minimum)} of memory per instance,"

@@ -8,33 +8,23 @@ from hamanager.model.durability import Durability
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """One engine's differences, stated by its driver."""
+class Traits:
+    """One engine's numbers and names, stated by its driver."""
 
     allowed_instances: tuple[int, ...]
     """The sizes a service may have."""
-    elects_itself: bool
-    """The servers choose their primary by majority; the manager helps and writes it down."""
     minimum_memory_bytes: int
     """The smallest limit under which a server starts and works."""
-    url_names_all: bool
-    """The connection URL names every instance, not the primary alone."""
     durabilities: tuple[Durability, ...]
     """What can be chosen; the first is the default."""
-    stateless: bool = False
-    """No database: all instances are alike, and each gets its share of the requests."""
+    url_names_all: bool = False
+    """The connection URL names every instance, not the primary alone."""
     data_in_memory: bool = False
     """All data lie in memory: what is there cannot be given back for a smaller limit."""
     rollback_directory: str = ""
     """Where a server leaves writes that it had to undo, below its data directory."""
     admin_interface: bool = False
     """Servers have a second port, whose connections do not count among those of clients."""
-    acknowledges: bool = False
-    """A standby's acknowledgement means that the write is on its disk, and the primary can be
-    told to wait for so many of them: such a service has a published sync set, and only its
-    members are promoted."""
-    settles_later: bool = False
-    """A promotion leaves something to be done that clients need not wait for."""
     server_program: str = ""
     """What every image of the engine has on its PATH, and tells its version when it is asked with
     `--version`; '' where images are not the engine's."""
@@ -42,3 +32,17 @@ class Capabilities:
     """How long a probe waits for an answer."""
     call_seconds: float = 20.0
     """The longest that any other call of the driver may take."""
+
+
+@dataclass(frozen=True)
+class Capabilities(Traits):
+    """The same with which parts the driver has (`hamanager.contracts.driver`)."""
+
+    stateless: bool = False
+    """No database: all instances are alike, and each gets its share of the requests."""
+    elects_itself: bool = False
+    """The servers choose their primary by majority; the manager helps and writes it down."""
+    acknowledges: bool = False
+    """A standby's acknowledgement means that the write is on its disk, and the primary can be
+    told to wait for so many of them: such a service has a published sync set, and only its
+    members are promoted."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
+from hamanager.contracts.replication import Replication
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
 from hamanager.model.instance import InstanceRecord
@@ -85,7 +86,8 @@ class Observer:
         """As of the last look."""
         self._last_look: float | None = None
         self._rates = _Rates()
-        self._lag = LagMeter(driver.has_applied)
+        self._replication = driver.replication
+        self._lag = LagMeter(self._replication.has_applied) if self._replication else None
         self._led: tuple[str, ServerStatus] | None = None
         """The primary on record when it was last seen to lead."""
 
@@ -144,7 +146,9 @@ class Observer:
             )
             for instance in record.instances
         }
-        related = self._relate(record, seen)
+        if self._replication is None or self._lag is None:
+            return Snapshot(self._clock.now(), seen)
+        related = self._relate(self._replication, record, seen)
         related = self._lag.measured(
             record.primary,
             related,
@@ -152,8 +156,10 @@ class Observer:
             began,
             self._clock.now(),
         )
-        candidates, primary_has_all = self._rank(record, related)
-        unsafe_candidates, shortfalls = self._last_resorts(record, related, candidates)
+        candidates, primary_has_all = self._rank(self._replication, record, related)
+        unsafe_candidates, shortfalls = self._last_resorts(
+            self._replication, record, related, candidates
+        )
         return Snapshot(
             self._clock.now(), related, candidates, unsafe_candidates, shortfalls, primary_has_all
         )
@@ -302,7 +308,7 @@ class Observer:
         return now - since
 
     def _relate(
-        self, record: ServiceRecord, seen: Mapping[str, Observation]
+        self, replication: Replication, record: ServiceRecord, seen: Mapping[str, Observation]
     ) -> dict[str, Observation]:
         primary = record.instance(record.primary)
         primary_status = seen[primary.name].status if primary else None
@@ -315,21 +321,21 @@ class Observer:
             status = seen[instance.name].status
             if status is None or instance.name == primary.name:
                 continue
-            relation = self._driver.relate(
+            relation = replication.relate(
                 Target.of(instance), status, Target.of(primary), primary_status, members
             )
-            errant_writes = self._driver.errant_writes(status, primary_status)
+            errant_writes = replication.errant_writes(status, primary_status)
             related[instance.name] = replace(
                 seen[instance.name], relation=relation, errant_writes=errant_writes
             )
         return related
 
     def _rank(
-        self, record: ServiceRecord, seen: Mapping[str, Observation]
+        self, replication: Replication, record: ServiceRecord, seen: Mapping[str, Observation]
     ) -> tuple[tuple[str, ...], bool]:
         """The candidates, and whether the primary on record has all that they have."""
         able = eligible(record, self._driver.capabilities, _statuses(seen))
-        candidates = self._driver.rank(able)
+        candidates = replication.rank(able)
         primary = seen.get(record.primary or "")
         if primary is None or primary.status is None or record.primary is None:
             return candidates, False
@@ -337,11 +343,15 @@ class Observer:
         if primary.status.empty and any(i.joined for i in unseen):
             return candidates, False  # it lost its data, and they may have them
         # Among equals the first name stands first: this one comes before every other.
-        with_primary = self._driver.rank({"": primary.status, **able})
+        with_primary = replication.rank({"": primary.status, **able})
         return candidates, with_primary[:1] == ("",)
 
     def _last_resorts(
-        self, record: ServiceRecord, seen: Mapping[str, Observation], candidates: tuple[str, ...]
+        self,
+        replication: Replication,
+        record: ServiceRecord,
+        seen: Mapping[str, Observation],
+        candidates: tuple[str, ...],
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Whom only an operator's order promotes, and what each is known to lack."""
         others = {
@@ -351,12 +361,12 @@ class Observer:
         }
         joined = {i.name for i in record.instances if i.joined}
         others = {name: status for name, status in others.items() if name in joined}
-        ranked = self._driver.rank(others)
+        ranked = replication.rank(others)
         ranked += tuple(sorted(set(others) - set(ranked)))
         if self._led is None or self._led[0] != record.primary:
             return ranked, {}
         led = self._led[1]
-        return ranked, {name: self._driver.missing_writes(others[name], led) for name in ranked}
+        return ranked, {name: replication.missing_writes(others[name], led) for name in ranked}
 
 
 class _Rates:

@@ -56,9 +56,10 @@ class Samples:
             first += self._due(now, ref, MEMORY, partial(self._runtime.memory_used, ref))
             if instance.name not in answering:
                 continue
-            cached = partial(self._driver.cache_bytes, service, Target.of(instance))
-            first += self._due(now, ref, CACHE, cached)
-            directory = self._driver.capabilities.rollback_directory
+            if self._driver.cache is not None:
+                cached = partial(self._driver.cache.cache_bytes, service, Target.of(instance))
+                first += self._due(now, ref, CACHE, cached)
+            directory = self._driver.traits.rollback_directory
             if directory:
                 files = partial(self._runtime.file_names, ref, directory)
                 first += self._due(now, ref, ROLLBACK, files)
@@ -80,7 +81,7 @@ class Samples:
         if not files:
             return ()
         undone = f"writes that no majority had were undone on {ref.instance}"
-        directory = self._driver.capabilities.rollback_directory
+        directory = self._driver.traits.rollback_directory
         return (f"{undone} and lie in {directory}: {', '.join(files)}",)
 
     def _of(self, ref: InstanceRef, kind: str) -> Any:

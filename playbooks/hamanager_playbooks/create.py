@@ -102,7 +102,7 @@ def _reserve(ctx: PlaybookContext) -> tuple[str, int, int | None]:
     """Host, port and, where the engine has one, the port past which no client comes."""
     taken = ctx.records.taken_ports()
     host, port = ctx.runtime.reserve_address(taken)
-    if not ctx.driver.capabilities.admin_interface:
+    if not ctx.driver.traits.admin_interface:
         return host, port, None
     return host, port, ctx.runtime.reserve_address(taken | {port})[1]
 
@@ -111,7 +111,7 @@ def initialize(ctx: PlaybookContext) -> Sequence[Step]:
     """First-time set-up: the first instance becomes the primary of term 1."""
 
     def set_up() -> None:
-        ctx.driver.initialize(ctx.service, ctx.target())
+        ctx.replication.initialize(ctx.service, ctx.target())
 
     def record() -> None:
         ctx.records.change(lambda r: r.initialize(ctx.name))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from hamanager.act.context import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step, needed
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
 from hamanager.model.order import OrderKind, pending
 from hamanager.model.primary_change import FailoverResult
@@ -31,13 +31,13 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
     began = ctx.clock.monotonic()
     order = pending(ctx.spec.order, before.order_result, OrderKind.FAILOVER)
     forced = order is not None and order.to in (None, ctx.name)
-    lossless = ctx.driver.capabilities.acknowledges and ctx.name in before.sync_set and not forced
+    lossless = ctx.driver.semisync is not None and ctx.name in before.sync_set and not forced
     losses: list[str] = []
 
     def promote() -> str:
         others = [t for t in ctx.members() if t.name not in (ctx.name, old)]
         term, waits = ctx.records.read().term, ctx.required_acks(members=0)
-        note = ctx.driver.promote(ctx.service, ctx.target(), others, waits, term)
+        note = ctx.replication.promote(ctx.service, ctx.target(), others, waits, term)
         losses.append(note)
         return f"lost writes: {note}" if note and not lossless else ""
 
@@ -78,7 +78,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         # Whoever comes from now on waits at the address. What is open ends with the server.
         Step("send no client to anybody", lambda: ctx.send_clients_to(None, cut=False)),
     ]
-    if old is not None and old != ctx.name and not ctx.driver.capabilities.elects_itself:
+    if old is not None and old != ctx.name and ctx.driver.election is None:
         steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
     return [
         *steps,
@@ -98,7 +98,7 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
     def promote() -> None:
         others = [t for t in ctx.members() if t.name != ctx.name]
         term = ctx.records.read().term
-        ctx.driver.promote(ctx.service, ctx.target(), others, ctx.required_acks(), term)
+        ctx.replication.promote(ctx.service, ctx.target(), others, ctx.required_acks(), term)
 
     def record() -> None:
         ctx.records.change(
@@ -181,7 +181,7 @@ def force(ctx: PlaybookContext) -> Sequence[Step]:
     lost = f"whatever only {' and '.join(left_out) or 'nobody'} had"
 
     def lead() -> str:
-        ctx.driver.force(ctx.service, ctx.target(), survivors)
+        needed(ctx.driver.election).force(ctx.service, ctx.target(), survivors)
         return lost
 
     def record() -> None:
@@ -220,7 +220,7 @@ def demote(ctx: PlaybookContext) -> Sequence[Step]:
     """Stop an old primary that takes writes: by its own word, else by force."""
 
     def stop_writes() -> None:
-        ctx.driver.demote(ctx.service, ctx.target())
+        ctx.replication.demote(ctx.service, ctx.target())
 
     def check() -> str | None:
         if ctx.driver.probe(ctx.service, ctx.target()).role is Role.STANDBY:
@@ -245,15 +245,17 @@ def send_clients(ctx: PlaybookContext) -> Step:
 def settle(ctx: PlaybookContext) -> list[Step]:
     """Last, when clients can write again: nothing depends on it."""
 
+    settling = ctx.driver.settling
+    if settling is None:
+        return []
+
     def do() -> str | None:
         try:
-            ctx.driver.settle(ctx.service, ctx.target())
+            settling.settle(ctx.service, ctx.target())
         except ServerError as error:
             return f"left for later: {error}"
         return None
 
-    if not ctx.driver.capabilities.settles_later:
-        return []
     return [Step(f"clear away what {ctx.name} needed as a standby", do)]
 
 
@@ -270,7 +272,7 @@ def _half_promoted(ctx: PlaybookContext) -> list[Step]:
     record = ctx.records.read()
     other = record.promoting
     if (
-        ctx.driver.capabilities.elects_itself
+        ctx.driver.election is not None
         or not record.promoting_may_write
         or other in (None, ctx.name, record.primary)
         or record.instance(other) is None
@@ -336,7 +338,7 @@ def drain(ctx: PlaybookContext) -> str:
     seen = ctx.snapshot.of(ctx.name)
     if seen is not None and seen.status is not None and seen.status.role is Role.PRIMARY:
         return "it takes writes already"
-    return ctx.driver.drain(ctx.service, ctx.target())
+    return ctx.replication.drain(ctx.service, ctx.target())
 
 
 def _note_led(ctx: PlaybookContext) -> None:

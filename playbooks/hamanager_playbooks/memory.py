@@ -71,7 +71,8 @@ def _or_keep(ctx: PlaybookContext, name: str, change: Callable[[], None]) -> Ste
 
 
 def _resize(ctx: PlaybookContext, memory_bytes: int | None) -> None:
-    ctx.driver.resize(ctx.service, ctx.target(), memory_bytes)
+    if ctx.driver.cache is not None:
+        ctx.driver.cache.resize(ctx.service, ctx.target(), memory_bytes)
 
 
 def _keep(ctx: PlaybookContext, problem: str) -> None:

@@ -16,7 +16,7 @@ def seed(ctx: PlaybookContext) -> Sequence[Step]:
 
     def begin() -> None:
         primary = ctx.records.read().primary
-        ctx.driver.seed(ctx.service, ctx.target(), ctx.target(primary))
+        ctx.replication.seed(ctx.service, ctx.target(), ctx.target(primary))
 
     return [Step(f"begin to copy the data to {ctx.name}", begin)]
 
@@ -26,7 +26,7 @@ def attach(ctx: PlaybookContext) -> Sequence[Step]:
     primary = ctx.records.read().primary
 
     def link() -> None:
-        ctx.driver.attach(ctx.service, ctx.target(), ctx.target(primary), ctx.members())
+        ctx.replication.attach(ctx.service, ctx.target(), ctx.target(primary), ctx.members())
 
     return [Step(f"make {ctx.name} a standby of {primary}", link)]
 

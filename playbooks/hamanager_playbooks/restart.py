@@ -27,8 +27,11 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
     ends_by_itself = [False]
 
     def prepare() -> str | None:
+        if ctx.driver.shutdown is None:
+            return None
         try:
-            ends_by_itself[0] = ctx.driver.before_stop(ctx.service, ctx.target())
+            ctx.driver.shutdown.shut_down(ctx.service, ctx.target())
+            ends_by_itself[0] = True
         except ServerError as error:
             return f"it is stopped all the same: {error}"
         return None

@@ -21,7 +21,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
 
     def detach() -> None:
         leads = ctx.target(primary) if primary else None
-        ctx.driver.detach(ctx.service, ctx.target(), leads)
+        ctx.replication.detach(ctx.service, ctx.target(), leads)
 
     def remove() -> str | None:
         ref = ctx.ref()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.contracts.driver import HandOver
+from hamanager.contracts.replication import HandOver
 from hamanager.decide.routing import leader
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.order import PATIENCE_SECONDS, OrderKind, pending
@@ -54,7 +54,7 @@ def switch_over(ctx: PlaybookContext) -> Sequence[Step]:
             hurried=hurried,
         )
         try:
-            note = ctx.driver.hand_over(ctx.service, ctx.target(), ctx.target(old), terms)
+            note = ctx.replication.hand_over(ctx.service, ctx.target(), ctx.target(old), terms)
         except HamanagerError as error:
             _give_up(ctx, before, str(error))
             ctx.send_clients_to(leader(ctx.records.read()), cut=False)

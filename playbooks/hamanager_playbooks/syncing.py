@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamanager.act.context import PlaybookContext, Step
+from hamanager.act.context import PlaybookContext, Step, needed
 from hamanager.errors import ServerError
 from hamanager.model.service import Target
 
@@ -32,15 +32,13 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
     def wait_for_it() -> None:
         # Never for fewer than now: that takes every member's word (see `set_required_acks`).
         present = _present_acks(ctx) or 0
-        ctx.driver.set_required_acks(
-            ctx.service, _primary(ctx), max(present, ctx.required_acks(len(members)))
-        )
+        _tell_primary(ctx, max(present, ctx.required_acks(len(members))))
 
     def set_semisync_replica() -> None:
-        ctx.driver.set_semisync_replica(ctx.service, ctx.target(), wanted=True)
+        ctx.semisync.set_semisync_replica(ctx.service, ctx.target(), wanted=True)
 
     def wait_until_caught_up() -> None:
-        ctx.driver.wait_until_caught_up(ctx.service, ctx.target(), _primary(ctx))
+        ctx.semisync.wait_until_caught_up(ctx.service, ctx.target(), _primary(ctx))
 
     def catch_up() -> str | None:
         """What it has not received yet when writes begin to wait for it, they wait for; and from
@@ -86,7 +84,7 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
 
     def wait_until_caught_up(name: str) -> Step:
         def received() -> None:
-            ctx.driver.wait_until_received(ctx.service, ctx.target(name), _primary(ctx))
+            ctx.semisync.wait_until_received(ctx.service, ctx.target(name), _primary(ctx))
 
         return Step(f"make sure that {name} has received everything", received)
 
@@ -95,7 +93,7 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
     falls = present is None or present > ctx.required_acks(len(members))
 
     def wait_for_them() -> str:
-        ctx.driver.set_required_acks(ctx.service, _primary(ctx), ctx.required_acks())
+        _tell_primary(ctx, ctx.required_acks())
         return f"writes wait for {ctx.required_acks()} standbys"
 
     return [
@@ -112,7 +110,7 @@ def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
 
     def end() -> str:
         required = max(_present_acks(ctx) or 0, ctx.required_acks())
-        return ctx.driver.end_waiting(ctx.service, ctx.target(), required)
+        return ctx.semisync.end_waiting(ctx.service, ctx.target(), required)
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
@@ -136,7 +134,7 @@ def relax(ctx: PlaybookContext) -> str | None:
         gives = status is not None and status.acknowledges and status.link_up
         if gives and instance.name != record.primary:
             try:
-                ctx.driver.set_semisync_replica(
+                ctx.semisync.set_semisync_replica(
                     ctx.service, ctx.target(instance.name), wanted=False
                 )
             except ServerError as error:
@@ -169,7 +167,7 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
         return f"{name} was killed, as it does not answer and might acknowledge writes"
     # Also one that seems not to: its link may be down for now.
     try:
-        ctx.driver.set_semisync_replica(ctx.service, ctx.target(name), wanted=False)
+        ctx.semisync.set_semisync_replica(ctx.service, ctx.target(name), wanted=False)
     except ServerError as error:
         ctx.runtime.kill(ctx.ref(name))
         return f"{name} was killed, as it might acknowledge writes: {error}"
@@ -183,6 +181,10 @@ def take_out(ctx: PlaybookContext, name: str) -> str | None:
     if ctx.records.change(lambda r: r.leave_sync_set(name, ctx.clock.now())).sync_set:
         return None
     return "no standby is left in it: the next failure may lose writes"
+
+
+def _tell_primary(ctx: PlaybookContext, required_acks: int) -> None:
+    needed(ctx.driver.required_acks).set_required_acks(ctx.service, _primary(ctx), required_acks)
 
 
 def _primary(ctx: PlaybookContext) -> Target:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from hamanager.act.context import needed
 from hamanager.contracts.driver import Driver
 from hamanager.errors import RefusedError, ServerError
 from hamanager.model.snapshot import Relation, Role, ServerStatus
@@ -33,10 +34,10 @@ def test_life_of_a_service(driver: Driver) -> None:
 
         first.wait(lambda status: status.role is Role.STANDBY)
         assert_refuses_writes(first)
-        driver.initialize(service, first.target)
-        driver.initialize(service, first.target)
+        needed(driver.replication).initialize(service, first.target)
+        needed(driver.replication).initialize(service, first.target)
         first.wait(lambda status: status.role is Role.PRIMARY)
-        writer = driver.open_writer(service, first.target)
+        writer = needed(driver.workload).open_writer(service, first.target)
         writer.prepare()
         writer.fill(2_000_000)
         for number in range(50):
@@ -58,7 +59,7 @@ def test_life_of_a_service(driver: Driver) -> None:
         wait_for_same_position(driver, members)
         assert wait_until_proven(driver, others)[0] in {s.target.name for s in others}
 
-        tripwire = driver.open_tripwire(service, first.target)
+        tripwire = needed(driver.open_tripwire(service, first.target))
         first.kill()
         assert select.select([tripwire], [], [], 5)[0], "the tripwire outlived the server"
         tripwire.close()
@@ -66,15 +67,17 @@ def test_life_of_a_service(driver: Driver) -> None:
             driver.probe(service, first.target)
 
         standbys = {s.target.name: driver.probe(service, s.target) for s in others}
-        best = next(s for s in others if s.target.name == driver.rank(standbys)[0])
+        best = next(
+            s for s in others if s.target.name == needed(driver.replication).rank(standbys)[0]
+        )
         rest = [s for s in others if s is not best]
-        driver.drain(service, best.target)
-        driver.promote(service, best.target, [s.target for s in rest], 0, 7)
-        driver.promote(service, best.target, [s.target for s in rest], 0, 7)
-        for _ in range(2):
-            driver.settle(service, best.target)
+        needed(driver.replication).drain(service, best.target)
+        needed(driver.replication).promote(service, best.target, [s.target for s in rest], 0, 7)
+        needed(driver.replication).promote(service, best.target, [s.target for s in rest], 0, 7)
+        for _ in range(2 if driver.settling is not None else 0):
+            needed(driver.settling).settle(service, best.target)
         assert driver.probe(service, best.target).role is Role.PRIMARY
-        writer = driver.open_writer(service, best.target, timeout_seconds=5)
+        writer = needed(driver.workload).open_writer(service, best.target, timeout_seconds=5)
         writer.write(60)
         for server in rest:
             make_full_standby(server, best, members)
@@ -91,15 +94,15 @@ def test_life_of_a_service(driver: Driver) -> None:
         wait_for_same_position(driver, members)
 
         leaver = first
-        driver.detach(service, leaver.target, best.target)
-        driver.detach(service, leaver.target, best.target)
+        needed(driver.replication).detach(service, leaver.target, best.target)
+        needed(driver.replication).detach(service, leaver.target, best.target)
         assert driver.probe(service, best.target).role is Role.PRIMARY
 
 
 def test_silence_and_refusal_are_told_apart(driver: Driver) -> None:
     with servers(driver, 1) as [server]:
         server.wait()
-        server.driver.initialize(server.service, server.target)
+        needed(server.driver.replication).initialize(server.service, server.target)
         server.wait(lambda status: status.role is Role.PRIMARY)
         server.container.pause()
         began = time.monotonic()
@@ -118,7 +121,7 @@ def test_a_restarted_server_takes_no_writes_by_itself(driver: Driver) -> None:
         pytest.skip(f"{driver.engine} elects its primary by itself, a lone member at once")
     with servers(driver, 1) as [server]:
         server.wait()
-        driver.initialize(server.service, server.target)
+        needed(driver.replication).initialize(server.service, server.target)
         server.wait(lambda status: status.role is Role.PRIMARY)
         server.kill()
         server.start_again()
@@ -136,7 +139,9 @@ def test_secrets_stay_out_of_the_container_description(driver: Driver) -> None:
             assert secret not in repr(server.service)
 
 
-def make_full_standby(server: Server, primary: Server, members: Sequence[Server]) -> ServerStatus:
+def make_full_standby(
+    server: Server[Driver], primary: Server[Driver], members: Sequence[Server[Driver]]
+) -> ServerStatus:
     """What the loop does, by hand: look, relate, do the next thing."""
     driver, service = server.driver, server.service
     targets = [member.target for member in members]
@@ -152,25 +157,29 @@ def make_full_standby(server: Server, primary: Server, members: Sequence[Server]
         except ServerError:
             time.sleep(0.1)
             continue
-        relation = driver.relate(server.target, own, primary.target, led, targets)
+        relation = needed(driver.replication).relate(
+            server.target, own, primary.target, led, targets
+        )
         if relation is Relation.ATTACHED and own.synchronized and own.lag_seconds is not None:
             return own
         if relation is Relation.EMPTY:
-            driver.seed(service, server.target, primary.target)
+            needed(driver.replication).seed(service, server.target, primary.target)
         elif relation in (Relation.DETACHED, Relation.UNPROVEN):
-            driver.attach(service, server.target, primary.target, targets)
+            needed(driver.replication).attach(service, server.target, primary.target, targets)
         assert relation is not Relation.DIVERGED, own
         time.sleep(0.1)
     pytest.fail(f"{server.target.name} is not a full standby after 90 s: {relation}")
 
 
-def wait_for_same_position(driver: Driver, members: Sequence[Server]) -> None:
+def wait_for_same_position(driver: Driver, members: Sequence[Server[Driver]]) -> None:
     """Until every member holds the same numbers as the first that accepts writes."""
     holding = {}
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for member in members:
-            reader = driver.open_writer(member.service, member.target, timeout_seconds=5)
+            reader = needed(driver.workload).open_writer(
+                member.service, member.target, timeout_seconds=5
+            )
             holding[member.target.name] = reader.numbers()
             reader.close()
         if len({frozenset(numbers) for numbers in holding.values()}) == 1:
@@ -179,19 +188,19 @@ def wait_for_same_position(driver: Driver, members: Sequence[Server]) -> None:
     pytest.fail(f"members differ after 20 s: { {k: len(v) for k, v in holding.items()} }")
 
 
-def wait_until_proven(driver: Driver, standbys: Sequence[Server]) -> tuple[str, ...]:
+def wait_until_proven(driver: Driver, standbys: Sequence[Server[Driver]]) -> tuple[str, ...]:
     """The ranking of the standbys, once it names all of them."""
     ranked: tuple[str, ...] = ()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         statuses = {s.target.name: driver.probe(s.service, s.target) for s in standbys}
-        ranked = driver.rank(statuses)
+        ranked = needed(driver.replication).rank(statuses)
         if len(ranked) == len(standbys):
             return ranked
         time.sleep(0.1)
     pytest.fail(f"only {ranked} of {len(standbys)} standbys can be ranked after 10 s")
 
 
-def assert_refuses_writes(server: Server) -> None:
+def assert_refuses_writes(server: Server[Driver]) -> None:
     with pytest.raises(ServerError):
-        server.driver.open_writer(server.service, server.target).write(999_999)
+        needed(server.driver.workload).open_writer(server.service, server.target).write(999_999)

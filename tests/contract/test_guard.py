@@ -13,7 +13,8 @@ from dataclasses import replace
 import docker
 import pytest
 
-from hamanager.contracts.driver import HELD_SECONDS
+from hamanager.act.context import needed
+from hamanager.contracts.driver import HELD_SECONDS, Driver
 from hamanager.contracts.runtime import ASKED_TO_END, Container, RuntimeEvent
 from hamanager.model.snapshot import Process, Role
 from hamanager.runtimes.docker.names import Names
@@ -27,17 +28,17 @@ END_SECONDS = 30
 
 
 @pytest.fixture(params=["redis", "mongodb"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server[Driver]]:
     driver = load_drivers()[request.param]
     with servers(driver, 1) as [alone]:
         alone.wait()
-        driver.initialize(alone.service, alone.target)
+        needed(driver.replication).initialize(alone.service, alone.target)
         alone.wait(lambda status: status.role is Role.PRIMARY)
         yield alone
 
 
-def test_a_server_works_on_while_its_stop_is_held_back(server: Server) -> None:
-    writer = server.driver.open_writer(server.service, server.target)
+def test_a_server_works_on_while_its_stop_is_held_back(server: Server[Driver]) -> None:
+    writer = needed(server.driver.workload).open_writer(server.service, server.target)
     writer.prepare()
     began = time.monotonic()
     server.container.kill(signal="SIGTERM")
@@ -48,7 +49,7 @@ def test_a_server_works_on_while_its_stop_is_held_back(server: Server) -> None:
     assert code == 0, "it did not shut itself down"
 
 
-def test_a_crash_ends_the_container(server: Server) -> None:
+def test_a_crash_ends_the_container(server: Server[Driver]) -> None:
     """Also while its stop is held back."""
     server.container.kill(signal="SIGTERM")
     listed = server.container.top(ps_args="-o pid,comm")["Processes"]

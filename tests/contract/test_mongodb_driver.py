@@ -17,19 +17,21 @@ from hamanager_drivers.mongodb.connections import Connections
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from tests.support.servers import LABEL, TERMS, Server, servers
 
+MongoDBServer = Server[MongoDBDriver]
+
 DRIVER = MongoDBDriver()
 CONNECTIONS = Connections()
 CHAIN = Chain(CONNECTIONS)
 
 
 @pytest.fixture(scope="module")
-def trio() -> Iterator[list[Server]]:
+def trio() -> Iterator[list[MongoDBServer]]:
     """Three full members; every test leaves three behind, whoever leads."""
     with servers(DRIVER, 3) as members:
         first, *others = members
         first.wait()
-        DRIVER.initialize(first.service, first.target)
-        writer = DRIVER.open_writer(first.service, first.target)
+        DRIVER.replication.initialize(first.service, first.target)
+        writer = DRIVER.workload.open_writer(first.service, first.target)
         writer.prepare()
         writer.fill(40_000_000)
         writer.close()
@@ -38,7 +40,7 @@ def trio() -> Iterator[list[Server]]:
         yield members
 
 
-def test_a_new_member_copies_first_and_votes_afterwards(trio: list[Server]) -> None:
+def test_a_new_member_copies_first_and_votes_afterwards(trio: list[MongoDBServer]) -> None:
     """Rebuilt from nothing it loses its vote, which could elect one that lacks writes."""
     primary, leaver, _ = settled(trio)
     renew(leaver)
@@ -54,7 +56,9 @@ def test_a_new_member_copies_first_and_votes_afterwards(trio: list[Server]) -> N
     assert seen[-1][0] == "attach", "it did not get its vote last"
 
 
-def test_the_manager_logs_in_while_users_are_not_copied_yet(trio: list[Server]) -> None:
+def test_the_manager_logs_in_while_users_are_not_copied_yet(
+    trio: list[MongoDBServer],
+) -> None:
     primary, leaver, _ = settled(trio)
     renew(leaver)
     newcomer = MongoDBDriver()
@@ -64,21 +68,21 @@ def test_the_manager_logs_in_while_users_are_not_copied_yet(trio: list[Server]) 
     join(leaver, primary)
 
 
-def test_a_dead_primary_is_replaced_at_once(trio: list[Server]) -> None:
+def test_a_dead_primary_is_replaced_at_once(trio: list[MongoDBServer]) -> None:
     primary, target, other = settled(trio)
     primary.kill()
     began = time.monotonic()
-    note = DRIVER.promote(target.service, target.target, [other.target], 0)
+    note = DRIVER.replication.promote(target.service, target.target, [other.target], 0)
     assert time.monotonic() - began < 1
     assert "majority" in note
-    writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
+    writer = DRIVER.workload.open_writer(target.service, target.target, timeout_seconds=5)
     writer.write(1)
     writer.close()
     primary.start_again()
 
 
 def test_a_follower_of_the_dead_primary_finds_the_new_one_without_a_pause(
-    trio: list[Server],
+    trio: list[MongoDBServer],
 ) -> None:
     """It must not have looked for a source in vain: then it pauses for a second, and with it the
     first write of a majority."""
@@ -89,9 +93,9 @@ def test_a_follower_of_the_dead_primary_finds_the_new_one_without_a_pause(
     primary.container.kill()
     try:
         seen = {s.target.name: DRIVER.probe(s.service, s.target) for s in standbys}
-        first, _ = DRIVER.rank(seen)
+        first, _ = DRIVER.replication.rank(seen)
         heir, other = sorted(standbys, key=lambda s: s.target.name != first)
-        DRIVER.promote(heir.service, heir.target, [other.target], 0)
+        DRIVER.replication.promote(heir.service, heir.target, [other.target], 0)
         other.wait(lambda status: status.source == heir.target.address)
         assert searches_in_vain(other) == in_vain[other.target.name]
     finally:
@@ -99,7 +103,7 @@ def test_a_follower_of_the_dead_primary_finds_the_new_one_without_a_pause(
         primary.start_again()
 
 
-def test_a_member_is_made_to_follow_the_coming_primary(trio: list[Server]) -> None:
+def test_a_member_is_made_to_follow_the_coming_primary(trio: list[MongoDBServer]) -> None:
     primary, heir, other = settled(trio)
     made_to_follow(heir, other, primary)
     CHAIN.prepare(heir.service, heir.target, primary.target, [other.target], 3)
@@ -107,39 +111,43 @@ def test_a_member_is_made_to_follow_the_coming_primary(trio: list[Server]) -> No
     assert made_to_follow(other, heir, primary), "it follows already"
 
 
-def test_a_member_keeps_its_source_in_a_hand_over(trio: list[Server]) -> None:
+def test_a_member_keeps_its_source_in_a_hand_over(trio: list[MongoDBServer]) -> None:
     primary, heir, other = settled(trio)
     in_vain: list[int] = []
     terms = replace(TERMS, before_stop=lambda: in_vain.append(searches_in_vain(other)))
-    DRIVER.hand_over(heir.service, heir.target, primary.target, terms)
+    DRIVER.replication.hand_over(heir.service, heir.target, primary.target, terms)
     other.wait(follows(heir))
     assert searches_in_vain(other) == in_vain[0]
 
 
-def test_a_hung_primary_does_not_delay_its_successor(trio: list[Server]) -> None:
+def test_a_hung_primary_does_not_delay_its_successor(trio: list[MongoDBServer]) -> None:
     primary, target, other = settled(trio)
     with paused(primary):
         seen = target.wait(lambda status: status.link_up is False)
         assert seen.believes_in == primary.target.address
         began = time.monotonic()
-        DRIVER.promote(target.service, target.target, [other.target], 0)
+        DRIVER.replication.promote(target.service, target.target, [other.target], 0)
         assert time.monotonic() - began < 1.5
     primary.wait(follows(target))
 
 
-def test_nobody_is_promoted_over_one_that_was_elected_meanwhile(trio: list[Server]) -> None:
+def test_nobody_is_promoted_over_one_that_was_elected_meanwhile(
+    trio: list[MongoDBServer],
+) -> None:
     elected, late, other = settled(trio)
     with pytest.raises(ServerError, match=f"elected {elected.target.name} meanwhile"):
-        DRIVER.promote(late.service, late.target, [elected.target, other.target], 0)
+        DRIVER.replication.promote(late.service, late.target, [elected.target, other.target], 0)
     assert DRIVER.probe(elected.service, elected.target).role is Role.PRIMARY
 
 
-def test_the_hand_over_reaches_the_member_it_was_meant_for(trio: list[Server]) -> None:
+def test_the_hand_over_reaches_the_member_it_was_meant_for(
+    trio: list[MongoDBServer],
+) -> None:
     primary, target, other = settled(trio)
-    DRIVER.hand_over(target.service, target.target, primary.target, TERMS)
+    DRIVER.replication.hand_over(target.service, target.target, primary.target, TERMS)
     assert DRIVER.probe(target.service, target.target).role is Role.PRIMARY
     began = time.monotonic()
-    writer = DRIVER.open_writer(target.service, target.target, timeout_seconds=5)
+    writer = DRIVER.workload.open_writer(target.service, target.target, timeout_seconds=5)
     writer.write(2)
     writer.close()
     assert time.monotonic() - began < 2
@@ -147,22 +155,24 @@ def test_the_hand_over_reaches_the_member_it_was_meant_for(trio: list[Server]) -
         old.wait(follows(target))
 
 
-def test_a_hand_over_that_fails_leaves_the_old_primary_in_place(trio: list[Server]) -> None:
+def test_a_hand_over_that_fails_leaves_the_old_primary_in_place(
+    trio: list[MongoDBServer],
+) -> None:
     primary, target, _ = settled(trio)
     with paused(target), pytest.raises(ServerError):
-        DRIVER.hand_over(target.service, target.target, primary.target, TERMS)
+        DRIVER.replication.hand_over(target.service, target.target, primary.target, TERMS)
     assert DRIVER.probe(primary.service, primary.target).role is Role.PRIMARY
 
 
-def test_demote_makes_it_refuse_writes(trio: list[Server]) -> None:
+def test_demote_makes_it_refuse_writes(trio: list[MongoDBServer]) -> None:
     primary, *_ = settled(trio)
-    DRIVER.demote(primary.service, primary.target)
-    DRIVER.demote(primary.service, primary.target)
+    DRIVER.replication.demote(primary.service, primary.target)
+    DRIVER.replication.demote(primary.service, primary.target)
     assert DRIVER.probe(primary.service, primary.target).role is Role.STANDBY
     settled(trio)
 
 
-def test_a_lost_majority_is_reported(trio: list[Server]) -> None:
+def test_a_lost_majority_is_reported(trio: list[MongoDBServer]) -> None:
     primary, second, third = settled(trio)
     primary.kill()
     second.kill()
@@ -171,37 +181,37 @@ def test_a_lost_majority_is_reported(trio: list[Server]) -> None:
     assert status.role is Role.STANDBY
     assert status.link_up is False
     with pytest.raises(ServerError):
-        DRIVER.promote(third.service, third.target, [second.target], 0)
+        DRIVER.replication.promote(third.service, third.target, [second.target], 0)
     primary.start_again()
     second.start_again()
 
 
-def test_the_primary_itself_is_not_detached(trio: list[Server]) -> None:
+def test_the_primary_itself_is_not_detached(trio: list[MongoDBServer]) -> None:
     primary, second, _ = settled(trio)
     with pytest.raises(ServerError):
-        DRIVER.detach(primary.service, primary.target, primary.target)
+        DRIVER.replication.detach(primary.service, primary.target, primary.target)
     with pytest.raises(ServerError):
-        DRIVER.detach(second.service, second.target, None)
+        DRIVER.replication.detach(second.service, second.target, None)
 
 
-def made_to_follow(member: Server, source: Server, primary: Server) -> bool:
+def made_to_follow(member: MongoDBServer, source: MongoDBServer, primary: MongoDBServer) -> bool:
     deadline = time.monotonic() + PREPARE_SECONDS
     targets = member.target, source.target, primary.target
     return CHAIN.follow(member.service, *targets, deadline)
 
 
-def searches_in_vain(server: Server) -> int:
+def searches_in_vain(server: MongoDBServer) -> int:
     """How often it found no member to replicate from."""
     found = CONNECTIONS.command(server.service, server.target, {"serverStatus": 1})
     return int(found["metrics"]["repl"]["syncSource"]["numTimesCouldNotFind"])
 
 
-def follows(leader: Server) -> Callable[[ServerStatus], bool]:
+def follows(leader: MongoDBServer) -> Callable[[ServerStatus], bool]:
     address = leader.target.address
     return lambda status: status.role is Role.STANDBY and status.believes_in == address
 
 
-def settled(members: list[Server]) -> tuple[Server, ...]:
+def settled(members: list[MongoDBServer]) -> tuple[MongoDBServer, ...]:
     """The primary and its standbys, once all of them are full members."""
     deadline = time.monotonic() + 60
     statuses: dict[str, ServerStatus] = {}
@@ -218,13 +228,13 @@ def settled(members: list[Server]) -> tuple[Server, ...]:
     pytest.fail(f"no three full members after 60 s: {statuses}")
 
 
-def relation(standby: Server, primary: Server) -> Relation:
+def relation(standby: MongoDBServer, primary: MongoDBServer) -> Relation:
     own = DRIVER.probe(standby.service, standby.target)
     led = DRIVER.probe(primary.service, primary.target)
-    return DRIVER.relate(standby.target, own, primary.target, led, [])
+    return DRIVER.replication.relate(standby.target, own, primary.target, led, [])
 
 
-def join(server: Server, primary: Server) -> list[tuple[str, ServerStatus]]:
+def join(server: MongoDBServer, primary: MongoDBServer) -> list[tuple[str, ServerStatus]]:
     """What the loop does until it is a full member, and everything seen on the way."""
     seen: list[tuple[str, ServerStatus]] = []
     deadline = time.monotonic() + 60
@@ -232,19 +242,19 @@ def join(server: Server, primary: Server) -> list[tuple[str, ServerStatus]]:
         with contextlib.suppress(ServerError):
             own = DRIVER.probe(server.service, server.target)
             led = DRIVER.probe(primary.service, primary.target)
-            related = DRIVER.relate(server.target, own, primary.target, led, [])
+            related = DRIVER.replication.relate(server.target, own, primary.target, led, [])
             if related is Relation.ATTACHED:
                 return seen
             votes = server.target.address in json.loads(led.position["voting"])
             seen.append(("votes" if votes else "follows", own))
             if related is Relation.DETACHED:
-                DRIVER.attach(server.service, server.target, primary.target, [])
+                DRIVER.replication.attach(server.service, server.target, primary.target, [])
                 seen.append(("attach", own))
         time.sleep(0.01)
     pytest.fail(f"{server.target.name} is no full member after 60 s: {seen[-1:]}")
 
 
-def renew(server: Server) -> None:
+def renew(server: MongoDBServer) -> None:
     """Start it again at the same address with nothing of its data."""
     DRIVER.forget(server.target)
     server.container.remove(force=True)
@@ -254,7 +264,7 @@ def renew(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def paused(server: Server) -> Iterator[None]:
+def paused(server: MongoDBServer) -> Iterator[None]:
     server.container.pause()
     try:
         yield

@@ -21,9 +21,11 @@ from hamanager_drivers.naming import APPLICATION
 from tests.contract.test_driver import make_full_standby
 from tests.support.servers import TERMS, Server, servers
 
+MySQLServer = Server[MySQLDriver]
+
 
 @contextlib.contextmanager
-def manager(server: Server) -> Iterator[Session]:
+def manager(server: MySQLServer) -> Iterator[Session]:
     connections = Connections()
     with connections.session(server.service, server.target) as session:
         yield session
@@ -32,7 +34,7 @@ def manager(server: Server) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def application(
-    server: Server, seconds: float = 5, *, database_exists: bool = True
+    server: MySQLServer, seconds: float = 5, *, database_exists: bool = True
 ) -> Iterator[Session]:
     password = server.service.secrets["password"]
     connection = connect(server.target, APPLICATION, password, seconds)
@@ -44,11 +46,11 @@ def application(
         connection.close()
 
 
-def relation(standby: Server, primary: Server) -> Relation:
+def relation(standby: MySQLServer, primary: MySQLServer) -> Relation:
     driver, service = standby.driver, standby.service
     seen = driver.probe(service, standby.target)
     led = driver.probe(service, primary.target)
-    return driver.relate(standby.target, seen, primary.target, led, [])
+    return driver.replication.relate(standby.target, seen, primary.target, led, [])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -58,16 +60,16 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def make_primary(server: Server) -> None:
+def make_primary(server: MySQLServer) -> None:
     server.wait()
-    server.driver.initialize(server.service, server.target)
-    writer = server.driver.open_writer(server.service, server.target, timeout_seconds=5)
+    server.driver.replication.initialize(server.service, server.target)
+    writer = server.driver.workload.open_writer(server.service, server.target, timeout_seconds=5)
     writer.prepare()
     writer.close()
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Server, Server]]:
+def pair() -> Iterator[tuple[MySQLServer, MySQLServer]]:
     """A primary and a full standby of it."""
     with servers(MySQLDriver(), 2) as [primary, standby]:
         make_primary(primary)
@@ -79,15 +81,15 @@ def test_a_copy_shows_its_progress_and_begins_anew_when_it_was_cut_off() -> None
     with servers(MySQLDriver(), 2) as [primary, standby]:
         make_primary(primary)
         driver, service = standby.driver, standby.service
-        writer = driver.open_writer(service, primary.target)
+        writer = driver.workload.open_writer(service, primary.target)
         writer.fill(300_000_000)
         writer.close()
         standby.wait()
         with pytest.raises(ServerError, match="holds data already"):
-            driver.seed(service, primary.target, standby.target)
+            driver.replication.seed(service, primary.target, standby.target)
 
-        driver.seed(service, standby.target, primary.target)
-        driver.seed(service, standby.target, primary.target)
+        driver.replication.seed(service, standby.target, primary.target)
+        driver.replication.seed(service, standby.target, primary.target)
         assert relation_of_copy(standby, primary).sync is not None
         with (
             application(standby, database_exists=False) as client,
@@ -108,7 +110,7 @@ def test_a_copy_shows_its_progress_and_begins_anew_when_it_was_cut_off() -> None
         make_full_standby(standby, primary, [primary, standby])
 
 
-def relation_of_copy(standby: Server, primary: Server) -> ServerStatus:
+def relation_of_copy(standby: MySQLServer, primary: MySQLServer) -> ServerStatus:
     """Once some of the files have been copied; checks what is said meanwhile."""
     seen = standby.wait(lambda s: s.sync is not None and s.sync.stage == "file copy")
     assert seen.sync is not None
@@ -130,7 +132,9 @@ def test_a_kill_while_the_data_directory_is_made_leaves_nothing_behind() -> None
         assert sorted(found) == [b"mysql", b"run", b"scratch"]
 
 
-def test_what_the_application_may_not_do(pair: tuple[Server, Server]) -> None:
+def test_what_the_application_may_not_do(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, standby = pair
     with application(primary) as client:
         for statement in (
@@ -161,7 +165,9 @@ def test_what_the_application_may_not_do(pair: tuple[Server, Server]) -> None:
         client.run("INSERT INTO item VALUES (1)")
 
 
-def test_data_that_cannot_be_joined_again_is_called_diverged(pair: tuple[Server, Server]) -> None:
+def test_data_that_cannot_be_joined_again_is_called_diverged(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     assert relation(standby, primary) is Relation.ATTACHED
@@ -179,7 +185,7 @@ def test_data_that_cannot_be_joined_again_is_called_diverged(pair: tuple[Server,
     wait_for(lambda: relation(standby, primary) is Relation.DIVERGED)
 
     # A standby that lacks what the primary has purged.
-    driver.detach(service, standby.target, primary.target)
+    driver.replication.detach(service, standby.target, primary.target)
     with manager(standby) as session:
         session.run(
             "SET SESSION sql_log_bin = 0",
@@ -209,34 +215,36 @@ def test_data_that_cannot_be_joined_again_is_called_diverged(pair: tuple[Server,
     assert relation(standby, primary) is Relation.DIVERGED
 
 
-def test_clients_with_locks_do_not_stop_a_demotion(pair: tuple[Server, Server]) -> None:
+def test_clients_with_locks_do_not_stop_a_demotion(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     with application(primary) as locker, application(primary) as reader:
         locker.run(f"LOCK TABLES {ROWS} WRITE")
         reader.run("BEGIN", f"SELECT COUNT(*) FROM {BALLAST}")
         began = time.monotonic()
-        driver.demote(service, primary.target)
+        driver.replication.demote(service, primary.target)
         assert time.monotonic() - began < 2
         with pytest.raises(pymysql.MySQLError):
             locker.run("SELECT 1")
     assert driver.probe(service, primary.target).role is Role.STANDBY
     assert standby.wait(lambda s: s.link_up is True).synchronized
-    driver.promote(service, primary.target, [], 0)
-    driver.open_writer(service, primary.target).write(1)
+    driver.replication.promote(service, primary.target, [], 0)
+    driver.workload.open_writer(service, primary.target).write(1)
 
 
 def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     old, new = pair
     driver, service = old.driver, old.service
-    writer = driver.open_writer(service, old.target)
+    writer = driver.workload.open_writer(service, old.target)
     with application(new, 20) as blocker:
         blocker.run(f"LOCK TABLES {ROWS} READ")
         writer.write(1)
         with pytest.raises(ServerError, match="did not catch up"):
-            driver.hand_over(service, new.target, old.target, TERMS)
+            driver.replication.hand_over(service, new.target, old.target, TERMS)
     assert driver.probe(service, old.target).role is Role.PRIMARY
     assert driver.probe(service, new.target).role is Role.STANDBY
     make_full_standby(new, old, [old, new])
@@ -244,7 +252,7 @@ def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
     acknowledged: set[int] = set()
 
     def write() -> None:
-        client = driver.open_writer(service, old.target, timeout_seconds=5)
+        client = driver.workload.open_writer(service, old.target, timeout_seconds=5)
         with contextlib.suppress(ServerError):
             for number in range(100, 1_000_000):
                 client.write(number)
@@ -253,22 +261,30 @@ def test_a_hand_over_loses_nothing_and_is_undone_when_it_cannot_end(
     thread = threading.Thread(target=write)
     thread.start()
     wait_for(lambda: len(acknowledged) > 100)
-    driver.hand_over(service, new.target, old.target, TERMS)
+    driver.replication.hand_over(service, new.target, old.target, TERMS)
     thread.join(10)
-    assert driver.hand_over(service, new.target, old.target, TERMS) == "t.1 took over already"
+    assert (
+        driver.replication.hand_over(service, new.target, old.target, TERMS)
+        == "t.1 took over already"
+    )
     assert driver.probe(service, old.target).role is Role.STANDBY
-    assert acknowledged <= driver.open_writer(service, new.target, timeout_seconds=5).numbers()
+    assert (
+        acknowledged
+        <= driver.workload.open_writer(service, new.target, timeout_seconds=5).numbers()
+    )
     assert relation(old, new) is Relation.DETACHED
     make_full_standby(old, new, [old, new])
 
 
-def test_half_a_transaction_does_not_hold_up_a_fail_over(pair: tuple[Server, Server]) -> None:
+def test_half_a_transaction_does_not_hold_up_a_fail_over(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     """The primary stops in the middle of sending: its rest never comes."""
     old, new = pair
     driver, service = old.driver, old.service
 
     def write_much() -> None:
-        writer = driver.open_writer(service, old.target, timeout_seconds=5)
+        writer = driver.workload.open_writer(service, old.target, timeout_seconds=5)
         with contextlib.suppress(ServerError):
             writer.fill(400_000_000)
 
@@ -282,16 +298,18 @@ def test_half_a_transaction_does_not_hold_up_a_fail_over(pair: tuple[Server, Ser
         wait_for(lambda: bool(session.row(queue)["q"]))
     old.container.pause()
     began = time.monotonic()
-    driver.drain(service, new.target)
-    driver.promote(service, new.target, [], 0)
+    driver.replication.drain(service, new.target)
+    driver.replication.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 10
-    driver.open_writer(service, new.target, timeout_seconds=5).write(1)
+    driver.workload.open_writer(service, new.target, timeout_seconds=5).write(1)
     old.container.unpause()
     for thread in threads:
         thread.join(60)
 
 
-def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
+def test_a_hung_primary_is_left_in_time(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     """Its standby's receiver is trying to connect by then, and gets no greeting."""
     old, new = pair
     driver, service = old.driver, old.service
@@ -299,8 +317,8 @@ def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
     new.wait(lambda s: s.link_up is False and s.position["receiver"] == "CONNECTING")
     time.sleep(1)
     began = time.monotonic()
-    driver.drain(service, new.target)
-    driver.promote(service, new.target, [], 0)
+    driver.replication.drain(service, new.target)
+    driver.replication.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 3
     with pytest.raises(SilentError):
         driver.probe(service, old.target)
@@ -308,16 +326,16 @@ def test_a_hung_primary_is_left_in_time(pair: tuple[Server, Server]) -> None:
 
 
 def test_what_a_promotion_leaves_is_cleared_away_on_a_primary_only(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     """On a standby it would throw away what was acknowledged and not applied yet."""
     old, new = pair
     driver, service = old.driver, old.service
-    driver.settle(service, new.target)
+    driver.settling.settle(service, new.target)
     assert new.wait(lambda s: s.synchronized).source == old.target.replication_address
-    driver.drain(service, new.target)
-    driver.promote(service, new.target, [], 0)
-    driver.settle(service, new.target)
+    driver.replication.drain(service, new.target)
+    driver.replication.promote(service, new.target, [], 0)
+    driver.settling.settle(service, new.target)
     with manager(new) as session:
         assert not session.rows("SHOW REPLICA STATUS")
 
@@ -344,7 +362,7 @@ def test_clients_that_hold_every_connection_keep_neither_manager_nor_standby_out
             driver.open_tripwire(service, target).close()
             password = service.secrets["replication_password"]
             connect(target, REPLICATOR, password, 5).close()
-            driver.demote(service, target)
+            driver.replication.demote(service, target)
 
 
 def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_loss() -> None:
@@ -357,7 +375,7 @@ def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_los
         driver, service = first.driver, first.service
         with manager(third) as session:
             session.run("STOP REPLICA SQL_THREAD")
-        writer = driver.open_writer(service, first.target)
+        writer = driver.workload.open_writer(service, first.target)
         for number in range(20):
             writer.write(number)
         wait_for(lambda: driver.probe(service, third.target).facts["to apply"] == "20")
@@ -366,8 +384,8 @@ def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_los
         with pytest.raises(RefusedError):
             driver.probe(service, first.target)
         standbys = {s.target.name: driver.probe(service, s.target) for s in (second, third)}
-        assert driver.rank(standbys) == ("t.1", "t.2")
-        driver.drain(service, second.target)
-        driver.promote(service, second.target, [third.target], 0)
+        assert driver.replication.rank(standbys) == ("t.1", "t.2")
+        driver.replication.drain(service, second.target)
+        driver.replication.promote(service, second.target, [third.target], 0)
         make_full_standby(third, second, members)
-        assert driver.open_writer(service, third.target).numbers() == set(range(20))
+        assert driver.workload.open_writer(service, third.target).numbers() == set(range(20))

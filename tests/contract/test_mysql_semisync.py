@@ -15,14 +15,20 @@ from hamanager.model.snapshot import Role
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.writer import ROWS
 from tests.contract.test_driver import make_full_standby
-from tests.contract.test_mysql_driver import application, make_primary, manager, wait_for
-from tests.support.servers import Server, servers
+from tests.contract.test_mysql_driver import (
+    MySQLServer,
+    application,
+    make_primary,
+    manager,
+    wait_for,
+)
+from tests.support.servers import servers
 
 INSERT = f"INSERT INTO {ROWS} VALUES"
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Server, Server]]:
+def pair() -> Iterator[tuple[MySQLServer, MySQLServer]]:
     """A primary that waits for its standby."""
     with servers(MySQLDriver(), 2) as [primary, standby]:
         make_primary(primary)
@@ -31,32 +37,34 @@ def pair() -> Iterator[tuple[Server, Server]]:
         yield primary, standby
 
 
-def synchronize(primary: Server, standby: Server) -> None:
+def synchronize(primary: MySQLServer, standby: MySQLServer) -> None:
     driver, service = primary.driver, primary.service
-    driver.set_semisync_replica(service, standby.target, wanted=True)
-    driver.set_required_acks(service, primary.target, 1)
-    driver.wait_until_caught_up(service, standby.target, primary.target)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=True)
+    driver.required_acks.set_required_acks(service, primary.target, 1)
+    driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
 
 
-def test_a_write_is_acknowledged_when_the_standby_has_it(pair: tuple[Server, Server]) -> None:
+def test_a_write_is_acknowledged_when_the_standby_has_it(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     assert driver.probe(service, primary.target).required_acks == 1
     assert driver.probe(service, standby.target).acknowledges
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
-    driver.set_semisync_replica(service, standby.target, wanted=False)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
     assert not driver.probe(service, standby.target).acknowledges
     with application(primary, seconds=0.7) as client, pytest.raises(pymysql.MySQLError):
         client.run(f"{INSERT} (2)")
-    driver.set_required_acks(service, primary.target, 0)
+    driver.required_acks.set_required_acks(service, primary.target, 0)
     with application(primary) as client:
         client.run(f"{INSERT} (3)")
     assert driver.probe(service, primary.target).required_acks == 0
 
 
 def test_what_was_acknowledged_survives_the_standby_and_the_primary(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
@@ -69,15 +77,15 @@ def test_what_was_acknowledged_survives_the_standby_and_the_primary(
     primary.kill()
     standby.start_again()
     standby.wait()
-    driver.drain(service, standby.target)
-    driver.promote(service, standby.target, [], 0)
-    reader = driver.open_writer(service, standby.target, timeout_seconds=5)
+    driver.replication.drain(service, standby.target)
+    driver.replication.promote(service, standby.target, [], 0)
+    reader = driver.workload.open_writer(service, standby.target, timeout_seconds=5)
     assert reader.numbers() == set(range(50))
     reader.close()
 
 
 def test_nobody_is_told_of_a_write_that_waited_when_its_primary_is_demoted(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
@@ -106,19 +114,19 @@ def test_nobody_is_told_of_a_write_that_waited_when_its_primary_is_demoted(
             )
         )
     began = time.monotonic()
-    driver.demote(service, primary.target)
+    driver.replication.demote(service, primary.target)
     assert time.monotonic() - began < 2
     for writer in writers:
         writer.join(10)
     assert outcomes == ["refused"] * 5
     assert driver.probe(service, primary.target).role is Role.STANDBY
-    assert driver.errant_writes(
+    assert driver.replication.errant_writes(
         driver.probe(service, primary.target), driver.probe(service, standby.target)
     )
 
 
 def test_a_standby_is_not_confirmed_before_it_has_applied_everything(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
@@ -127,42 +135,42 @@ def test_a_standby_is_not_confirmed_before_it_has_applied_everything(
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
     with pytest.raises(ServerError, match="1 transactions are left to apply"):
-        driver.wait_until_caught_up(service, standby.target, primary.target)
+        driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
     with manager(standby) as session:
         session.run("START REPLICA SQL_THREAD")
-    driver.wait_until_caught_up(service, standby.target, primary.target)
+    driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
 
 
 def test_nobody_waits_for_the_confirmation_of_one_whose_link_has_ended(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    driver.set_required_acks(service, primary.target, 0)
+    driver.required_acks.set_required_acks(service, primary.target, 0)
     with manager(standby) as session:
         session.run("STOP REPLICA IO_THREAD")
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
     with pytest.raises(ServerError, match="has lost its link to the primary"):
-        driver.wait_until_caught_up(service, standby.target, primary.target)
+        driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
 
 
 def test_a_restarted_primary_waits_again_before_it_takes_writes(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, _ = pair
     driver, service = primary.driver, primary.service
     primary.kill()
     primary.start_again()
     primary.wait()
-    driver.promote(service, primary.target, [], 1)
+    driver.replication.promote(service, primary.target, [], 1)
     assert driver.probe(service, primary.target).required_acks == 1
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
 
 
 def test_clients_who_all_come_at_once_find_a_server_that_remembers_their_password(
-    pair: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[MySQLServer, MySQLServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is promoted has seen the application before, and so has one that resumes."""
     primary, standby = pair
@@ -177,7 +185,7 @@ def test_clients_who_all_come_at_once_find_a_server_that_remembers_their_passwor
 
     monkeypatch.setattr(encrypt, noted)
 
-    def is_known_on(server: Server) -> bool:
+    def is_known_on(server: MySQLServer) -> bool:
         in_full.clear()
         with application(server):
             return not in_full
@@ -186,88 +194,94 @@ def test_clients_who_all_come_at_once_find_a_server_that_remembers_their_passwor
     primary.kill()
     primary.start_again()
     primary.wait()
-    driver.promote(service, primary.target, [], 1)
+    driver.replication.promote(service, primary.target, [], 1)
     assert is_known_on(primary)
 
 
 def test_one_that_was_told_to_cease_does_not_begin_again_when_its_link_is_back(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     with manager(standby) as session:
         session.run("STOP REPLICA IO_THREAD")
     assert not driver.probe(service, standby.target).acknowledges
-    driver.set_semisync_replica(service, standby.target, wanted=False)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
     with manager(standby) as session:
         session.run("START REPLICA IO_THREAD")
     standby.wait(lambda s: s.link_up is True)
     assert not driver.probe(service, standby.target).acknowledges
 
 
-def test_one_that_was_half_told_to_cease_ceases(pair: tuple[Server, Server]) -> None:
+def test_one_that_was_half_told_to_cease_ceases(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     """The setting alone changes nothing while its receiver is connected."""
     primary, standby = pair
     driver, service = primary.driver, primary.service
     with manager(standby) as session:
         session.run("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
     assert driver.probe(service, standby.target).acknowledges
-    driver.set_semisync_replica(service, standby.target, wanted=False)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
     assert not driver.probe(service, standby.target).acknowledges
 
 
 def test_one_that_was_half_told_to_acknowledge_does_so_from_its_disk(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     with manager(standby) as session:
         session.run("SET GLOBAL sync_relay_log = 10000")
     assert not driver.probe(service, standby.target).acknowledges_from_disk
-    driver.set_semisync_replica(service, standby.target, wanted=True)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=True)
     status = driver.probe(service, standby.target)
     assert status.acknowledges
     assert status.acknowledges_from_disk
 
 
-def test_what_a_standby_has_not_received_is_not_confirmed(pair: tuple[Server, Server]) -> None:
+def test_what_a_standby_has_not_received_is_not_confirmed(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    driver.set_required_acks(service, primary.target, 0)
+    driver.required_acks.set_required_acks(service, primary.target, 0)
     with manager(standby) as session:
         session.run("STOP REPLICA SQL_THREAD")
         with application(primary) as client:
             client.run(f"{INSERT} (1)")
-        driver.wait_until_received(service, standby.target, primary.target)
+        driver.semisync.wait_until_received(service, standby.target, primary.target)
         session.run("STOP REPLICA IO_THREAD")
     with application(primary) as client:
         client.run(f"{INSERT} (2)")
     with pytest.raises(ServerError, match="has lost its link to the primary"):
-        driver.wait_until_received(service, standby.target, primary.target)
+        driver.semisync.wait_until_received(service, standby.target, primary.target)
 
 
 def test_one_whose_stepping_down_was_cut_short_takes_clients_when_promoted(
-    pair: tuple[Server, Server],
+    pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
     primary, _ = pair
     driver, service = primary.driver, primary.service
-    driver.demote(service, primary.target)
+    driver.replication.demote(service, primary.target)
     with manager(primary) as session:
         session.run("SET GLOBAL offline_mode = ON")
-    driver.promote(service, primary.target, [], 0)
+    driver.replication.promote(service, primary.target, [], 0)
     with application(primary) as client:
         client.run(f"{INSERT} (1)")
 
 
-def test_a_planned_stop_shuts_the_server_down(pair: tuple[Server, Server]) -> None:
+def test_a_planned_stop_shuts_the_server_down(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
     primary, _ = pair
-    assert primary.driver.before_stop(primary.service, primary.target)
+    primary.driver.shutdown.shut_down(primary.service, primary.target)
     ended = primary.container.wait(timeout=30)
     assert ended["StatusCode"] == 0
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGQUIT"])
-def test_a_signal_ends_it_by_force(pair: tuple[Server, Server], signal: str) -> None:
+def test_a_signal_ends_it_by_force(pair: tuple[MySQLServer, MySQLServer], signal: str) -> None:
     """A clean shutdown would tell waiting clients that their writes succeeded."""
     primary, _ = pair
     primary.container.kill(signal=signal)

@@ -14,40 +14,44 @@ from hamanager_drivers.redis.driver import RedisDriver
 from tests.contract.test_driver import make_full_standby
 from tests.support.servers import TERMS, Server, servers
 
+RedisServer = Server[RedisDriver]
+
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Server, Server]]:
+def pair() -> Iterator[tuple[RedisServer, RedisServer]]:
     """A primary with some rows and a standby that follows it."""
     driver = RedisDriver()
     with servers(driver, 2) as [primary, standby]:
         primary.wait()
         standby.wait()
-        driver.initialize(primary.service, primary.target)
+        driver.replication.initialize(primary.service, primary.target)
         make_full_standby(standby, primary, [primary, standby])
         yield primary, standby
 
 
-def test_a_hand_over_loses_nothing(pair: tuple[Server, Server]) -> None:
+def test_a_hand_over_loses_nothing(pair: tuple[RedisServer, RedisServer]) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    writer = driver.open_writer(service, primary.target)
+    writer = driver.workload.open_writer(service, primary.target)
     for number in range(500):
         writer.write(number)
-    driver.hand_over(service, standby.target, primary.target, TERMS)
+    driver.replication.hand_over(service, standby.target, primary.target, TERMS)
     assert driver.probe(service, standby.target).role is Role.PRIMARY
     assert driver.probe(service, primary.target).role is Role.STANDBY
     with pytest.raises(ServerError):
         writer.write(500)
-    reader = driver.open_writer(service, standby.target)
+    reader = driver.workload.open_writer(service, standby.target)
     assert reader.numbers() == set(range(500))
     make_full_standby(primary, standby, [primary, standby])
 
 
-def test_an_empty_restarted_primary_is_not_followed(pair: tuple[Server, Server]) -> None:
+def test_an_empty_restarted_primary_is_not_followed(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
     """The old trap: an empty primary comes back by itself and its standby copies the emptiness."""
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    writer = driver.open_writer(service, primary.target)
+    writer = driver.workload.open_writer(service, primary.target)
     writer.write(1)
     standby.wait(lambda status: status.position["keys"] == "1")
     primary.container.exec_run(["/bin/sh", "-c", "rm -rf /hamanager/data/*"])
@@ -60,31 +64,31 @@ def test_an_empty_restarted_primary_is_not_followed(pair: tuple[Server, Server])
 
 
 def test_a_killed_primary_that_returns_is_not_overwritten_unasked(
-    pair: tuple[Server, Server],
+    pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
-    driver.open_writer(service, primary.target).write(1)
+    driver.workload.open_writer(service, primary.target).write(1)
     primary.kill()
-    driver.promote(service, standby.target, [], 0)
+    driver.replication.promote(service, standby.target, [], 0)
     primary.start_again()
     own = primary.wait(lambda status: status.position["loading"] == "0")
     led = standby.wait()
-    related = driver.relate(
+    related = driver.replication.relate(
         primary.target, own, standby.target, led, [primary.target, standby.target]
     )
     assert related is Relation.UNPROVEN
 
 
 def test_writes_are_refused_without_a_standby_where_that_is_asked_for(
-    pair: tuple[Server, Server],
+    pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, standby = pair
     driver, service = primary.driver, primary.service
     assert driver.probe(service, primary.target).required_acks == 0
-    driver.set_required_acks(service, primary.target, 1)
+    driver.required_acks.set_required_acks(service, primary.target, 1)
     assert driver.probe(service, primary.target).required_acks == 1
-    writer = driver.open_writer(service, primary.target)
+    writer = driver.workload.open_writer(service, primary.target)
     writer.write(1)
     standby.kill()
 
@@ -96,25 +100,27 @@ def test_writes_are_refused_without_a_standby_where_that_is_asked_for(
 
     with pytest.raises(ServerError, match="NOREPLICAS"):
         go_on_writing()
-    driver.set_required_acks(service, primary.target, 0)
+    driver.required_acks.set_required_acks(service, primary.target, 0)
     writer.write(3)
     writer.close()
 
 
-def test_what_a_woken_primary_alone_has_is_told_in_bytes(pair: tuple[Server, Server]) -> None:
+def test_what_a_woken_primary_alone_has_is_told_in_bytes(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
     old, new = pair
     driver, service = old.driver, old.service
-    driver.demote(service, new.target)  # it receives nothing any more
-    writer = driver.open_writer(service, old.target)
+    driver.replication.demote(service, new.target)  # it receives nothing any more
+    writer = driver.workload.open_writer(service, old.target)
     for number in range(20):
         writer.write(number)
     writer.close()
     seen = driver.probe(service, old.target)
-    lacks = driver.missing_writes(driver.probe(service, new.target), seen)
+    lacks = driver.replication.missing_writes(driver.probe(service, new.target), seen)
     assert lacks.startswith("at least ")
-    driver.promote(service, new.target, [], 0)
-    driver.demote(service, old.target)
-    alone = driver.errant_writes(
+    driver.replication.promote(service, new.target, [], 0)
+    driver.replication.demote(service, old.target)
+    alone = driver.replication.errant_writes(
         driver.probe(service, old.target), driver.probe(service, new.target)
     )
     assert alone == lacks.removeprefix("at least ").replace("the replication", "its replication")

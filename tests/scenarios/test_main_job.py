@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hamanager.act.context import needed
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
@@ -121,7 +122,7 @@ def everything_is_everywhere(sandbox: Sandbox) -> None:
     def held() -> list[set[int]]:
         sets = []
         for target in sandbox.members("db"):
-            reader = driver.open_writer(service, target, timeout_seconds=10)
+            reader = needed(driver.workload).open_writer(service, target, timeout_seconds=10)
             sets.append(reader.numbers())
             reader.close()
         return sets

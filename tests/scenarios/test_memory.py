@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hamanager.act.context import needed
 from hamanager.chaos.sandbox import Sandbox
 from hamanager.model.service import Target
 from hamanager_drivers.mysql.config import connections
@@ -80,7 +81,7 @@ def test_up_and_down_under_load(sandbox: Sandbox, engine: str) -> None:
             sandbox.command("scale", f"db:memory={size}", "--timeout", "120")
             view = sandbox.ask("info", "db")
             wanted = view["desired"]["memory_bytes"]
-            limit = driver.cache_limit_bytes(wanted)
+            limit = needed(driver.cache).cache_limit_bytes(wanted)
             for member in sandbox.members("db"):
                 assert own_limit(sandbox, member) == limit
                 if engine == "mysql":

@@ -7,6 +7,7 @@ import time
 import pymongo
 import pytest
 
+from hamanager.act.context import needed
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.errors import ServerError
 from hamanager_drivers.mysql.connections import Connections
@@ -186,7 +187,7 @@ def test_out_of_connections(sandbox: Sandbox, engine: str) -> None:
         run.fault(lambda: None)
         try:
             for _ in range(400):
-                held.append(driver.open_writer(context, sandbox.primary("db"), 2))
+                held.append(needed(driver.workload).open_writer(context, sandbox.primary("db"), 2))
         except ServerError:
             pass
         run.expect_no_failover(8)

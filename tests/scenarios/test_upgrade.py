@@ -40,7 +40,7 @@ class Images:
         loaded = load_spec(self._sandbox.store, "db")
         assert loaded is not None
         spec = loaded[0]
-        program = load_drivers()[spec.engine].capabilities.server_program
+        program = load_drivers()[spec.engine].traits.server_program
         name = f"{REPOSITORY}:{self._sandbox.manager_id}-{tag}"
         lines = [f"FROM {wanted_image(spec).id}", f"LABEL upgrade={tag}"]
         files = {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 
-from hamanager.contracts.driver import Connection, HandOver, LaunchSpec, Shell, Writer
+from hamanager.contracts.driver import Connection, Driver, LaunchSpec, Shell
+from hamanager.contracts.replication import HandOver
 from hamanager.errors import (
     HamanagerError,
     RefusedError,
@@ -13,7 +13,7 @@ from hamanager.errors import (
     SilentError,
     StaleVersionError,
 )
-from hamanager.model.capabilities import Capabilities
+from hamanager.model.capabilities import Traits
 from hamanager.model.durability import Durability
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
@@ -33,28 +33,31 @@ EFFECTS = (
         "set_required_acks",
         "set_semisync_replica",
     ),
-    *("demote", "force", "hand_over", "detach", "resize", "before_stop", "end_waiting"),
+    *("demote", "force", "hand_over", "detach", "resize", "shut_down", "end_waiting"),
 )
 
 
-class SimDriver:
-    """What one manager can do to the simulated servers."""
+class SimDriver(Driver):
+    """What one manager can do to the simulated servers: itself all parts that its engine has."""
 
     engine = "sim"
 
     def __init__(self, world: World, power: Power) -> None:
         self.world, self.power = world, power
         choice = (Durability.AVAILABILITY, Durability.STRICT)
-        self.capabilities = Capabilities(
+        self.traits = Traits(
             allowed_instances=(1, 2, 3, 4, 5),
-            elects_itself=world.elects,
             minimum_memory_bytes=1,
             url_names_all=world.elects,
             durabilities=(Durability.MAJORITY,) if world.elects else choice,
-            acknowledges=world.engine is Engine.ACKNOWLEDGING,
-            settles_later=world.engine is Engine.ACKNOWLEDGING,
             rollback_directory="rollback" if world.elects else "",
         )
+        acknowledging = self if world.engine is Engine.ACKNOWLEDGING else None
+        self.replication = self
+        self.cache = self
+        self.required_acks = None if world.elects else self
+        self.semisync = self.settling = self.shutdown = acknowledging
+        self.election = self if world.elects else None
 
     # --- Pure ----------------------------------------------------------------------------------
 
@@ -154,8 +157,8 @@ class SimDriver:
         source = self.world.at(server.source)
         return source is not None and self.world.data(source).log == self.world.data(server).log
 
-    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
-        raise ServerError("there are none here")
+    def open_tripwire(self, service: ServiceContext, target: Target) -> None:
+        return None
 
     def wait_until_caught_up(
         self, service: ServiceContext, target: Target, primary: Target
@@ -346,20 +349,12 @@ class SimDriver:
     def detach(self, service: ServiceContext, target: Target, primary: Target | None) -> None:
         self.power.effect()
 
-    def before_stop(self, service: ServiceContext, target: Target) -> bool:
-        if self.world.engine is not Engine.ACKNOWLEDGING:
-            return False
+    def shut_down(self, service: ServiceContext, target: Target) -> None:
         self.demote(service, target)
         self.world.shut_down(self._act(target))
-        return True
 
     def forget(self, target: Target) -> None:
         return None
-
-    def open_writer(
-        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
-    ) -> Writer:
-        raise ServerError("clients of the simulation write to the world itself")
 
     # --- The way to a server --------------------------------------------------------------------
 

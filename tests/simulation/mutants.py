@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from hamanager.act import runner
-from hamanager.act.context import Playbook, PlaybookContext, Step
+from hamanager.act.context import Playbook, PlaybookContext, Step, needed
 from hamanager.act.runner import Runner, ServiceLock
 from hamanager.contracts.driver import LaunchSpec
+from hamanager.contracts.replication import Replication
 from hamanager.decide import situation
 from hamanager.decide import table as decide
 from hamanager.decide.evidence import Evidence, weigh
@@ -122,7 +123,7 @@ def sync_set_not_consulted(patch: Patch) -> None:
 def left_by_the_engine_first(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:
     def relax() -> None:
         record = ctx.records.read()
-        ctx.driver.set_required_acks(
+        needed(ctx.driver.required_acks).set_required_acks(
             ctx.service, ctx.target(record.primary), ctx.required_acks(len(record.sync_set) - 1)
         )
 
@@ -138,13 +139,16 @@ def empty_primary_taken_for_full(patch: Patch) -> None:
     rank = Observer._rank
 
     def mutated(
-        self: Observer, record: ServiceRecord, seen: Mapping[str, Observation]
+        self: Observer,
+        replication: Replication,
+        record: ServiceRecord,
+        seen: Mapping[str, Observation],
     ) -> tuple[tuple[str, ...], bool]:
         look = seen.get(record.primary or "")
         if look is not None and look.status is not None and record.primary is not None:
             full = replace(look, status=replace(look.status, empty=False))
             seen = {**seen, record.primary: full}
-        return rank(self, record, seen)
+        return rank(self, replication, record, seen)
 
     patch.setattr(Observer, "_rank", mutated)
 
@@ -264,7 +268,7 @@ def ends_waiting_by_the_record_alone(ctx: PlaybookContext, steps: list[Step]) ->
     """Whoever may acknowledge, and for however many the primary waits now."""
 
     def end() -> str:
-        return ctx.driver.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
+        return ctx.semisync.end_waiting(ctx.service, ctx.target(), ctx.required_acks())
 
     return [Step(steps[-1].name, end)]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import HamanagerError, StoreError
+from hamanager.model.capabilities import Traits
 from hamanager.model.history import HistoryEntry
 
 
@@ -98,8 +99,10 @@ class Wire:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._inner, name)
-        if not callable(attribute):
+        if attribute is None or isinstance(attribute, str | Traits):
             return attribute
+        if not callable(attribute):
+            return Wire(attribute, self._power, self._error, self._effects)  # a driver's part
         if name in self._effects:
             self._power.question()
 

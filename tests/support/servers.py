@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image needs a registry
 
@@ -22,7 +22,8 @@ import pytest
 from docker.models.containers import Container
 from testcontainers.core.container import DockerContainer
 
-from hamanager.contracts.driver import DATA_DIRECTORY, Driver, HandOver, LaunchSpec
+from hamanager.contracts.driver import DATA_DIRECTORY, Driver, LaunchSpec
+from hamanager.contracts.replication import HandOver
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
@@ -30,6 +31,9 @@ from hamanager.runtimes.docker.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker.images import resolve_image
 
 LABEL = "hamanager.tests"
+
+D = TypeVar("D", bound=Driver, covariant=True)
+One = TypeVar("One", bound=Driver)
 
 
 class EngineContainer(DockerContainer):
@@ -44,15 +48,15 @@ class EngineContainer(DockerContainer):
         self.get_wrapped_container().put_archive("/", launch_archive(self._launch))
 
 
-class Server:
+class Server(Generic[D]):
     """One real server with a data volume of its own."""
 
-    def __init__(self, driver: Driver, service: ServiceContext, serial: int) -> None:
+    def __init__(self, driver: D, service: ServiceContext, serial: int) -> None:
         self.driver = driver
         self.service = service
         self.client = docker.from_env()
         host = gateway(self.client)
-        admin = free_port(host) if driver.capabilities.admin_interface else None
+        admin = free_port(host) if driver.traits.admin_interface else None
         self.target = Target(f"{service.name}.{serial}", host, free_port(host), serial, admin)
         self.volume = f"hamanager-test-{uuid.uuid4().hex[:10]}"
         self.client.volumes.create(self.volume, labels={LABEL: "1"})
@@ -64,7 +68,7 @@ class Server:
         assert self._testcontainer is not None
         return self._testcontainer.get_wrapped_container()
 
-    def start(self) -> Server:
+    def start(self) -> Self:
         """Create and start it; does not wait until it answers."""
         launch = self.driver.launch_spec(self.service, self.target)
         image = resolve_image(self.client, self.driver.engine, None)
@@ -129,7 +133,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def servers(driver: Driver, count: int, memory_bytes: int | None = None) -> Iterator[list[Server]]:
+def servers(
+    driver: One, count: int, memory_bytes: int | None = None
+) -> Iterator[list[Server[One]]]:
     """That many started servers of a fresh service, removed afterwards."""
     service = ServiceContext("t", driver.engine, memory_bytes, driver.new_secrets())
     made = [Server(driver, service, serial) for serial in range(count)]

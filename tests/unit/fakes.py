@@ -66,7 +66,8 @@ class FakeDriver:
 
     def __init__(self, engine: str, capabilities: Capabilities) -> None:
         self.engine = engine
-        self.capabilities = capabilities
+        self.capabilities = self.traits = capabilities
+        self.replication = self.cache = self
         self.made = 0
 
     def new_secrets(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ from hamanager.model.snapshot import (
 from hamanager.model.spec import Spec
 
 GOLDEN = Path(__file__).parent / "golden" / "rules.txt"
-PROMOTED = Capabilities((1, 2, 3), False, 1, False, (Durability.AVAILABILITY, Durability.STRICT))
+PROMOTED = Capabilities((1, 2, 3), 1, (Durability.AVAILABILITY, Durability.STRICT))
 ACKNOWLEDGING = replace(PROMOTED, acknowledges=True)
 ELECTING = replace(PROMOTED, elects_itself=True, allowed_instances=(1, 3, 5))
 NOW = 10_000.0

@@ -162,7 +162,7 @@ def test_lag_and_link(
 
 
 def test_ranking_is_by_what_reached_the_disk_and_leaves_out_what_cannot_be_compared() -> None:
-    rank = MySQLDriver().rank
+    rank = MySQLDriver().replication.rank
     near = server_status({**FOLLOWING, "received": f"{A}:5-11"}, [])
     far = server_status({**FOLLOWING, "executed": f"{A}:1-4", "received": f"{A}:5-20"}, [])
     other = server_status({**ALONE, "executed": f"{A}:1-9,{B}:1"}, [])

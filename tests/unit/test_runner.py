@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import isfunction
+from typing import cast, get_args, get_type_hints
 
 import pytest
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.act.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
+from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.errors import ServerError
+from hamanager.errors import ServerError, StaleVersionError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
 from hamanager.model.record import ServiceRecord
@@ -152,3 +155,49 @@ def test_a_step_with_many_slow_calls_keeps_its_lease(store: MemoryStore) -> None
     assert done.done, done.text
     assert len(left) == 5
     assert min(left) >= ASSURED_SECONDS
+
+
+def test_no_call_of_a_driver_passes_the_lease_by(store: MemoryStore) -> None:
+    """Those of its parts neither: each is refused once another manager has taken over."""
+    clock = SimClock()
+    reached: list[str] = []
+
+    class Recorded:
+        """A driver with every part; any method may be called."""
+
+        def __getattr__(self, name: str) -> object:
+            return Recorded() if name in PARTS else lambda: reached.append(name)
+
+    calls = [(part, method) for part, kind in PARTS.items() for method in methods(kind)]
+    calls += [("", method) for method in methods(Driver)]
+    refused: list[tuple[str, str]] = []
+
+    def playbook(given: PlaybookContext) -> Sequence[Step]:
+        def lose_it_and_go_on() -> None:
+            clock.sleep(LEASE_SECONDS + 1)
+            assert ServiceLock(store, "db", "b", clock).take()
+            for part, method in calls:
+                try:
+                    getattr(getattr(given.driver, part) if part else given.driver, method)()
+                except StaleVersionError:
+                    refused.append((part, method))
+
+        return [Step("one", lose_it_and_go_on)]
+
+    ctx = replace(context(store), driver=cast(Driver, Recorded()))
+    Runner("db", store, clock, "a", {Action.ATTACH: playbook}).run(DECISION, lambda: ctx)
+    assert {"promote", "force", "settle", "set_required_acks", "probe"} <= {m for _, m in calls}
+    assert reached == []
+    assert refused == calls
+
+
+PARTS = {
+    name: get_args(kind)[0]
+    for name, kind in get_type_hints(Driver).items()
+    if type(None) in get_args(kind)
+}
+"""The parts that a driver may have, and what has to be asked of each."""
+
+
+def methods(kind: type) -> list[str]:
+    return [name for name, what in vars(kind).items() if isfunction(what) and name[0] != "_"]

@@ -12,6 +12,7 @@ from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager_playbooks import syncing
 from tests.simulation.power import InlineExecutor
+from tests.simulation.servers import Engine
 from tests.simulation.world import World
 from tests.support.altered import altered
 from tests.support.memory_endpoint import MemoryEndpoint
@@ -21,7 +22,7 @@ from tests.unit.test_observe import SERVICE, started
 
 @pytest.mark.parametrize("members", [(), ("db.1",)])
 def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
-    world = World()
+    world = World(Engine.ACKNOWLEDGING)
     driver, runtime, record = started(world, "db.0", "db.1")
     record = altered(record, sync_set=members)
     standby = world.named("db.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from hamanager.act.context import needed
 from hamanager.api.goals import upgraded
 from hamanager.api.views import ServiceView
 from hamanager.cli.info_text import info_text
@@ -19,7 +20,6 @@ from hamanager.stores.repository import load_record, load_spec, save_record
 from hamanager_drivers.mongodb.driver import MongoDBDriver
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
-from hamanager_drivers.stateless.driver import StatelessDriver
 from hamanager_drivers.versions import numbers
 from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
@@ -54,7 +54,7 @@ def spec(store: MemoryStore) -> Spec:
 
 
 def driver(do: Commands) -> FakeDriver:
-    found = do._drivers["redis"]
+    found: object = do._drivers["redis"]
     assert isinstance(found, FakeDriver)
     return found
 
@@ -171,13 +171,12 @@ def test_one_that_does_not_answer_has_data_of_the_image_that_it_worked_from(
         (MongoDBDriver, "4.2.9", "5.0.1", "one major release at a time"),
         (MongoDBDriver, "6.0.5", "8.0.1", "one major release at a time"),
         (MongoDBDriver, "7.0.5", "6.0.1", "MongoDB 6.0.1 does not open data that 7.0.5 has used"),
-        (StatelessDriver, "2.0", "1.0", ""),
     ],
 )
 def test_which_version_goes_on_with_which_data(
     made: type[Driver], present: str, wanted: str, problem: str
 ) -> None:
-    told = made().upgrade_problem(present, wanted)
+    told = needed(made().replication).upgrade_problem(present, wanted)
     assert problem in told
     assert bool(told) is bool(problem)
 

@@ -91,3 +91,13 @@ class MongoDBWriter:
 
 def _split(total_bytes: int) -> list[int]:
     return [min(BLOCK_BYTES, total_bytes - at) for at in range(0, total_bytes, BLOCK_BYTES)]
+
+
+class MongoDBWorkload:
+    """Clients with the application's account."""
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> MongoDBWriter:
+        """A client of this one server."""
+        return MongoDBWriter(service, target, timeout_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hamanager.contracts.driver import HandOver
+from hamanager.contracts.replication import HandOver
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.order import LONGEST_PATIENCE_SECONDS
 from hamanager.model.service import ServiceContext, Target

@@ -83,3 +83,13 @@ class MySQLWriter:
         with told_apart(self._target, self._service), connection.cursor() as cursor:
             cursor.execute(statement, arguments or None)
             return tuple(cursor.fetchall())
+
+
+class MySQLWorkload:
+    """Clients with the application's account."""
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> MySQLWriter:
+        """A client of this one server."""
+        return MySQLWriter(service, target, timeout_seconds)

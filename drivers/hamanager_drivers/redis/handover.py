@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import redis
 
-from hamanager.contracts.driver import HandOver
+from hamanager.contracts.replication import HandOver
 from hamanager.errors import HamanagerError, ServerError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.redis.connections import Connections, cut_clients, info, told_apart

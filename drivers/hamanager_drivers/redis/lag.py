@@ -8,7 +8,7 @@ old. The resolution is the time between probes.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 
 SAMPLES = 600
 
@@ -47,3 +47,16 @@ class OffsetHistory:
             if replid != self._replid or not self._samples:
                 return None
             return self._samples[-1][1]
+
+
+class OffsetHistories:
+    """Those of all services."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._histories: dict[str, OffsetHistory] = defaultdict(OffsetHistory)
+
+    def of(self, service: str) -> OffsetHistory:
+        """Of that service's primary."""
+        with self._lock:
+            return self._histories[service]

@@ -42,3 +42,13 @@ class RedisWriter:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+
+class RedisWorkload:
+    """Clients with the application's account."""
+
+    def open_writer(
+        self, service: ServiceContext, target: Target, timeout_seconds: float = 1.0
+    ) -> RedisWriter:
+        """A client of this one server."""
+        return RedisWriter(service, target, timeout_seconds)

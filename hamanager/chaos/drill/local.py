@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from hamanager import paths
-from hamanager.chaos.workload import LoadWriter
+from hamanager.chaos.workload import LoadWriter, open_writer
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.service import Target
 from hamanager.stores.repository import load_context, load_record, load_spec
@@ -62,7 +62,7 @@ class LocalService:
         """A client that writes numbered rows as fast as it can, from the number after that on; None
         for the first one of a drill."""
         if written_before is None:
-            preparing = self._driver.open_writer(self.context, self._primary(), TIMEOUT_SECONDS)
+            preparing = open_writer(self._driver, self.context, self._primary(), TIMEOUT_SECONDS)
             try:
                 preparing.prepare()
                 written_before = max(preparing.numbers(), default=0)
@@ -78,7 +78,7 @@ class LocalService:
         Raises:
             HamanagerError: it could not be asked.
         """
-        reader = self._driver.open_writer(self.context, self._primary(), TIMEOUT_SECONDS)
+        reader = open_writer(self._driver, self.context, self._primary(), TIMEOUT_SECONDS)
         try:
             return reader.numbers()
         finally:

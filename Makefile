@@ -18,8 +18,11 @@ BIN := .venv/bin
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: images ## Run the demo: failovers, and what the clients saw of them
-	@exec $(BIN)/hamanager demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(QUICK),--quick)
+DEMO := $(or $(ENGINE),mysql redis mongodb)
+
+demo: docker ## Run the demo: failovers, and what the clients saw of them
+	@exec $(BIN)/python -m scripts.images $(DEMO)
+	@exec $(BIN)/hamanager demo $(addprefix --engine ,$(DEMO)) $(if $(QUICK),--quick)
 
 test: images sysbenchprogram ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
@@ -62,7 +65,7 @@ sysbenchprogram:
 	@exec scripts/setup-sysbench.sh
 
 images: docker ## Have the databases' images: present, pulled or built
-	@exec $(BIN)/python -m hamanager.runtimes.docker.images $(ENGINE)
+	@exec $(BIN)/python -m scripts.images $(ENGINE)
 
 docker: venv ## Have a Docker engine that answers; installs and starts one as root
 	@exec scripts/setup-docker.sh

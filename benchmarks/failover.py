@@ -18,7 +18,7 @@ import sys
 import time
 
 from hamanager.chaos.sandbox import Sandbox
-from hamanager_drivers.registry import load_drivers
+from hamanager.discovery import load_drivers
 
 RECOVERY_SECONDS = 180
 

@@ -170,7 +170,7 @@ class SentinelPair:
             kind = self._servers if serial < SERVERS else self._sentinels
             kind.append(Target(name, host, port, serial))
         self._last = self._servers[0]
-        image = self._runtime.resolve_image(self.driver.engine, None)
+        image = self._runtime.resolve_image(self.driver.engine, self.driver.traits.image)
         for ref, target in self._places():
             sentinel = target in self._sentinels
             launch = self._sentinel_spec(target) if sentinel else self._server_spec(target)

@@ -29,9 +29,9 @@ from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.watch import Watch, duplicates
 from hamanager.chaos.workload import Acknowledged, LoadWriter, open_writer
 from hamanager.contracts.workload import Writer
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
 from hamanager.model.service import Target
-from hamanager_drivers.registry import load_drivers
 
 SERVICE = "db"
 LOSSLESS = ("mysql", "mongodb")

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes .venv with the package installed editable into it. Nothing is done until pyproject.toml
-# changes or the checkout moves: a virtual environment's programs hold its path.
+# Makes .venv with the package installed editable into it, and the driver packages beside it. Nothing
+# is done until a pyproject.toml changes or the checkout moves: a virtual environment's programs hold its path.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 
 stamp=.venv/.installed
-wanted="$PWD $(sha256sum <pyproject.toml)"
+wanted="$PWD $(cat pyproject.toml drivers/*/pyproject.toml | sha256sum)"
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
     exit 0
 fi
@@ -29,5 +29,5 @@ fi
 say "installing Python packages into .venv"
 step 900 "$scratch/pip.log" "could not install the Python packages into .venv, whose index may be out of reach" \
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-    --editable '.[dev]'
+    --editable '.[dev]' --editable drivers/hamanager-valkey
 printf '%s\n' "$wanted" >"$stamp"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one engine's image from Debian packages, for machines that reach no image registry:
 #
-#   compose/images/build.sh mysql|redis|mongodb|haproxy
+#   compose/images/build.sh mysql|redis|valkey|mongodb|haproxy
 #
 # Nothing is done when the image exists. The image has no entrypoint and no user of its own:
 # hamanager starts every server itself, through /bin/sh -c, as a numeric user.
@@ -20,12 +20,14 @@ case "${1-}" in
         suite=sid packages=mysql-server-core,mysql-client-core programs="mysqld mysql" ;;
     redis)
         suite=trixie packages=redis-server,redis-tools programs="redis-server redis-cli" ;;
+    valkey)
+        suite=trixie packages=valkey-server,valkey-tools programs="valkey-server valkey-cli" ;;
     mongodb)
         suite=bookworm packages=libssl3,libcurl4,liblzma5,tzdata programs="mongod" ;;
     haproxy)
         suite=trixie packages=haproxy programs="haproxy" ;;
     *)
-        die "usage: compose/images/build.sh mysql|redis|mongodb|haproxy" ;;
+        die "usage: compose/images/build.sh mysql|redis|valkey|mongodb|haproxy" ;;
 esac
 engine=$1
 version=--version

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import LoadWriter
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
-from hamanager_drivers.registry import load_drivers
 
 MB = 1 << 20
 BALLAST_BYTES = 256 * MB

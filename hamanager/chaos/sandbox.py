@@ -26,6 +26,7 @@ from hamanager import paths
 from hamanager.api.client import Client
 from hamanager.chaos.workload import LoadWriter, count_lost, open_writer
 from hamanager.contracts.driver import Driver
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext, Target
@@ -37,7 +38,6 @@ from hamanager.stores.repository import (
     spec_key,
 )
 from hamanager.stores.sqlite import SqliteStore
-from hamanager_drivers.registry import load_drivers
 
 PROGRAM = [sys.executable, "-m", "hamanager"]
 COMMAND_SECONDS = 300

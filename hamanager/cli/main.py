@@ -66,7 +66,10 @@ def serve(
 
 def demo(
     engine: Annotated[
-        list[str] | None, typer.Option(help="mysql, redis or mongodb; all when left out.")
+        list[str] | None,
+        typer.Option(
+            help="mysql, redis, mongodb or another one that is installed; all when left out."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="With little data.")] = False,
 ) -> None:

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 def create(
     name: NameArgument,
-    engine: Annotated[str, typer.Option(help="mysql, redis, mongodb or stateless.")],
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="mysql, redis, mongodb, stateless, or another one whose driver is installed."
+        ),
+    ],
     instances: Annotated[int, typer.Option(help="How many servers.")] = 1,
     memory: Annotated[str | None, typer.Option(help="Limit of each server, e.g. 512M.")] = None,
     image: Annotated[str | None, typer.Option(help="Container image to run.")] = None,

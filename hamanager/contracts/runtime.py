@@ -176,8 +176,9 @@ class Runtime(Protocol):
         ends within a second of `stopped()` turning true."""
         ...
 
-    def resolve_image(self, engine: str, configured: str | None) -> str:
-        """The name of an image that is present for that engine, fetching it when needed.
+    def resolve_image(self, engine: str, default: str, configured: str | None = None) -> str:
+        """The name of an image that is present for that engine, fetching it when needed: the
+        configured one, or what stands for the default.
 
         Raises:
             RuntimeFailedError: it is neither there nor can it be had.

@@ -89,7 +89,7 @@ class Commands:
         check_program(driver, image, port, health_path)
         chosen = chosen_settings(driver, settings)
         self._specs.refuse_existing(name)
-        found = self._runtime.resolve_image(engine, image)
+        found = self._runtime.resolve_image(engine, driver.traits.image, image)
         spec = Spec(
             name=name,
             engine=engine,

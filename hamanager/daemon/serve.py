@@ -22,12 +22,12 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.http import make_app
 from hamanager.daemon.supervisor import Daemon
+from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import ConflictError, HamanagerError
 from hamanager.runtimes.docker.address import bind_address
 from hamanager.runtimes.docker.runtime import DockerRuntime
 from hamanager.stores.sqlite import SqliteStore
-from hamanager_drivers.registry import load_drivers
 
 log = logging.getLogger("hamanager")
 
@@ -48,8 +48,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     for chatty in ("httpx", "pymongo", "urllib3", "docker"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    drivers = load_drivers()
-    _check(drivers)
+    drivers = _checked(load_drivers())
     raise_descriptor_limit()
     with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
         store = SqliteStore(paths.database_path(home))
@@ -83,14 +82,28 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
             log.info("stopped watching; the databases go on")
 
 
-def _check(drivers: Mapping[str, Driver]) -> None:
-    """Time-outs that contradict each other would show in the middle of a failover."""
-    found = timeouts.problems(timeouts.present(drivers))
+def _checked(drivers: Mapping[str, Driver]) -> Mapping[str, Driver]:
+    """Those that can be used. Time-outs that contradict each other would show in the middle of a
+    failover; a driver's cost its own engine alone."""
+    found = timeouts.problems(timeouts.present({}))
     if found:
         raise HamanagerError(
             f"the time-outs of this hamanager contradict each other: {'; '.join(found)};"
             " nothing was started"
         )
+    sound = {}
+    for engine, driver in drivers.items():
+        found = timeouts.problems(timeouts.present({engine: driver}))
+        if found:
+            log.error("the driver of '%s' was left out: %s", engine, "; ".join(found))
+        else:
+            sound[engine] = driver
+    if not sound:
+        raise HamanagerError(
+            "no driver of any engine was found: install hamanager anew, with its entry points;"
+            " nothing was started"
+        )
+    return sound
 
 
 def raise_descriptor_limit() -> None:

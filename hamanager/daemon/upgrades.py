@@ -37,7 +37,7 @@ class Chooser:
         if image is None and not program:
             image = self.spec.image  # any image may be such a service's: there is no default
         try:
-            found = self.runtime.resolve_image(self.spec.engine, image)
+            found = self.runtime.resolve_image(self.spec.engine, self.driver.traits.image, image)
             pinned = self.runtime.pin_image(found)
             if pinned.id == wanted_image(self.spec).id:
                 return None

@@ -17,6 +17,8 @@ class Traits:
     """The smallest limit under which a server starts and works."""
     durabilities: tuple[Durability, ...]
     """What can be chosen; the first is the default."""
+    image: str = ""
+    """What its servers run from where nobody names another image; '' where somebody has to."""
     url_names_all: bool = False
     """The connection URL names every instance, not the primary alone."""
     data_in_memory: bool = False

@@ -11,8 +11,8 @@ import pytest
 
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container
-from hamanager.runtimes.docker.images import resolve_image
 from hamanager.runtimes.docker.runtime import DockerRuntime
+from tests.support.images import image_of
 from tests.support.runtimes import SLEEP
 
 
@@ -25,7 +25,7 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="module")
 def image(client: docker.DockerClient) -> str:
-    return resolve_image(client, "redis", None)
+    return image_of(client, "redis")
 
 
 @pytest.fixture

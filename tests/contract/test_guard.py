@@ -16,12 +16,12 @@ import pytest
 from hamanager.act.context import needed
 from hamanager.contracts.driver import HELD_SECONDS, Driver
 from hamanager.contracts.runtime import ASKED_TO_END, Container, RuntimeEvent
+from hamanager.discovery import load_drivers
 from hamanager.model.snapshot import Process, Role
 from hamanager.runtimes.docker.names import Names
 from hamanager.runtimes.docker.runtime import DockerRuntime
-from hamanager_drivers.registry import load_drivers
+from hamanager_testing.servers import Server, servers
 from tests.support.runtimes import REF, told, wait_until
-from tests.support.servers import Server, servers
 
 HELD = "trap 'echo held' TERM; trap 'echo ended; exit 0' INT; echo up; while :; do sleep 0.05; done"
 END_SECONDS = 30

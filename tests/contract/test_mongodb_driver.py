@@ -15,7 +15,7 @@ from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import Connections
 from hamanager_drivers.mongodb.driver import MongoDBDriver
-from tests.support.servers import LABEL, TERMS, Server, servers
+from hamanager_testing.servers import LABEL, TERMS, Server, servers
 
 MongoDBServer = Server[MongoDBDriver]
 

@@ -18,8 +18,8 @@ from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.memory import limit_connections
 from hamanager_drivers.mysql.writer import BALLAST, ROWS
 from hamanager_drivers.naming import APPLICATION
-from tests.contract.test_driver import make_full_standby
-from tests.support.servers import TERMS, Server, servers
+from hamanager_testing.servers import TERMS, Server, servers
+from hamanager_testing.standing import make_full_standby
 
 MySQLServer = Server[MySQLDriver]
 

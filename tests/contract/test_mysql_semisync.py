@@ -14,7 +14,8 @@ from hamanager.errors import ServerError
 from hamanager.model.snapshot import Role
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.writer import ROWS
-from tests.contract.test_driver import make_full_standby
+from hamanager_testing.servers import servers
+from hamanager_testing.standing import make_full_standby
 from tests.contract.test_mysql_driver import (
     MySQLServer,
     application,
@@ -22,7 +23,6 @@ from tests.contract.test_mysql_driver import (
     manager,
     wait_for,
 )
-from tests.support.servers import servers
 
 INSERT = f"INSERT INTO {ROWS} VALUES"
 

@@ -11,8 +11,8 @@ from hamanager.errors import ServerError
 from hamanager.model.snapshot import Relation, Role
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.driver import RedisDriver
-from tests.contract.test_driver import make_full_standby
-from tests.support.servers import TERMS, Server, servers
+from hamanager_testing.servers import TERMS, Server, servers
+from hamanager_testing.standing import make_full_standby
 
 RedisServer = Server[RedisDriver]
 

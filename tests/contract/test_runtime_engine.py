@@ -162,7 +162,7 @@ def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, image: str
         lambda: runtime.kill(REF),
         lambda: runtime.destroy_service("db"),
         lambda: runtime.reserve_address(frozenset()),
-        lambda: runtime.resolve_image("redis", None),
+        lambda: runtime.resolve_image("redis", "redis:8"),
     ):
         with pytest.raises(RuntimeFailedError) as failure:
             change()
@@ -211,5 +211,5 @@ def test_an_image_that_is_not_there(runtime: DockerRuntime, container: Container
     absent = replace(container, image="hamanager-nowhere/nothing:none")
     with pytest.raises(RuntimeFailedError, match="the image hamanager-nowhere/nothing:none"):
         runtime.start(REF, absent)
-    with pytest.raises(RuntimeFailedError, match="'oracle' is none of the engines"):
-        runtime.resolve_image("oracle", None)
+    with pytest.raises(RuntimeFailedError, match="oracle has no image of its own"):
+        runtime.resolve_image("oracle", "")

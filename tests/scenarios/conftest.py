@@ -9,7 +9,7 @@ import pytest
 from hamanager.chaos.sandbox import Sandbox
 
 ENGINES = ("mysql", "redis", "mongodb")
-SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
+SIZES = {"mysql": 2, "redis": 2, "mongodb": 3, "valkey": 2}
 
 
 @pytest.fixture(scope="module")

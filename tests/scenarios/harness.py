@@ -18,8 +18,8 @@ from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.watch import Watch, duplicates
 from hamanager.chaos.workload import Acknowledged, LoadWriter
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
-from hamanager_drivers.registry import load_drivers
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
 LOSSLESS = ("mysql", "mongodb")

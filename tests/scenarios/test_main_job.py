@@ -12,7 +12,8 @@ from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.conftest import ENGINES, SIZES
 from tests.scenarios.harness import LOSSLESS
 
-pytestmark = pytest.mark.parametrize("engine", ENGINES)
+# Valkey stands for the drivers of other packages: for the manager it is like any engine.
+pytestmark = pytest.mark.parametrize("engine", [*ENGINES, "valkey"])
 
 RECOVERY_SECONDS = 60
 FAILOVER_SECONDS = 2

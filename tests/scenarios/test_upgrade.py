@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager.discovery import load_drivers
 from hamanager.model.upgrade import wanted_image
 from hamanager.stores.repository import load_spec
-from hamanager_drivers.registry import load_drivers
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
 

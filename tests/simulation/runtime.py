@@ -117,7 +117,7 @@ class SimRuntime:
     def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
         return iter(())
 
-    def resolve_image(self, engine: str, configured: str | None) -> str:
+    def resolve_image(self, engine: str, default: str, configured: str | None = None) -> str:
         return "image"
 
     def pin_image(self, image: str) -> PinnedImage:

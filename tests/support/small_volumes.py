@@ -10,8 +10,8 @@ from docker.errors import APIError
 from hamanager.chaos.sandbox import Sandbox
 from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import InstanceRef
-from hamanager.runtimes.docker.images import resolve_image
 from hamanager.runtimes.docker.names import Names
+from tests.support.images import image_of
 
 
 def small_volumes(sandbox: Sandbox, service: str, instances: int, size: str) -> Callable[[], None]:
@@ -19,7 +19,7 @@ def small_volumes(sandbox: Sandbox, service: str, instances: int, size: str) -> 
     in memory, so a container keeps each mounted while its server is down, until the function that
     is returned is called."""
     names = Names(sandbox.manager_id)
-    image = resolve_image(sandbox.docker, "redis", None)
+    image = image_of(sandbox.docker, "redis")
     holders = []
     for index in range(instances):
         ref = InstanceRef(service, f"{service}.{index}", index + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docker.models.containers import Container
 
 from hamanager.chaos.sandbox import Sandbox
-from hamanager.runtimes.docker.images import resolve_image
+from tests.support.images import image_of
 
 
 def volume_of(container: Container) -> str:
@@ -16,7 +16,7 @@ def volume_of(container: Container) -> str:
 
 def on_volume(sandbox: Sandbox, instance: str, script: str) -> str:
     """Run a script in the data directory of an instance that does not run; what it printed."""
-    image = resolve_image(sandbox.docker, "redis", None)
+    image = image_of(sandbox.docker, "redis")
     printed: bytes = sandbox.docker.containers.run(
         image,
         ["/bin/sh", "-ec", f"cd /data; {script}"],

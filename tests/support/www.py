@@ -8,7 +8,8 @@ import tarfile
 
 import docker
 
-from hamanager.runtimes.docker.images import PROXY, resolve_image
+from hamanager.endpoints.haproxy.endpoint import SIDECAR
+from tests.support.images import image_of
 
 PORT = 8080
 SLOW_SECONDS = 2
@@ -29,7 +30,7 @@ frontend www
 def make_image(client: docker.DockerClient) -> str:
     """The image's name; whoever makes it removes it."""
     name = "hamanager-test-www"
-    base = resolve_image(client, PROXY, None)
+    base = image_of(client, SIDECAR)
     container = client.containers.create(base, "true", entrypoint=[])
     try:
         buffer = io.BytesIO()

@@ -120,7 +120,7 @@ class FakeRuntime:
     def memory_used(self, ref: InstanceRef) -> int | None:
         return self.used
 
-    def resolve_image(self, engine: str, configured: str | None) -> str:
+    def resolve_image(self, engine: str, default: str, configured: str | None = None) -> str:
         if self.missing_image:
             raise RuntimeFailedError(f"there is no image for {engine}")
         return configured or f"{engine}:test"

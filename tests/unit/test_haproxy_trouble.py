@@ -34,7 +34,7 @@ class CountingRuntime:
     def __init__(self) -> None:
         self.ended = self.started = 0
 
-    def resolve_image(self, engine: str, configured: str | None) -> str:
+    def resolve_image(self, engine: str, default: str, configured: str | None = None) -> str:
         return "haproxy"
 
     def start_sidecar(self, sidecar: Sidecar) -> None:

@@ -1,5 +1,6 @@
 """Which image is chosen, with a Docker engine made of two sets of names."""
 
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,13 +12,17 @@ import pytest
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from hamanager.runtimes.docker import images
-from hamanager.runtimes.docker.images import (
-    BUILT_IMAGES,
-    DEFAULT_IMAGES,
-    ImageUnavailable,
-    resolve_image,
-)
+from hamanager.runtimes.docker.images import ImageUnavailable, built_image, resolve_image
+from scripts import images as program
 
+DEFAULT_IMAGES = {
+    "mysql": "mysql:8.4",
+    "redis": "redis:8",
+    "mongodb": "mongo:7",
+    "haproxy": "haproxy:3",
+}
+"""What the drivers, and the proxy, say."""
+BUILT_IMAGES = {name: built_image(name) for name in DEFAULT_IMAGES}
 ENGINES = sorted(DEFAULT_IMAGES)
 
 
@@ -55,7 +60,8 @@ def client(present: set[str] | None = None, registry: set[str] | None = None) ->
 
 
 def resolve(engine: FakeEngine, name: str, configured: str | None = None, **options: Any) -> str:
-    return resolve_image(cast("docker.DockerClient", engine), name, configured, **options)
+    default = DEFAULT_IMAGES.get(name, "")
+    return resolve_image(cast("docker.DockerClient", engine), name, default, configured, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -141,9 +147,16 @@ def test_an_error_amid_a_pull_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve(engine, "redis")
 
 
-def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ImageUnavailable, match=r"'oracle'.*mysql, redis, mongodb"):
-        resolve(client(), "oracle")
+def test_an_engine_without_an_image_of_its_own_needs_a_name() -> None:
+    with pytest.raises(ImageUnavailable, match=r"stateless.*HAMANAGER_IMAGE_STATELESS"):
+        resolve(client(), "stateless")
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.main(["oracle"]) == 2
+    assert re.search("'oracle'.*mongodb, mysql, redis", capsys.readouterr().err)
 
 
 def test_main_tells_each_engine_image_and_where_it_is_from(
@@ -153,15 +166,14 @@ def test_main_tells_each_engine_image_and_where_it_is_from(
     built: list[str] = []
     monkeypatch.setattr(docker, "from_env", lambda: engine)
     monkeypatch.setattr(images, "build_image", built.append)
-    assert images.main([]) == 0
+    assert program.main(["mysql", "redis", "mongodb"]) == 0
     assert capsys.readouterr().out.splitlines() == [
+        "mongodb: hamanager/mongodb:debian (built in 0 s)",
         "mysql: hamanager/mysql:debian (present)",
         "redis: redis:8 (pulled in 0 s)",
-        "mongodb: hamanager/mongodb:debian (built in 0 s)",
         "haproxy: hamanager/haproxy:debian (present)",
     ]
     assert built == ["mongodb"]
-    assert images.ensure_images(["redis"]) == {"redis": "redis:8"}
 
 
 def test_main_fails_with_one_sentence_when_no_engine_answers(
@@ -171,7 +183,7 @@ def test_main_fails_with_one_sentence_when_no_engine_answers(
         raise DockerException("connection refused")
 
     monkeypatch.setattr(docker, "from_env", refuse)
-    assert images.main(["redis"]) == 1
+    assert program.main(["redis"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -117,5 +117,5 @@ def test_lag_is_the_age_of_the_first_thing_missing() -> None:
 
 def test_a_thousand_clients_may_come_at_once() -> None:
     service = ServiceContext("db", "redis", None, RedisDriver().new_secrets())
-    text = launch_spec(service, PRIMARY).files["redis.conf"].text
+    text = launch_spec(service, PRIMARY, "redis-server").files["redis.conf"].text
     assert "\ntcp-backlog 4096\n" in text

@@ -11,9 +11,9 @@ import pytest
 from hamanager.daemon import timeouts
 from hamanager.daemon.serve import serve
 from hamanager.daemon.timeouts import Timeouts, present, problems
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
 from hamanager_drivers.redis import connections, handover
-from hamanager_drivers.registry import load_drivers
 
 PRESENT = present(load_drivers())
 TOO_LONG = {

@@ -49,6 +49,7 @@ class MongoDBDriver(Driver):
         url_names_all=True,
         durabilities=(Durability.MAJORITY,),
         rollback_directory="mongodb/rollback",
+        image="mongo:7",
         server_program="mongod",
         probe_seconds=TIMEOUT_SECONDS,
         # A hand-over that is undone: the followers, catching up, one election, and the other again.

@@ -47,6 +47,7 @@ class MySQLDriver(Driver):
         minimum_memory_bytes=384 * config.MIB,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         admin_interface=True,
+        image="mysql:8.4",
         server_program="mysqld",
         probe_seconds=PROBE_SECONDS,
         call_seconds=max(APPLY_SECONDS + STOP_SECONDS, HAND_OVER_CALL_SECONDS) + CHANGE_SECONDS,

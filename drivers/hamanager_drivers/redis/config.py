@@ -28,11 +28,11 @@ MEMORY_SHARE = 0.7
 """The part of the container's limit for data; the rest is for buffers and copy-on-write."""
 
 
-def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
+def launch_spec(service: ServiceContext, target: Target, program: str) -> LaunchSpec:
     """One configuration file; nothing in it is ever rewritten by the server, so that it starts
     as a standby of nobody whoever starts it."""
     return LaunchSpec(
-        script=guarded(f"redis-server {FILES_DIRECTORY}/redis.conf"),
+        script=guarded(f"{program} {FILES_DIRECTORY}/redis.conf"),
         port=PORT,
         holds_stop=True,
         files={

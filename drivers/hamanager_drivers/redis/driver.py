@@ -36,14 +36,18 @@ from hamanager_drivers.redis.writer import RedisWorkload
 
 
 class RedisDriver(Driver):
-    """Redis 6.2 and later, Valkey."""
+    """Redis 6.2 and later, and what is like it: a derived driver says in the first lines what is
+    called otherwise."""
 
     engine = "redis"
+    product = "Redis"
+    client_program = "redis-cli"
     traits = Traits(
         allowed_instances=(1, 2, 3, 4, 5),
         minimum_memory_bytes=32 * 1024**2,
         durabilities=(Durability.AVAILABILITY, Durability.STRICT),
         data_in_memory=True,
+        image="redis:8",
         server_program="redis-server",
         probe_seconds=TIMEOUT_SECONDS,
         call_seconds=PAUSE_SECONDS,
@@ -52,7 +56,9 @@ class RedisDriver(Driver):
     def __init__(self) -> None:
         self._connections = Connections()
         self._histories = OffsetHistories()
-        self.replication: RedisReplication = RedisReplication(self._connections, self._histories)
+        self.replication: RedisReplication = RedisReplication(
+            self._connections, self._histories, self.product
+        )
         self.required_acks: RedisReplication = self.replication
         self.cache: RedisCache = RedisCache(self._connections)
         self.workload: RedisWorkload = RedisWorkload()
@@ -64,7 +70,7 @@ class RedisDriver(Driver):
 
     def launch_spec(self, service: ServiceContext, target: Target) -> LaunchSpec:
         """A server that follows nobody and refuses writes."""
-        return config.launch_spec(service, target)
+        return config.launch_spec(service, target, self.traits.server_program)
 
     def connection(
         self,
@@ -81,9 +87,9 @@ class RedisDriver(Driver):
         return Connection(url, login, password, "0", host, port)
 
     def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002
-        """`redis-cli`, which takes the password from a variable that it alone sees."""
+        """`redis-cli` or such, which takes the password from a variable that it alone sees."""
         path = f"{FILES_DIRECTORY}/{config.CLIENT_PASSWORD}"
-        return Shell(("redis-cli",), f'export REDISCLI_AUTH="$(cat {path})"')
+        return Shell((self.client_program,), f'export REDISCLI_AUTH="$(cat {path})"')
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """INFO, and what the data tell of the last promotion."""

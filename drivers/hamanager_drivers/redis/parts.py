@@ -22,8 +22,8 @@ from hamanager_drivers.redis.upgrade import upgrade_problem
 class RedisReplication:
     """Asynchronous; a standby follows by replication id and offset."""
 
-    def __init__(self, connections: Connections, histories: OffsetHistories) -> None:
-        self._connections, self._histories = connections, histories
+    def __init__(self, connections: Connections, histories: OffsetHistories, product: str) -> None:
+        self._connections, self._histories, self._product = connections, histories, product
 
     def relate(
         self,
@@ -57,7 +57,7 @@ class RedisReplication:
 
     def upgrade_problem(self, present: str, wanted: str) -> str:
         """No major version back: the format of its files changes with these."""
-        return upgrade_problem(present, wanted)
+        return upgrade_problem(self._product, present, wanted)
 
     def initialize(self, service: ServiceContext, target: Target) -> None:
         """An empty server needs nothing but the word that it may take writes."""

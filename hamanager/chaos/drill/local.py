@@ -8,11 +8,11 @@ from types import TracebackType
 
 from hamanager import paths
 from hamanager.chaos.workload import LoadWriter, open_writer
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.service import Target
 from hamanager.stores.repository import load_context, load_record, load_spec
 from hamanager.stores.sqlite import SqliteStore
-from hamanager_drivers.registry import load_drivers
 
 TIMEOUT_SECONDS = 10.0
 

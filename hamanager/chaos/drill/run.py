@@ -22,9 +22,9 @@ from hamanager.chaos.drill.values import DrillReport
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.watch import Seen, Watch
 from hamanager.chaos.workload import LoadWriter
+from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
 from hamanager.model.durability import Durability
-from hamanager_drivers.registry import load_drivers
 
 DOCKER_SECONDS = 30
 POLL_SECONDS = 0.1

@@ -42,6 +42,7 @@ from hamanager.endpoints.haproxy.occupants import Occupants
 from hamanager.errors import EndpointFailedError, HamanagerError
 
 SIDECAR = "haproxy"
+IMAGE = "haproxy:3"
 STATE, ADDRESSES = "listeners.json", "addresses.json"
 UP_SECONDS = 10.0
 """How long a start or a reload may take."""
@@ -315,7 +316,7 @@ class HaproxyEndpoint:
 
     def _start(self) -> None:
         try:
-            image = self._runtime.resolve_image(SIDECAR, None)
+            image = self._runtime.resolve_image(SIDECAR, IMAGE)
             self._runtime.start_sidecar(
                 Sidecar(SIDECAR, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN))
             )

@@ -1,36 +1,27 @@
-"""Which container image each database runs from.
+"""Which container image a program runs from: an engine's servers, the proxy.
 
 An image that is named, on the command line or by a variable, is used or refused. Without a name it
 is the official one where the Docker engine has it, the locally built one where that exists, the
 official one again where a registry gives it, and else one built on the spot from Debian's packages.
-Image names and their variables are known to this module alone.
+The official one's name is the driver's to say; the variables' names and the local images' are known
+to this module alone.
 """
 
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import docker
 from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
-DEFAULT_IMAGES: Mapping[str, str] = MappingProxyType(
-    {"mysql": "mysql:8.4", "redis": "redis:8", "mongodb": "mongo:7", "haproxy": "haproxy:3"}
-)
-PROXY = "haproxy"
-"""Needed beside every engine whose clients have one address."""
-BUILT_IMAGES: Mapping[str, str] = MappingProxyType(
-    {engine: f"hamanager/{engine}:debian" for engine in DEFAULT_IMAGES}
-)
 BUILD_SCRIPT = Path(__file__).parents[3] / "compose" / "images" / "build.sh"
 
 FIRST_WORD_SECONDS = 20.0
@@ -53,23 +44,39 @@ def variable(engine: str) -> str:
     return f"HAMANAGER_IMAGE_{engine.upper()}"
 
 
+def built_image(engine: str) -> str:
+    return f"hamanager/{engine}:debian"
+
+
 def resolve_image(
     client: docker.DockerClient,
     engine: str,
-    configured: str | None,
+    default: str,
+    configured: str | None = None,
     build: Callable[[str], None] | None = None,
 ) -> str:
     """Return the name of the image to run, pulled or built when need be.
 
+    ``default`` is the official image's name, '' where there is none.
     ``configured`` is the image that the user named, if any; the engine's variable comes second.
     ``build`` makes the engine's local image; without it none is built here.
     """
-    return _choose(client, engine, configured, build).image
+    return _choose(client, engine, default, configured, build).image
 
 
-def ensure_images(engines: Iterable[str]) -> dict[str, str]:
-    """Return the image to run for each engine, after making sure that it's there."""
-    return {engine: choice.image for engine, choice in _ensure(engines)}
+def ensure_images(defaults: Mapping[str, str]) -> Iterator[tuple[str, Choice]]:
+    """Make sure that the image of each engine is there, one after the other."""
+    try:
+        client = docker.from_env()
+    except DockerException as error:
+        raise ImageUnavailable(
+            "no Docker engine answers: start one, or say where it is with DOCKER_HOST"
+        ) from error
+    try:
+        for engine, default in defaults.items():
+            yield engine, _choose(client, engine, default, None, build_image)
+    finally:
+        client.close()
 
 
 def build_image(engine: str) -> None:
@@ -90,39 +97,28 @@ def build_image(engine: str) -> None:
             process.wait()  # the script removes its temporary files
             raise
     if process.returncode:
-        *output, sentence = errors or [f"building {BUILT_IMAGES[engine]} failed"]
+        *output, sentence = errors or [f"building {built_image(engine)} failed"]
         sys.stderr.writelines(f"{line}\n" for line in output)
         raise ImageUnavailable(sentence.removeprefix("hamanager: ").rstrip("."))
-
-
-def _ensure(engines: Iterable[str]) -> Iterator[tuple[str, Choice]]:
-    try:
-        client = docker.from_env()
-    except DockerException as error:
-        raise ImageUnavailable(
-            "no Docker engine answers: start one, or say where it is with DOCKER_HOST"
-        ) from error
-    try:
-        for engine in engines:
-            yield engine, _choose(client, engine, None, build_image)
-    finally:
-        client.close()
 
 
 def _choose(
     client: docker.DockerClient,
     engine: str,
+    default: str,
     configured: str | None,
     build: Callable[[str], None] | None,
 ) -> Choice:
     named = configured or os.environ.get(variable(engine))
-    if engine not in DEFAULT_IMAGES and named is None:
-        raise ImageUnavailable(f"{engine!r} is none of the engines {', '.join(DEFAULT_IMAGES)}")
-    image, built = named or DEFAULT_IMAGES[engine], BUILT_IMAGES.get(engine, "")
-    if _is_present(client, image):
+    image, built = named or default, built_image(engine)
+    if image and _is_present(client, image):
         return Choice(image, "present")
     if not named and _is_present(client, built):
         return Choice(built, "present")
+    if not image:
+        raise ImageUnavailable(
+            f"{engine} has no image of its own: name one with --image or {variable(engine)}"
+        )
     started = time.monotonic()
     problem = pull(client, image)
     if problem is None:
@@ -179,25 +175,3 @@ def pull(client: docker.DockerClient, image: str) -> str | None:
         if "error" in event:
             return str(event["error"])
         patience = STALL_SECONDS
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Make sure that the engines' images are there, all engines' unless some are named."""
-
-    engines = (sys.argv[1:] if arguments is None else arguments) or list(DEFAULT_IMAGES)
-    if PROXY not in engines:
-        engines = [*engines, PROXY]
-    try:
-        for engine, choice in _ensure(engines):
-            print(f"{engine}: {choice.image} ({choice.how})", flush=True)
-    except ImageUnavailable as error:
-        print(f"hamanager: {error}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, which ends a build
-    sys.exit(main())

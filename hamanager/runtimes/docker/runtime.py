@@ -94,11 +94,11 @@ class DockerRuntime:
         """By these a container is found; it carries two more about its launch."""
         return self._names.labels(ref)
 
-    def resolve_image(self, engine: str, configured: str | None) -> str:
+    def resolve_image(self, engine: str, default: str, configured: str | None = None) -> str:
         """The name of an image that is present, pulled when it has to be."""
         with self._engine.asked_to(f"find an image for {engine}") as client:
             try:
-                return resolve_image(client, engine, configured)
+                return resolve_image(client, engine, default, configured)
             except ImageUnavailable as error:
                 raise RuntimeFailedError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Real servers in containers for the driver contract tests, through testcontainers.
+"""Real servers in containers, through testcontainers.
 
 A `Server` is started exactly as the product's runtime would start it: the driver's launch
 spec, an unprivileged user, a published port on an address that hosts and containers share.
@@ -71,7 +71,7 @@ class Server(Generic[D]):
     def start(self) -> Self:
         """Create and start it; does not wait until it answers."""
         launch = self.driver.launch_spec(self.service, self.target)
-        image = resolve_image(self.client, self.driver.engine, None)
+        image = resolve_image(self.client, self.driver.engine, self.driver.traits.image)
         testcontainer = EngineContainer(image, launch)
         testcontainer.with_command(["/bin/sh", "-c", launch.script])
         testcontainer.with_volume_mapping(self.volume, DATA_DIRECTORY, "rw")

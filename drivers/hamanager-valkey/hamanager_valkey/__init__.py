@@ -1,0 +1,1 @@
+"""Valkey, as a driver package of its own (docs/writing-a-driver.md)."""

@@ -222,7 +222,9 @@ def hold_connections(db: Service, number: int, ending: threading.Event) -> None:
         ending.wait(0.1)
 
 
-def test_half_silenced(sandbox: Sandbox) -> None:
+def test_standby_half_silenced_by_a_dead_manager_is_silenced_by_the_next_one(
+    sandbox: Sandbox,
+) -> None:
     """A manager died between telling a standby to acknowledge nothing and its receiver's restart:
     it goes on acknowledging. And the other way round: a member whose relay log is not synced."""
     with service(sandbox, 3) as db:

@@ -56,7 +56,9 @@ def writing(sandbox: Sandbox, engine: str) -> Iterator[PlainWriter]:
     assert writer.lost() == 0
 
 
-def test_the_primary_is_killed(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_and_no_client_of_the_address_is_turned_away(
+    sandbox: Sandbox, engine: str
+) -> None:
     before = address(sandbox)
     with writing(sandbox, engine) as writer:
         for _ in range(ROUNDS):
@@ -66,7 +68,9 @@ def test_the_primary_is_killed(sandbox: Sandbox, engine: str) -> None:
     assert address(sandbox) == before
 
 
-def test_planned_away_nobody_is_turned_away(sandbox: Sandbox, engine: str) -> None:
+def test_switchover_and_no_client_of_the_address_is_turned_away(
+    sandbox: Sandbox, engine: str
+) -> None:
     with writing(sandbox, engine) as writer:
         for _ in range(ROUNDS):
             one_round(sandbox, writer, "switchover")
@@ -74,7 +78,7 @@ def test_planned_away_nobody_is_turned_away(sandbox: Sandbox, engine: str) -> No
         assert not writer.turned_away
 
 
-def test_the_daemon_is_killed_and_comes_back(sandbox: Sandbox, engine: str) -> None:
+def test_manager_killed_and_the_address_goes_on(sandbox: Sandbox, engine: str) -> None:
     with writing(sandbox, engine) as writer:
         sandbox.kill_daemon()
         time.sleep(1.0)
@@ -84,7 +88,7 @@ def test_the_daemon_is_killed_and_comes_back(sandbox: Sandbox, engine: str) -> N
         assert not writer.turned_away
 
 
-def test_the_proxy_crashes(sandbox: Sandbox, engine: str) -> None:
+def test_proxy_killed_and_the_address_is_back_by_itself(sandbox: Sandbox, engine: str) -> None:
     if engine == "mongodb":
         pytest.skip("its clients know all members: there is no proxy between")
     with writing(sandbox, engine) as writer:

@@ -24,7 +24,7 @@ def told(sandbox: Sandbox) -> int:
     return sandbox.daemon_log().count(f"hurt: {SENTENCE}")
 
 
-def test_the_other_service_fails_over_and_the_daemon_starts(sandbox: Sandbox) -> None:
+def test_record_damaged_and_the_other_services_go_on(sandbox: Sandbox) -> None:
     with Scenario(sandbox, "redis", "another service's record is damaged", lossless=False) as run:
         sandbox.command("create", "hurt", "--engine", "redis", "--instances", "1")
         kept = sandbox.store.get(record_key("hurt"))

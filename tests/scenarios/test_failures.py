@@ -14,7 +14,9 @@ from tests.scenarios.harness import LOSSLESS
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
 
-def test_the_daemon_is_killed_in_the_middle_of_scaling_up(sandbox: Sandbox, engine: str) -> None:
+def test_manager_killed_in_the_middle_of_scaling_up_and_the_next_one_finishes_it(
+    sandbox: Sandbox, engine: str
+) -> None:
     size = SIZES[engine]
     sandbox.command("create", "db", "--engine", engine)
     sandbox.fill("db", 60_000_000)
@@ -26,7 +28,9 @@ def test_the_daemon_is_killed_in_the_middle_of_scaling_up(sandbox: Sandbox, engi
     sandbox.wait_for_state("db", "running", 120, size)
 
 
-def test_the_daemon_is_killed_in_the_middle_of_a_fail_over(sandbox: Sandbox, engine: str) -> None:
+def test_manager_killed_in_the_middle_of_a_failover_and_the_next_one_goes_on(
+    sandbox: Sandbox, engine: str
+) -> None:
     size, writer = SIZES[engine], service_under_load(sandbox, engine)
     killed = time.monotonic()
     sandbox.container("db.0").kill()

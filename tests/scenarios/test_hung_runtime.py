@@ -39,7 +39,7 @@ def stays_whole(run: Scenario, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def test_members_are_alive_while_docker_exec_hangs(
+def test_docker_exec_hangs_and_the_members_count_as_alive(
     proxied: tuple[Sandbox, DockerProxy],
 ) -> None:
     sandbox, proxy = proxied
@@ -54,7 +54,7 @@ def test_members_are_alive_while_docker_exec_hangs(
 
 
 @pytest.mark.parametrize("engine", ["mongodb", pytest.param("redis", marks=pytest.mark.long)])
-def test_the_primary_dies_while_the_engine_hangs(
+def test_docker_hangs_and_a_dead_primary_is_replaced(
     proxied: tuple[Sandbox, DockerProxy], engine: str
 ) -> None:
     sandbox, proxy = proxied

@@ -45,7 +45,7 @@ def well(sandbox: Sandbox, name: str) -> bool:
     return bool(history) and history[-1] is not None and in_step(sandbox, name)
 
 
-def test_an_applier_that_is_held_up(sandbox: Sandbox, engine: str) -> None:
+def test_applier_held_up_shows_as_lag_in_seconds(sandbox: Sandbox, engine: str) -> None:
     """The link is up and everything is received: only what is applied tells."""
     if engine != "mysql":
         pytest.skip("these engines apply as they receive: see the frozen standby")

@@ -19,7 +19,9 @@ RECOVERY_SECONDS = 60
 FAILOVER_SECONDS = 2
 
 
-def test_the_main_job(sandbox: Sandbox, engine: str) -> None:
+def test_scaled_to_a_standby_then_the_primary_is_killed_and_nothing_acknowledged_is_lost(
+    sandbox: Sandbox, engine: str
+) -> None:
     size = SIZES[engine]
     sandbox.command("create", "db", "--engine", engine)
     assert sandbox.wait_for_state("db", "running", 60, 1)["primary"] == "db.0"

@@ -31,20 +31,24 @@ def first_start(sandbox: Sandbox, engine: str) -> None:
             assert failover["lost"] == "nothing that was acknowledged"
 
 
-def test_first_started_while_the_primary_is_dead(sandbox: Sandbox) -> None:
+def test_manager_first_started_while_the_primary_is_dead_fails_over(sandbox: Sandbox) -> None:
     """It has never seen it alive: the store's sync set is all it knows."""
     first_start(sandbox, "mysql")
 
 
 @long
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_first_started_while_the_primary_is_dead_too(sandbox: Sandbox, engine: str) -> None:
+def test_manager_first_started_while_the_primary_is_dead_fails_over_elsewhere_too(
+    sandbox: Sandbox, engine: str
+) -> None:
     first_start(sandbox, engine)
 
 
 @EVERY
 @long
-def test_suspended_while_the_primary_dies(sandbox: Sandbox, engine: str) -> None:
+def test_manager_suspended_while_the_primary_dies_does_nothing_stale(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "manager suspended 12 s while the primary dies") as run:
         old = run.primary
         sandbox.suspend_daemon()
@@ -56,7 +60,9 @@ def test_suspended_while_the_primary_dies(sandbox: Sandbox, engine: str) -> None
 
 @MYSQL
 @long
-def test_down_while_the_standby_dies(sandbox: Sandbox, engine: str) -> None:
+def test_manager_down_while_the_standby_dies_does_not_promote_it_later(
+    sandbox: Sandbox, engine: str
+) -> None:
     """Only the manager may let writes go on without the standby: they wait for it."""
     with Scenario(sandbox, engine, "manager down while the standby dies: writes wait") as run:
         sandbox.kill_daemon()
@@ -69,7 +75,7 @@ def test_down_while_the_standby_dies(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_down_and_back_with_everything_well(sandbox: Sandbox, engine: str) -> None:
+def test_manager_down_and_back_changes_nothing_that_is_well(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "manager down 5 s: nobody notices") as run:
         run.fault(sandbox.kill_daemon)
         assert run.writes_in(5) > 100
@@ -79,7 +85,7 @@ def test_down_and_back_with_everything_well(sandbox: Sandbox, engine: str) -> No
 
 @EVERY
 @long
-def test_store_locked(sandbox: Sandbox, engine: str) -> None:
+def test_store_that_is_locked_delays_and_breaks_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "store locked 12 s, the primary dies meanwhile") as run:
         old = run.primary
         locker = sqlite3.connect(paths.database_path(sandbox.home), timeout=5)
@@ -93,7 +99,9 @@ def test_store_locked(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_killed_in_the_middle_of_a_fail_over(sandbox: Sandbox, engine: str) -> None:
+def test_manager_killed_in_the_middle_of_a_failover_and_the_next_one_finishes_it(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "manager killed in the middle of a failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.kill(old))

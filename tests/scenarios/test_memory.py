@@ -71,7 +71,9 @@ def clients_limit(sandbox: Sandbox, member: Target) -> int:
         return int(session.row("SELECT @@GLOBAL.max_connections AS clients")["clients"])
 
 
-def test_up_and_down_under_load(sandbox: Sandbox, engine: str) -> None:
+def test_memory_grown_and_shrunk_under_load_without_a_restart(
+    sandbox: Sandbox, engine: str
+) -> None:
     sandbox.fill("db", 40 * MB)
     driver = sandbox.driver("db")
     writer = sandbox.start_writer("db")
@@ -106,7 +108,7 @@ def test_up_and_down_under_load(sandbox: Sandbox, engine: str) -> None:
     assert order[len(order) // 2] == "set memory db.0: done", "which shrinks first"
 
 
-def test_what_is_refused(sandbox: Sandbox, engine: str) -> None:
+def test_memory_too_small_or_too_large_is_refused(sandbox: Sandbox, engine: str) -> None:
     spec = sandbox.specs()
     small = sandbox.run("scale", f"db:memory={TOO_SMALL[engine]}")
     large = sandbox.run("scale", "db:memory=8G")

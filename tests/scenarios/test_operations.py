@@ -21,7 +21,7 @@ long = pytest.mark.long
 
 
 @EVERY
-def test_switchover_under_load(sandbox: Sandbox, engine: str) -> None:
+def test_switchover_under_load_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "switchover under load, there and back") as run:
         for _ in range(2):
             old = run.primary
@@ -34,7 +34,7 @@ def test_switchover_under_load(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_switchover_with_a_long_transaction(sandbox: Sandbox, engine: str) -> None:
+def test_switchover_ends_a_long_transaction_or_is_refused(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "switchover with a long transaction") as run:
         password = sandbox.context("db").secrets["password"]
         client = connect(sandbox.primary("db"), APPLICATION, password, 30)
@@ -79,7 +79,7 @@ def test_switchover_without_a_standby_is_refused(sandbox: Sandbox, engine: str) 
 
 @EVERY
 @long
-def test_primary_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_during_a_switchover_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "primary killed during a switchover") as run:
         old = run.primary
         asking = threading.Thread(target=lambda: sandbox.run("switchover", "db"))
@@ -96,7 +96,9 @@ def test_primary_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> No
 
 @EVERY
 @long
-def test_manager_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> None:
+def test_manager_killed_during_a_switchover_and_the_next_one_finishes_or_undoes_it(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "manager killed during a switchover") as run:
         asking = threading.Thread(target=lambda: sandbox.run("switchover", "db", "--timeout", "20"))
         asking.start()
@@ -117,7 +119,7 @@ def test_manager_killed_during_a_switchover(sandbox: Sandbox, engine: str) -> No
 
 @EVERY
 @long
-def test_primary_killed_while_scaling_down(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_while_scaling_down_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     size = {"mysql": 3, "redis": 3, "mongodb": 3}[engine]
     with Scenario(sandbox, engine, "primary killed while scaling down", instances=size) as run:
         old = run.primary
@@ -129,7 +131,7 @@ def test_primary_killed_while_scaling_down(sandbox: Sandbox, engine: str) -> Non
 
 @EVERY
 @long
-def test_five_failures_in_a_row(sandbox: Sandbox, engine: str) -> None:
+def test_five_failures_in_a_row_lose_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "flapping: five primaries killed in a row") as run:
         for _ in range(5):
             old = run.primary
@@ -140,7 +142,9 @@ def test_five_failures_in_a_row(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_a_failure_during_the_recovery_of_another(sandbox: Sandbox, engine: str) -> None:
+def test_a_failure_during_the_recovery_of_another_loses_nothing(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "new primary killed as soon as it leads") as run:
         old = run.primary
         run.fault(lambda: run.faults.kill(old))
@@ -151,7 +155,9 @@ def test_a_failure_during_the_recovery_of_another(sandbox: Sandbox, engine: str)
 
 @MYSQL
 @long
-def test_silent_twice_needs_proof(sandbox: Sandbox, engine: str) -> None:
+def test_primary_silent_twice_within_the_failover_period_needs_proof_of_death(
+    sandbox: Sandbox, engine: str
+) -> None:
     """Silence is enough for one failover; soon after it the next one takes proof."""
     with Scenario(sandbox, engine, "second silent failure soon after: waits") as run:
         old = run.primary
@@ -167,7 +173,7 @@ def test_silent_twice_needs_proof(sandbox: Sandbox, engine: str) -> None:
 
 
 @MYSQL
-def test_what_only_a_person_decides(sandbox: Sandbox, engine: str) -> None:
+def test_without_a_safe_candidate_only_an_operator_promotes(sandbox: Sandbox, engine: str) -> None:
     """No standby is in step and the primary cannot come back: `info` says what it would cost,
     and the order promotes the stale standby."""
     with Scenario(sandbox, engine, "stale standby promoted by force", lossless=False) as run:
@@ -194,7 +200,9 @@ def test_what_only_a_person_decides(sandbox: Sandbox, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["mongodb"])
-def test_majority_lost(sandbox: Sandbox, engine: str) -> None:
+def test_members_without_a_majority_are_promoted_by_an_operator_only(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "two of three members lost, then by force") as run:
         lost = [t.name for t in sandbox.members("db")][:2]
         sandbox.command("pause", "db")
@@ -213,7 +221,7 @@ def test_majority_lost(sandbox: Sandbox, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["redis"])
 @long
-def test_full_resync_under_load(sandbox: Sandbox, engine: str) -> None:
+def test_full_resync_under_load_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "full resync of 200 MB under load", pause_seconds=0.0) as run:
         sandbox.fill("db", 200_000_000)
         run.fault(lambda: run.faults.kill(run.standby))
@@ -222,7 +230,9 @@ def test_full_resync_under_load(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_changed_to_strict_and_back(sandbox: Sandbox, engine: str) -> None:
+def test_durability_changed_to_strict_and_back_is_in_force_at_once(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "durability changed to strict and back") as run:
         run.fault(lambda: None)
         sandbox.command("set", "db", "--durability", "strict")

@@ -24,7 +24,9 @@ long = pytest.mark.long
 
 @EVERY
 @long
-def test_killed_at_full_speed(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_at_full_speed_loses_no_acknowledged_write(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary killed, at full speed", pause_seconds=0.0) as run:
         old = run.primary
         time.sleep(1)
@@ -33,7 +35,9 @@ def test_killed_at_full_speed(sandbox: Sandbox, engine: str) -> None:
 
 
 @MYSQL
-def test_killed_with_two_in_the_sync_set(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_with_a_sync_set_of_two_and_the_other_member_follows(
+    sandbox: Sandbox, engine: str
+) -> None:
     """Nobody shows the other member the new primary but the manager."""
     with Scenario(sandbox, engine, "primary of three killed, sync set of two", instances=3) as run:
         wait_for("both to be members", 30, lambda: len(sandbox.record("db").sync_set) == 2)
@@ -56,14 +60,18 @@ def stopped(sandbox: Sandbox, engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_stopped_by_somebody_else(sandbox: Sandbox, engine: str) -> None:
+def test_primary_stopped_by_somebody_else_is_replaced_before_it_ends(
+    sandbox: Sandbox, engine: str
+) -> None:
     """`docker stop` under load: its place is taken before it ends."""
     stopped(sandbox, engine)
 
 
 @MYSQL
 @long
-def test_stopped_by_somebody_else_too(sandbox: Sandbox, engine: str) -> None:
+def test_primary_stopped_by_somebody_else_without_a_hand_over_is_as_good_as_killed(
+    sandbox: Sandbox, engine: str
+) -> None:
     """As good as killed."""
     stopped(sandbox, engine)
 
@@ -92,20 +100,22 @@ def refuses_writes(sandbox: Sandbox, instance: str) -> bool:
     return refuses
 
 
-def test_hangs_and_wakes(sandbox: Sandbox) -> None:
+def test_primary_that_hangs_is_killed_first_and_returns_read_only(sandbox: Sandbox) -> None:
     """Its process is stopped: it is fenced before anybody takes its place."""
     hang(sandbox, "mysql")
 
 
 @long
 @pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_hangs_and_wakes_too(sandbox: Sandbox, engine: str) -> None:
+def test_primary_that_hangs_is_killed_first_and_returns_read_only_elsewhere_too(
+    sandbox: Sandbox, engine: str
+) -> None:
     hang(sandbox, engine)
 
 
 @EVERY
 @long
-def test_hangs_for_a_moment(sandbox: Sandbox, engine: str) -> None:
+def test_primary_that_hangs_for_a_moment_is_not_replaced(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "primary hangs 1.5 s: no failover") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
@@ -117,7 +127,9 @@ def test_hangs_for_a_moment(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off_from_everyone(sandbox: Sandbox, engine: str) -> None:
+def test_primary_cut_off_from_everyone_is_replaced_and_takes_no_write(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary cut off from everyone 10 s") as run:
         old = run.primary
         run.fault(lambda: run.faults.cut_off(old))
@@ -128,7 +140,9 @@ def test_cut_off_from_everyone(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off_from_the_manager_only(sandbox: Sandbox, engine: str) -> None:
+def test_primary_cut_off_from_the_manager_only_is_not_replaced(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary cut off from the manager only") as run:
         run.writer_cut_off = True  # it runs where the manager runs
         run.fault(lambda: run.faults.cut_manager(*run.ports(run.primary)))
@@ -144,7 +158,9 @@ def test_cut_off_from_the_manager_only(sandbox: Sandbox, engine: str) -> None:
 
 @PROMOTED
 @long
-def test_cut_off_from_the_standby_only(sandbox: Sandbox, engine: str) -> None:
+def test_primary_cut_off_from_its_standby_only_is_not_replaced(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary cut off from the standby only") as run:
         standby = run.standby
         run.fault(lambda: run.faults.cut_link(standby, *run.ports(run.primary)))
@@ -157,7 +173,7 @@ def test_cut_off_from_the_standby_only(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_strict_waits_for_its_standby(sandbox: Sandbox, engine: str) -> None:
+def test_strict_writes_wait_while_the_standby_is_away(sandbox: Sandbox, engine: str) -> None:
     options = ("--durability", "strict")
     with Scenario(
         sandbox, engine, "strict: cut off from the standby, waits", options=options
@@ -171,7 +187,9 @@ def test_strict_waits_for_its_standby(sandbox: Sandbox, engine: str) -> None:
 
 
 @PROMOTED
-def test_restarted_by_somebody_else(sandbox: Sandbox, engine: str) -> None:
+def test_primary_restarted_by_somebody_else_takes_no_write_before_it_is_compared(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary crashed and restarted by somebody else") as run:
         old = run.primary
         run.fault(lambda: run.faults.restart(old))
@@ -180,7 +198,7 @@ def test_restarted_by_somebody_else(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_out_of_connections(sandbox: Sandbox, engine: str) -> None:
+def test_primary_out_of_connections_is_not_replaced(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "primary out of connections: alive") as run:
         driver, context = sandbox.driver("db"), sandbox.context("db")
         held = []
@@ -198,7 +216,7 @@ def test_out_of_connections(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_very_slow(sandbox: Sandbox, engine: str) -> None:
+def test_primary_that_is_very_slow_is_not_replaced(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "primary slow: 5 % of a CPU for 10 s") as run:
         run.fault(lambda: run.faults.slow(run.primary))
         time.sleep(10)
@@ -207,7 +225,9 @@ def test_very_slow(sandbox: Sandbox, engine: str) -> None:
 
 
 @MYSQL
-def test_returns_with_what_nobody_else_has(sandbox: Sandbox, engine: str) -> None:
+def test_former_primary_with_writes_of_its_own_is_rebuilt_and_its_volume_retained(
+    sandbox: Sandbox, engine: str
+) -> None:
     """A write that waits for its standby when the primary dies was never acknowledged."""
     with Scenario(sandbox, engine, "primary returns with errant writes") as run:
         old, standby = run.primary, run.standby
@@ -228,7 +248,9 @@ def test_returns_with_what_nobody_else_has(sandbox: Sandbox, engine: str) -> Non
 
 @PROMOTED
 @long
-def test_returns_empty(sandbox: Sandbox, engine: str) -> None:
+def test_primary_that_returns_empty_neither_leads_nor_is_followed(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "primary killed and returns empty") as run:
         old = run.primary
         record = sandbox.record("db").instance(old)
@@ -243,7 +265,7 @@ def test_returns_empty(sandbox: Sandbox, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["mongodb"])
 @long
-def test_cut_off_from_its_set_and_written_to_without_a_majority(
+def test_primary_without_a_majority_takes_writes_that_are_rolled_back_and_retained(
     sandbox: Sandbox, engine: str
 ) -> None:
     """What was acknowledged by it alone is undone, and the files that hold it are named."""
@@ -282,7 +304,7 @@ def warnings(run: Scenario) -> list[str]:
 
 @EVERY
 @long
-def test_disk_full(sandbox: Sandbox, engine: str) -> None:
+def test_primary_whose_disk_is_full_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     """Whatever the engine does about it, wait, refuse or end itself: nothing is lost."""
     let_go = small_volumes(sandbox, "db", SIZES[engine], "900m")
     with Scenario(sandbox, engine, "primary's disk full for 8 s", before_destroy=let_go) as run:

@@ -67,7 +67,7 @@ def standby(sandbox: Sandbox) -> str:
     return next(t.name for t in sandbox.members("db") if t != sandbox.primary("db"))
 
 
-def test_it_leads_to_a_standby_that_refuses_writes(
+def test_address_for_reads_leads_to_a_standby_that_refuses_writes(
     sandbox: Sandbox, engine: str, reads: str
 ) -> None:
     writer = PLAIN[engine](sandbox.command("url", "db").strip())
@@ -82,7 +82,7 @@ def test_it_leads_to_a_standby_that_refuses_writes(
     reader.close()
 
 
-def test_a_standby_that_answers_but_lags_is_left_out(
+def test_a_standby_that_lags_is_left_out_of_the_address_for_reads(
     sandbox: Sandbox, engine: str, reads: str
 ) -> None:
     if engine != "mysql":
@@ -102,7 +102,9 @@ def test_a_standby_that_answers_but_lags_is_left_out(
         writer.stop()
 
 
-def test_a_frozen_standby_is_left_out(sandbox: Sandbox, engine: str, reads: str) -> None:
+def test_a_frozen_standby_is_left_out_of_the_address_for_reads(
+    sandbox: Sandbox, engine: str, reads: str
+) -> None:
     wait_for("the standby to answer", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
     container = sandbox.container(standby(sandbox))
     container.pause()
@@ -113,7 +115,7 @@ def test_a_frozen_standby_is_left_out(sandbox: Sandbox, engine: str, reads: str)
     wait_for("the standby again", NOTICED_SECONDS, lambda: role(engine, reads) == "standby")
 
 
-def test_after_a_fail_over_it_leads_to_the_new_standby(
+def test_after_a_failover_the_address_for_reads_leads_to_the_new_standby(
     sandbox: Sandbox, engine: str, reads: str
 ) -> None:
     promoted = standby(sandbox)

@@ -13,7 +13,7 @@ from tests.scenarios.harness import Scenario
 
 
 @pytest.mark.long
-def test_it_is_waited_for_from_pass_to_pass(sandbox: Sandbox) -> None:
+def test_candidate_with_a_slow_applier_is_waited_for_from_pass_to_pass(sandbox: Sandbox) -> None:
     with Scenario(sandbox, "mysql", "primary killed while its standby does not apply") as run:
         old = run.primary
         target = next(t for t in sandbox.members("db") if t.name != old)

@@ -19,7 +19,7 @@ long = pytest.mark.long
 
 @EVERY
 @long
-def test_killed(sandbox: Sandbox, engine: str) -> None:
+def test_standby_killed_leaves_the_sync_set_and_returns(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "standby killed: writes go on") as run:
         run.fault(lambda: run.faults.kill(run.standby))
         assert run.writes_in(3) > 10
@@ -28,7 +28,9 @@ def test_killed(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_killed_in_strict_mode(sandbox: Sandbox, engine: str) -> None:
+def test_standby_killed_in_strict_mode_lets_writes_wait_for_it(
+    sandbox: Sandbox, engine: str
+) -> None:
     options = ("--durability", "strict")
     with Scenario(sandbox, engine, "strict: standby killed: writes wait", options=options) as run:
         standby = run.standby
@@ -42,7 +44,9 @@ def test_killed_in_strict_mode(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_hangs(sandbox: Sandbox, engine: str) -> None:
+def test_standby_that_hangs_leaves_the_sync_set_and_writes_go_on(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "standby hangs 8 s") as run:
         standby = run.standby
         run.fault(lambda: run.faults.hang(standby))
@@ -53,7 +57,9 @@ def test_hangs(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_cut_off(sandbox: Sandbox, engine: str) -> None:
+def test_standby_cut_off_leaves_the_sync_set_and_writes_go_on(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "standby cut off 8 s") as run:
         standby = run.standby
         run.fault(lambda: run.faults.cut_off(standby))
@@ -64,7 +70,9 @@ def test_cut_off(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_applier_behind_when_the_primary_dies(sandbox: Sandbox, engine: str) -> None:
+def test_standby_applies_what_it_has_received_before_it_is_promoted(
+    sandbox: Sandbox, engine: str
+) -> None:
     """What it has received and not applied is applied before it leads."""
     with Scenario(sandbox, engine, "standby lags, then the primary is killed") as run:
         old = run.primary
@@ -76,7 +84,9 @@ def test_applier_behind_when_the_primary_dies(sandbox: Sandbox, engine: str) -> 
 
 @MYSQL
 @long
-def test_applier_broken_by_a_conflict(sandbox: Sandbox, engine: str) -> None:
+def test_standby_whose_applier_is_broken_by_a_conflict_is_rebuilt(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "standby's applier broken by a conflict") as run:
         run.fault(lambda: None)
         on_server(
@@ -93,7 +103,9 @@ def test_applier_broken_by_a_conflict(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_written_to(sandbox: Sandbox, engine: str) -> None:
+def test_standby_written_to_is_rebuilt_and_its_volume_retained(
+    sandbox: Sandbox, engine: str
+) -> None:
     """Somebody with the manager's rights writes to the standby."""
     with Scenario(sandbox, engine, "somebody writes to the standby") as run:
         standby = run.standby
@@ -115,7 +127,7 @@ def test_written_to(sandbox: Sandbox, engine: str) -> None:
 
 @MYSQL
 @long
-def test_relay_log_torn(sandbox: Sandbox, engine: str) -> None:
+def test_standby_with_a_torn_relay_log_receives_it_again(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "standby's relay log torn") as run:
         standby = run.standby
         sandbox.command("pause", "db")
@@ -130,7 +142,7 @@ def test_relay_log_torn(sandbox: Sandbox, engine: str) -> None:
 
 @EVERY
 @long
-def test_killed_while_it_is_seeded(sandbox: Sandbox, engine: str) -> None:
+def test_standby_killed_during_its_first_copy_is_copied_anew(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "new standby killed while it is seeded", instances=1) as run:
         sandbox.fill("db", 200_000_000)
         size = {"mysql": 2, "redis": 2, "mongodb": 3}[engine]
@@ -143,7 +155,9 @@ def test_killed_while_it_is_seeded(sandbox: Sandbox, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["mysql", "redis"])
 @long
-def test_donor_killed_while_seeding(sandbox: Sandbox, engine: str) -> None:
+def test_primary_killed_during_the_first_copy_resumes_and_the_copy_begins_anew(
+    sandbox: Sandbox, engine: str
+) -> None:
     with Scenario(sandbox, engine, "donor killed while seeding", instances=1) as run:
         sandbox.fill("db", 200_000_000)
         sandbox.command("scale", "db:instances=2", "--no-wait")
@@ -154,7 +168,9 @@ def test_donor_killed_while_seeding(sandbox: Sandbox, engine: str) -> None:
 
 
 @MYSQL
-def test_dies_just_before_the_primary(sandbox: Sandbox, engine: str) -> None:
+def test_standby_that_died_just_before_the_primary_is_not_promoted(
+    sandbox: Sandbox, engine: str
+) -> None:
     """The double failure: the standby is stale by 200 ms of acknowledged writes. It is not
     promoted, `info` says why and what it would cost, and with the primary all comes back."""
     with Scenario(sandbox, engine, "standby dies 200 ms before the primary") as run:

@@ -84,7 +84,7 @@ def test_requests_are_spread_evenly(url: str) -> None:
     assert all(95 <= number <= 105 for number in count.values()), count
 
 
-def test_one_is_killed(sandbox: Sandbox, url: str) -> None:
+def test_instance_killed_and_requests_go_to_the_others(sandbox: Sandbox, url: str) -> None:
     with Visitors(url) as visitors:
         time.sleep(0.5)
         sandbox.container("www.1").kill()
@@ -95,7 +95,7 @@ def test_one_is_killed(sandbox: Sandbox, url: str) -> None:
     assert len(visitors.failures) <= 2, "no more than what it was serving"
 
 
-def test_one_hangs(sandbox: Sandbox, url: str) -> None:
+def test_instance_that_hangs_gets_no_requests_and_is_restarted(sandbox: Sandbox, url: str) -> None:
     sandbox.container("www.2").pause()
     hung = time.monotonic()
     with Visitors(url) as visitors:
@@ -106,7 +106,7 @@ def test_one_hangs(sandbox: Sandbox, url: str) -> None:
     sandbox.wait_for_state("www", "running", 60)
 
 
-def test_the_daemon_is_away(sandbox: Sandbox, url: str) -> None:
+def test_manager_away_and_requests_go_on(sandbox: Sandbox, url: str) -> None:
     sandbox.kill_daemon()
     try:
         with Visitors(url) as visitors:
@@ -160,7 +160,7 @@ def test_another_image_and_no_request_fails(sandbox: Sandbox, url: str) -> None:
         sandbox.docker.images.remove("hamanager-test-www:2", force=True)
 
 
-def test_what_it_is_not(sandbox: Sandbox) -> None:
+def test_what_a_service_without_data_refuses(sandbox: Sandbox) -> None:
     for words in (
         ("switchover", "www"),
         ("set", "www", "--durability", "strict"),
@@ -175,7 +175,7 @@ def test_what_it_is_not(sandbox: Sandbox) -> None:
         assert done.stderr.count("\n") == 1
 
 
-def test_what_is_told(sandbox: Sandbox, url: str) -> None:
+def test_info_tells_of_each_instance(sandbox: Sandbox, url: str) -> None:
     info = sandbox.command("info", "www")
     assert "type: stateless" in info
     assert "www.0:" in info

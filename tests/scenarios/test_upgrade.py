@@ -94,7 +94,7 @@ def running_from(sandbox: Sandbox) -> set[str]:
 
 
 @all_but_one_are_long("mysql")
-def test_under_load(sandbox: Sandbox, engine: str, images: Images) -> None:
+def test_upgrade_under_load_loses_nothing(sandbox: Sandbox, engine: str, images: Images) -> None:
     """Nothing is lost, nobody fails over, and the primary's role is handed over once."""
     with Scenario(sandbox, engine, "upgrade under load") as run:
         old, image = run.primary, images.like("next")
@@ -114,7 +114,9 @@ def test_under_load(sandbox: Sandbox, engine: str, images: Images) -> None:
 
 
 @all_but_one_are_long("redis")
-def test_refused_stopped_and_undone(sandbox: Sandbox, engine: str, images: Images) -> None:
+def test_upgrade_to_a_bad_image_stops_at_the_first_standby_and_is_undone(
+    sandbox: Sandbox, engine: str, images: Images
+) -> None:
     with Scenario(sandbox, engine, "upgrade to a bad image, and back") as run:
         old, primary, first = running_from(sandbox), run.primary, load_spec(sandbox.store, "db")
         assert first is not None
@@ -143,7 +145,9 @@ def test_refused_stopped_and_undone(sandbox: Sandbox, engine: str, images: Image
 
 
 @all_but_one_are_long("")
-def test_the_primary_is_killed_in_the_middle(sandbox: Sandbox, engine: str, images: Images) -> None:
+def test_primary_killed_in_the_middle_of_an_upgrade_loses_nothing(
+    sandbox: Sandbox, engine: str, images: Images
+) -> None:
     """An upgraded standby takes over while the other one is away; whoever was not upgraded is, and
     follows it from the new image."""
     with Scenario(sandbox, engine, "primary killed during an upgrade", instances=3) as run:
@@ -158,7 +162,9 @@ def test_the_primary_is_killed_in_the_middle(sandbox: Sandbox, engine: str, imag
 
 
 @all_but_one_are_long("")
-def test_the_manager_is_killed_in_the_middle(sandbox: Sandbox, engine: str, images: Images) -> None:
+def test_manager_killed_in_the_middle_of_an_upgrade_and_the_next_one_finishes_it(
+    sandbox: Sandbox, engine: str, images: Images
+) -> None:
     with Scenario(sandbox, engine, "manager killed during an upgrade") as run:
         image = images.like("next")
         run.fault(lambda: None)
@@ -174,7 +180,7 @@ def test_the_manager_is_killed_in_the_middle(sandbox: Sandbox, engine: str, imag
 
 
 @all_but_one_are_long("")
-def test_of_one_instance(sandbox: Sandbox, engine: str, images: Images) -> None:
+def test_upgrade_of_one_instance_restarts_it(sandbox: Sandbox, engine: str, images: Images) -> None:
     with Scenario(sandbox, engine, "upgrade of one instance", instances=1) as run:
         image = images.like("next")
         run.fault(lambda: None)

@@ -22,7 +22,7 @@ class HamanagerError(Exception):
 
     exit_code = 1
     retry_after_seconds: float | None = None
-    """Of a temporary one: a try that comes much sooner is in vain, and one much later too late."""
+    """Of a temporary one: a much earlier try would fail, and a much later one would be too late."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class UnmanageableError(ConflictError):
 
 
 class StepFailedError(HamanagerError):
-    """A playbook's step did not reach its goal; the loop looks again and decides anew."""
+    """A playbook's step did not reach its goal; the loop observes again and decides anew."""
 
 
 class TransitionError(StepFailedError):

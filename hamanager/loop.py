@@ -44,8 +44,8 @@ from hamanager.stores.repository import (
 )
 
 IDLE = (Action.NOTHING, Action.WAIT)
-CLOSE_LOOK_SECONDS = 0.05
-CLOSE_LOOKS_FOR_SECONDS = 2.0
+CLOSE_PASS_SECONDS = 0.05
+CLOSE_PASSES_FOR_SECONDS = 2.0
 UNTOLD = ("set-up", "planned-restart", "primary-not-ready", BACKING_OFF)
 """Waits that the steps around them tell already."""
 
@@ -107,12 +107,12 @@ class KeptRecords:
 
 
 def _decided_in(ctx: PlaybookContext) -> float | None:
-    """A standby's link to a hung primary ends about when `down_after` does: look closely then."""
+    """A standby's link to a hung primary ends about when `down_after` does: that is awaited."""
     seen = ctx.snapshot.of(ctx.decision.instance)
     if ctx.decision.rule not in ("primary-suspect", "primary-cut-off") or seen is None:
         return None
     left = ctx.spec.down_after_seconds - seen.silent_seconds
-    return None if left < -CLOSE_LOOKS_FOR_SECONDS else max(CLOSE_LOOK_SECONDS, left)
+    return None if left < -CLOSE_PASSES_FOR_SECONDS else max(CLOSE_PASS_SECONDS, left)
 
 
 def _ports(record: ServiceRecord) -> list[int]:
@@ -183,7 +183,7 @@ class ServiceLoop:
             return self.last
         self._unfinished_since = None
         try:
-            outcome = self._runner.run(decision, self._look_again)
+            outcome = self._runner.run(decision, self._recheck)
         except HamanagerError:
             raise
         except Exception as error:
@@ -214,7 +214,7 @@ class ServiceLoop:
             self._unfinished_since = now
         return now - self._unfinished_since
 
-    def _look_again(self) -> PlaybookContext:
+    def _recheck(self) -> PlaybookContext:
         ctx = self._look()
         if ctx is None:
             raise NotFoundError(f"service '{self.name}' is no more")
@@ -266,7 +266,7 @@ class ServiceLoop:
             self._backing_off = self._retries.backing_off()
         service = load_context(self._store, spec)
         record, record_version = load_record(self._store, self.name)
-        snapshot = self.observer.look(service, record)
+        snapshot = self.observer.observe(service, record)
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(

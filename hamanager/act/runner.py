@@ -1,8 +1,8 @@
 """The runner: the only place where playbooks are carried out.
 
-Before the first step it takes the service's lock, looks again and confirms that the decision
+Before the first step it takes the service's lock, observes again and confirms that the decision
 still holds. It numbers, times and journals every step. It needs no recovery of its own: after
-a crash the loop looks and decides again, and every step is idempotent.
+a crash the loop observes and decides again, and every step is idempotent.
 """
 
 from __future__ import annotations
@@ -183,18 +183,18 @@ class Runner:
         self._playbooks = playbooks
         self._lock = ServiceLock(store, service, owner, clock)
 
-    def run(self, decision: Decision, look_again: Callable[[], PlaybookContext]) -> Outcome:
-        """Carry out the decision's playbook, if after another look it still is the decision."""
+    def run(self, decision: Decision, recheck: Callable[[], PlaybookContext]) -> Outcome:
+        """Carry out the decision's playbook, if after a re-check it still is the decision."""
         if not self._lock.take():
             return Outcome(False, self._lock.refusal)
-        ctx = look_again()
+        ctx = recheck()
         if not ctx.decision.same_as(decision):
             return Outcome(False, f"not needed any more: {ctx.decision.reason}")
         return self._carry_out(self._guarded(ctx))
 
     def lead_clients(self, ctx: PlaybookContext) -> str:
         """Let the service's addresses lead where they should by what was seen, if they do not:
-        beside whatever was decided, and without another look, as writes may be waiting for that.
+        beside whatever was decided, and without a re-check, as writes may be waiting for that.
         Returns why they do not, or ''. Needs no lease unless something has to be changed."""
         service = ctx.spec.name
         present = ctx.endpoint.published(service)

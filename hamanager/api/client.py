@@ -79,7 +79,7 @@ class Client:
         return ServiceView.model_validate_json(self._ask("GET", _path(name)))
 
     def status(self, name: str) -> ServiceView:
-        """One service, from a look taken now."""
+        """One service, from an observation taken now."""
         return ServiceView.model_validate_json(self._ask("GET", f"{_path(name)}/status"))
 
     def connection(self, name: str) -> ConnectionView:

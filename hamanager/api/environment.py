@@ -138,7 +138,7 @@ class EnvironmentFile:
             if problem != self._problem:
                 log.warning(
                     "%s cannot be written (%s), so applications may read old variables there; it is"
-                    " tried again with every look at a service",
+                    " tried again with every observation of a service",
                     self._path,
                     problem,
                 )

@@ -144,7 +144,7 @@ class DurabilityView(_View):
     """One sentence for people."""
 
 
-class LastResortView(_View):
+class UnsafeCandidateView(_View):
     """A standby that only `hamanager failover --force` promotes."""
 
     instance: str
@@ -244,7 +244,7 @@ class ServiceView(_View):
     allow_drills: bool = False
     paused: bool = False
     last_switchover: SwitchoverView | None = None
-    last_resorts: list[LastResortView] = []
+    last_resorts: list[UnsafeCandidateView] = []
     """While no standby can be promoted without loss: whom an operator's order would promote."""
     order_result: OrderResult | None = None
     """What became of the last order."""

@@ -355,5 +355,5 @@ def wait_for(
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise HamanagerError(f"waited {seconds:.0f} s for {what}, in vain")
+            raise HamanagerError(f"{what} did not come within {seconds:.0f} s")
         time.sleep(pause_seconds)

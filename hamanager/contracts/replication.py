@@ -24,7 +24,7 @@ class HandOver:
     """To be called once `target` has everything and before it takes writes; when it raises, the
     hand-over is undone."""
     before_undo: Callable[[], None]
-    """To be called before the primary is let take writes again; when it raises, another manager
+    """To be called before the primary is made writable again; when it raises, another manager
     has taken over, and the primary must not."""
     required_acks: int
     """For how many standbys the new primary's writes wait."""
@@ -100,7 +100,7 @@ class Replication(Protocol):
         data that is not proven to be elsewhere."""
         ...
 
-    def drain(self, service: ServiceContext, target: Target) -> str:
+    def apply_received(self, service: ServiceContext, target: Target) -> str:
         """Stop receiving and apply everything received; returns a short note for the history.
         Bounded; raises when not everything could be applied."""
         ...
@@ -143,7 +143,7 @@ class RequiredAcks(Protocol):
     def set_required_acks(
         self, service: ServiceContext, primary: Target, required_acks: int
     ) -> None:
-        """From now on each write waits for so many standbys before it is acknowledged; 0: for
+        """From now on each write waits for that many standbys before it is acknowledged; 0: for
         none, and those that wait now are acknowledged."""
         ...
 

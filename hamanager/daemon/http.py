@@ -53,7 +53,7 @@ class QueriesPort(Protocol):
         ...
 
     def probe(self, name: str) -> ServiceView:
-        """One service from a look taken now.
+        """One service from an observation taken now.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -103,7 +103,7 @@ class ManagerPort(Protocol):
         ...
 
     def wake(self, name: str) -> None:
-        """Let the loop look at that service now."""
+        """Let the loop observe that service now."""
         ...
 
 

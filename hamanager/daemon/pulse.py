@@ -1,4 +1,4 @@
-"""Questions to the primaries between two looks, so that a hang is noticed sooner."""
+"""Questions to the primaries between two observations, so that a hang is noticed sooner."""
 
 from __future__ import annotations
 

@@ -88,12 +88,12 @@ class Queries:
             return self._unmanaged.view(name, problem)
 
     def probe(self, name: str) -> ServiceView:
-        """The same as `view`, from a look taken now."""
+        """The same as `view`, from an observation taken now."""
         spec = self._whole(name)
         driver = self._drivers[spec.engine]
         observer = Observer(driver, self._runtime, self._clock, self._threads)
         record, _ = load_record(self._store, name)
-        return self._view(name, observer.look(load_context(self._store, spec), record), "")
+        return self._view(name, observer.observe(load_context(self._store, spec), record), "")
 
     def _whole(self, name: str) -> Spec:
         spec = load_whole(self._store, name, self._drivers)

@@ -42,7 +42,7 @@ from hamanager_playbooks.registry import PLAYBOOKS, STATELESS_PLAYBOOKS
 log = logging.getLogger("hamanager")
 
 TICK_SECONDS = 1
-"""Each service is looked at so often, when nothing else wakes its worker."""
+"""Each service is observed so often, when nothing else wakes its worker."""
 CONNECTION, PROCESS = "connection", "process"
 
 
@@ -112,7 +112,7 @@ class Daemon:
     # --- What wakes a worker ---------------------------------------------------------------
 
     def wake(self, name: str) -> None:
-        """Let that service's worker look now. Never raises: the other services go on."""
+        """Let that service's worker begin a pass now. Never raises: the other services go on."""
         with self._lock:
             worker = self._workers.get(name)
         if worker is None and not self._stopping.is_set():

@@ -36,15 +36,15 @@ class Timeouts:
     """By engine."""
     calls: Mapping[str, float] = field(default_factory=dict)
     """By engine: the longest call of its driver."""
-    runtime_look: float = docker_engine.LOOK_SECONDS
+    runtime_answer: float = docker_engine.OBSERVATION_SECONDS
     runtime_call: float = docker_engine.CHANGE_SECONDS + docker.GONE_SECONDS
     endpoint_answer: float = haproxy_control.ANSWER_SECONDS
     clients_wait: float = haproxy_board.WAIT_SECONDS
     """For how long a new connection waits at an address that leads to nobody."""
     store_busy: float = sqlite.BUSY_SECONDS
     tick: float = TICK_SECONDS
-    look: float = observe.LOOK_SECONDS
-    hung_look: float = observe.HUNG_LOOK_SECONDS
+    observation: float = observe.OBSERVATION_SECONDS
+    hung_answer: float = observe.HUNG_ANSWER_SECONDS
     longest_gap: float = observe.LONGEST_GAP_SECONDS
     shortest_down_after: float = SHORTEST_DOWN_AFTER_SECONDS
     down_after: float = float(Spec.model_fields["down_after_seconds"].default)
@@ -88,21 +88,45 @@ def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
     yield t.assured + t.store_busy, f"{assured} and a busy store", t.lease, "the lease", why
     for engine, seconds in sorted(t.probes.items()):
         what, why = f"a probe of {engine}", "which would not hear of its answer"
-        yield seconds, what, t.look, "a look", why
+        yield seconds, what, t.observation, "an observation", why
         why = "as a single answer that was lost would be a death"
         yield seconds, what, t.shortest_down_after, "the shortest `down_after`", why
     why = "which would not hear of its answer"
-    yield t.runtime_look, "the runtime's answer in a look", t.look, "a look", why
-    yield t.hung_look, "the wait for one that hung", t.look, "a look", "as it delays the others"
+    yield (
+        t.runtime_answer,
+        "the runtime's answer in an observation",
+        t.observation,
+        "an observation",
+        why,
+    )
+    yield (
+        t.hung_answer,
+        "the wait for one that hung",
+        t.observation,
+        "an observation",
+        "as it delays the others",
+    )
     why = "as a silence that was watched would be forgotten"
-    yield t.look + t.tick, "a look and a tick", t.longest_gap, "the longest gap between looks", why
+    yield (
+        t.observation + t.tick,
+        "an observation and a tick",
+        t.longest_gap,
+        "the longest gap between observations",
+        why,
+    )
     yield t.shortest_down_after, "the shortest `down_after`", t.longest_gap, "that gap", why
     why = "as clients that wait at the address would be turned away in a failover on silence"
-    silence = t.down_after + t.look + t.tick
-    yield silence, "`down_after`, a look and a tick", t.clients_wait, "a client's wait", why
+    silence = t.down_after + t.observation + t.tick
+    yield silence, "`down_after`, an observation and a tick", t.clients_wait, "a client's wait", why
     why = "as whoever leads is waited for"
     yield t.urgent_pause, "the longest urgent pause", t.tick, "a tick", why
-    yield t.endpoint_answer, "the proxy's answer", t.look, "a look", "as a failover waits for it"
+    yield (
+        t.endpoint_answer,
+        "the proxy's answer",
+        t.observation,
+        "an observation",
+        "as a failover waits for it",
+    )
     why = "as it would be refused while it is carried out"
     yield t.patience, "the longest patience", t.order, "the time for an order", why
     why = "as it would have ended in the middle of its planned change"
@@ -112,4 +136,10 @@ def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
     why = "as a restart that goes well would be a failure"
     yield t.stop_again, "the time until it is asked again", t.restart_bound, "a restart", why
     why = "as the answer would come too late"
-    yield t.look + t.store_busy, "a look and a busy store", t.answer, "a command's wait", why
+    yield (
+        t.observation + t.store_busy,
+        "an observation and a busy store",
+        t.answer,
+        "a command's wait",
+        why,
+    )

@@ -1,4 +1,4 @@
-"""What `info` shows of one service, made of its spec, its record and the last look. Pure."""
+"""What `info` shows of one service, made of its spec, its record and the last observation. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hamanager.api.views import (
     FailoverView,
     InstanceState,
     InstanceView,
-    LastResortView,
     MemoryView,
     RetainedVolumeView,
     ServiceState,
     ServiceView,
     SwitchoverView,
     SyncView,
+    UnsafeCandidateView,
     UpgradeView,
 )
 from hamanager.decide.evidence import Verdict
@@ -88,7 +88,7 @@ def service_view(
         last_switchover=SwitchoverView.model_validate(record.last_switchover.model_dump())
         if record.last_switchover
         else None,
-        last_resorts=_last_resorts(situation),
+        last_resorts=_unsafe_candidates(situation),
         order_result=record.order_result,
         at=snapshot.at,
         address=_address_view(spec, record, address_problem),
@@ -213,13 +213,13 @@ def _durability_note(s: Situation) -> str:
     return "no standby is in step: the next failure may lose writes"
 
 
-def _last_resorts(s: Situation) -> list[LastResortView]:
+def _unsafe_candidates(s: Situation) -> list[UnsafeCandidateView]:
     nobody_leads = s.capabilities.stateless
     if nobody_leads or s.primary_works or s.snapshot.candidates or not s.record.initialized:
         return []
-    lacking = s.snapshot.shortfalls
+    lacking = s.snapshot.missing_writes
     return [
-        LastResortView(instance=name, may_lack=lacking.get(name, ""))
+        UnsafeCandidateView(instance=name, may_lack=lacking.get(name, ""))
         for name in s.snapshot.unsafe_candidates
     ]
 

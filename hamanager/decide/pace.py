@@ -1,4 +1,4 @@
-"""How soon a service is looked at again when nothing wakes its worker. Pure."""
+"""How soon a service is observed again when nothing wakes its worker. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def unfinished(s: Situation) -> bool:
 
 
 def pause_seconds(unfinished_seconds: float) -> float | None:
-    """Until the next look at what has been unfinished for so long: soon at first, when it is
+    """Until the next observation at what has been unfinished for so long: soon at first, when it is
     probably over in a moment and each one counts, then ever more rarely; None: at the next tick.
     """
     pause = max(SHORTEST_SECONDS, SHARE * unfinished_seconds)

@@ -1,4 +1,4 @@
-"""What a rule looks at: the facts of one service, and what follows from them directly."""
+"""What a rule decides by: the facts of one service, and what follows from them directly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESTART_BOUND_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything a rule may look at."""
+    """Everything a rule may use."""
 
     spec: Spec
     record: ServiceRecord

@@ -1,4 +1,4 @@
-"""What engines do differently, as values that the rules may look at."""
+"""What engines do differently, as values that the rules may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was seen of a service in one look: the input of a decision."""
+"""What was seen of a service in one observation: the input of a decision."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look at a whole service. Made in one place, the observer, which reads the clock."""
+    """A whole service as observed once. Made in one place, the observer, which reads the clock."""
 
     at: float
     """Seconds since the epoch."""
@@ -171,7 +171,7 @@ class Snapshot:
     unsafe_candidates: tuple[str, ...] = ()
     """Standbys that only an operator's order promotes, as they may lack acknowledged writes; the
     one with the most data first."""
-    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    missing_writes: Mapping[str, str] = field(default_factory=dict)
     """Per unsafe candidate, what it is known to lack, in words."""
     primary_has_all: bool = False
     """The primary on record answers, and no synchronized standby has data that it lacks."""

@@ -1,8 +1,8 @@
 """Replication lag, measured end to end by the manager's own clock.
 
-Each look at a primary leaves a sample: what it had, and when. A standby is as far behind as the
-first sample is old whose content it has not applied yet. That is blind to nothing an engine's own
-number is blind to (an applier that has stopped, an idle link, clocks that differ), and needs no
+Each observation of a primary leaves a sample: what it had, and when. A standby is as far behind as
+the first sample is old whose content it has not applied yet. That is blind to nothing an engine's
+own number is blind to (an applier that has stopped, an idle link, clocks that differ), and needs no
 writes; see docs/decisions/0011.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from hamanager.model.snapshot import Observation, Relation, Role, ServerStatus
 
 SAMPLES = 3600
-"""While the primary is written to, one in each look: an hour's worth or less."""
+"""While the primary is written to, one in each observation: an hour's worth or less."""
 STEP_SECONDS = 10.0
 SLOTS = 360
 """So many steps are remembered: an hour."""
@@ -54,8 +54,8 @@ class LagMeter:
         if led is not None and led.role is Role.PRIMARY:
             self._note(led, at)
         return {
-            name: look if name == primary else self._standby(name, look, name in joined, at, now)
-            for name, look in seen.items()
+            name: one if name == primary else self._standby(name, one, name in joined, at, now)
+            for name, one in seen.items()
         }
 
     def _note(self, status: ServerStatus, at: float) -> None:
@@ -63,16 +63,16 @@ class LagMeter:
             self._samples.append((at, status))
 
     def _standby(
-        self, name: str, look: Observation, joined: bool, at: float, now: float
+        self, name: str, seen: Observation, joined: bool, at: float, now: float
     ) -> Observation:
-        lag = self._lag_seconds(look.status, at) if look.status else None
-        broken = self._broken(name, look, joined, now)
+        lag = self._lag_seconds(seen.status, at) if seen.status else None
+        broken = self._broken(name, seen, joined, now)
         history = self._history.setdefault(name, _History())
         if broken is not None:
             history.note(None, now)
         elif lag is not None and joined:
             history.note(lag, now)
-        return replace(look, lag_seconds=lag, broken_since=broken, lag_history=history.values(now))
+        return replace(seen, lag_seconds=lag, broken_since=broken, lag_history=history.values(now))
 
     def _lag_seconds(self, status: ServerStatus, at: float) -> float | None:
         """By bisection: whoever has applied a sample has applied all before it."""
@@ -91,17 +91,17 @@ class LagMeter:
         # Behind all that is remembered: it may be further behind than that.
         return max(lag, status.lag_seconds or 0.0) if low == 0 else lag
 
-    def _broken(self, name: str, look: Observation, joined: bool, now: float) -> float | None:
+    def _broken(self, name: str, seen: Observation, joined: bool, now: float) -> float | None:
         """Since when it does not replicate; None while it does, or copies, or never did."""
-        status = look.status
-        copies = look.relation in (Relation.SEEDING, Relation.EMPTY)
-        works = status is not None and status.link_up is True and look.relation in REPLICATES
+        status = seen.status
+        copies = seen.relation in (Relation.SEEDING, Relation.EMPTY)
+        works = status is not None and status.link_up is True and seen.relation in REPLICATES
         if works or copies:
             self._broken_since.pop(name, None)
             return None
         if not joined and name not in self._broken_since:
             return None
-        age = (status.link_age_seconds if status else None) or look.silent_seconds
+        age = (status.link_age_seconds if status else None) or seen.silent_seconds
         return self._broken_since.setdefault(name, now - age)
 
 

@@ -1,4 +1,4 @@
-"""The observer: one look at a service, everything in parallel, everything bounded.
+"""The observer: one observation of a service, everything in parallel, everything bounded.
 
 The only part of the core that reads the clock for a decision.
 """
@@ -33,13 +33,13 @@ from hamanager.observe.samples import Samples
 
 log = logging.getLogger("hamanager")
 
-LOOK_SECONDS = 2.5
-"""The longest a look takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
-HUNG_LOOK_SECONDS = 0.05
-"""How long a look waits for an instance that did not answer the last one, and for the runtime's
-word on one that has given a sign of life already."""
+OBSERVATION_SECONDS = 2.5
+"""The longest it takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
+HUNG_ANSWER_SECONDS = 0.05
+"""How long it waits for an instance that did not answer the last time, and for the runtime's word
+on one that has given a sign of life already."""
 LONGEST_GAP_SECONDS = 5.0
-"""After a longer pause between two looks (a suspended machine, a stopped manager) silence is
+"""After a longer pause between two observations (a suspended machine, a stopped manager) silence is
 counted anew: what was not looked at was not silent."""
 ASKED_FOR_SECONDS = 5.0
 """A process that somebody asked to end and that runs after so long is another one."""
@@ -47,8 +47,8 @@ PROBE, PROCESS = "probe", "process"
 
 
 @dataclass
-class _Look:
-    """What one instance gave away in answer to the questions of one look."""
+class _Answers:
+    """What one instance gave away in answer to the questions of one observation."""
 
     process: Process = Process.UNKNOWN
     contact: Contact = Contact.SILENT
@@ -76,15 +76,15 @@ class Observer:
         """When that was heard of."""
         self._samples = Samples(driver, runtime, clock, threads, self._report)
         self._runtime_silent: set[str] = set()
-        """Instances that the runtime had no word on in the last look."""
+        """Instances that the runtime had no word on in the last observation."""
         self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
         self._answered: dict[str, float] = {}
         """When the last question was asked that it answered."""
         self._primary: tuple[ServiceContext, Target] | None = None
-        """As of the last look."""
-        self._last_look: float | None = None
+        """As of the last observation."""
+        self._last_observation: float | None = None
         self._rates = _Rates()
         self._replication = driver.replication
         self._lag = LagMeter(self._replication.has_applied) if self._replication else None
@@ -97,8 +97,8 @@ class Observer:
         self.note_event(instance)
 
     def note_event(self, instance: str) -> None:
-        """From any thread: perhaps its process has ended just now. A look that waits for the
-        server's answer, for which it may wait in vain, asks the runtime once more."""
+        """From any thread: perhaps its process has ended just now. An observation that waits
+        for the server's answer, which may never come, asks the runtime once more."""
         self._ended.add(instance)
         self._news.tell()
 
@@ -107,13 +107,13 @@ class Observer:
         self._asked_to_end[instance] = self._clock.monotonic()
 
     def ask_primary(self) -> bool:
-        """Between two looks, from any thread: whether the primary gave a sign of life. If not, its
-        silence is counted from this question, which is sooner than the next look's."""
+        """Between two observations, from any thread: whether the primary gave a sign of life. If
+        not, its silence is counted from this question, which is sooner than the next one's."""
         if self._primary is None:
             return True
         service, target = self._primary
         if target.name in self._silent_since:
-            return True  # which is known: the looks go on
+            return True  # which is known: the observations go on
         began = self._clock.monotonic()
         try:
             self._driver.probe(service, target)
@@ -127,22 +127,22 @@ class Observer:
             return False
         return True
 
-    def look(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
+    def observe(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
         """Ask every instance and the runtime."""
         began = self._clock.monotonic()
         primary = record.instance(record.primary)
         self._primary = (service, Target.of(primary)) if primary else None
-        looks = self._look_at_all(service, record, began)
+        answers = self._answers_of_all(service, record, began)
         now = self._clock.monotonic()
-        if self._last_look is None or now - self._last_look > LONGEST_GAP_SECONDS:
+        if self._last_observation is None or now - self._last_observation > LONGEST_GAP_SECONDS:
             self._silent_since.clear()
-        self._last_look = now
-        alive = {name for name, look in looks.items() if look.status is not None}
-        there = [i for i in record.instances if not _gone(looks[i.name])]
+        self._last_observation = now
+        alive = {name for name, answer in answers.items() if answer.status is not None}
+        there = [i for i in record.instances if not _gone(answers[i.name])]
         self._samples.take(service, there, alive)
         seen = {
             instance.name: self._observation(
-                _place(service, instance), looks[instance.name], began, now
+                _place(service, instance), answers[instance.name], began, now
             )
             for instance in record.instances
         }
@@ -157,18 +157,23 @@ class Observer:
             self._clock.now(),
         )
         candidates, primary_has_all = self._rank(self._replication, record, related)
-        unsafe_candidates, shortfalls = self._last_resorts(
+        unsafe_candidates, missing_writes = self._unsafe_candidates(
             self._replication, record, related, candidates
         )
         return Snapshot(
-            self._clock.now(), related, candidates, unsafe_candidates, shortfalls, primary_has_all
+            self._clock.now(),
+            related,
+            candidates,
+            unsafe_candidates,
+            missing_writes,
+            primary_has_all,
         )
 
-    def _look_at_all(
+    def _answers_of_all(
         self, service: ServiceContext, record: ServiceRecord, began: float
-    ) -> dict[str, _Look]:
+    ) -> dict[str, _Answers]:
         """Ask the servers and the runtime side by side: neither waits for the other, and only what
-        was asked in this look counts."""
+        was asked in this observation counts."""
         names = {instance.name for instance in record.instances}
         self._questions.forget_all_but(names)
         # Who gave no answer last time must not slow down what is seen of the others. One whose
@@ -187,7 +192,7 @@ class Observer:
                 (name, PROBE), began, self._threads.probes, self._probe, service, instance
             )
             self._ask_runtime(_place(service, instance), began)
-        deadline = began + LOOK_SECONDS
+        deadline = began + OBSERVATION_SECONDS
 
         def awaited() -> Iterator[Asked[Any]]:
             self._ask_about_ended(service, record)
@@ -195,25 +200,27 @@ class Observer:
 
         wait_while(awaited, deadline, self._clock, self._news)
         for instance in record.instances:
-            look = self._look_of(instance.name, began)
-            if look.contact is Contact.REFUSED and look.process is Process.RUNNING:
+            answer = self._answers_of(instance.name, began)
+            if answer.contact is Contact.REFUSED and answer.process is Process.RUNNING:
                 # It may have ended between the two answers.
                 self._ask_runtime(_place(service, instance), self._clock.monotonic())
         wait_while(awaited, deadline, self._clock, self._news)
-        soon = self._clock.monotonic() + HUNG_LOOK_SECONDS
+        soon = self._clock.monotonic() + HUNG_ANSWER_SECONDS
         wait_while(lambda: self._open(names, began), soon, self._clock, self._news)
-        looks = {name: self._look_of(name, began) for name in names}
-        self._runtime_silent = {n for n, look in looks.items() if look.process is Process.UNKNOWN}
-        return looks
+        answers = {name: self._answers_of(name, began) for name in names}
+        self._runtime_silent = {
+            n for n, answer in answers.items() if answer.process is Process.UNKNOWN
+        }
+        return answers
 
     def _awaited(self, names: set[str], mute: set[str], since: float) -> Iterator[Asked[Any]]:
         """The answers without which nothing can be said of these: the server's sign of life is one
         by itself, the runtime's word that there is no process is another."""
         for name in names:
-            look = self._look_of(name, since)
+            answer = self._answers_of(name, since)
             probe = self._questions.under_way((name, PROBE))
             process = self._questions.under_way((name, PROCESS))
-            if look.alive or _gone(look) or probe is None or process is None:
+            if answer.alive or _gone(answer) or probe is None or process is None:
                 continue
             yield probe
             if probe.told(since) is None or name not in mute:
@@ -222,19 +229,19 @@ class Observer:
     def _open(self, names: set[str], since: float) -> Iterator[Asked[Any]]:
         """Whatever was asked of these and may still tell something."""
         for name in names:
-            if not _gone(self._look_of(name, since)):
+            if not _gone(self._answers_of(name, since)):
                 asked = (self._questions.under_way((name, kind)) for kind in (PROBE, PROCESS))
                 yield from (one for one in asked if one is not None)
 
-    def _look_of(self, name: str, since: float) -> _Look:
+    def _answers_of(self, name: str, since: float) -> _Answers:
         """What the answers to the questions asked since then amount to."""
         probe = self._questions.under_way((name, PROBE))
-        look: _Look = (probe.told(since) if probe else None) or _Look()
+        answer: _Answers = (probe.told(since) if probe else None) or _Answers()
         process = self._questions.under_way((name, PROCESS))
         word: Process = (process.told(since) if process else None) or Process.UNKNOWN
         if word in (Process.EXITED, Process.MISSING):
-            return _Look(word, Contact.REFUSED, detail="its process has ended")
-        return replace(look, process=word)
+            return _Answers(word, Contact.REFUSED, detail="its process has ended")
+        return replace(answer, process=word)
 
     def _ask_about_ended(self, service: ServiceContext, record: ServiceRecord) -> None:
         for name in list(self._ended):
@@ -256,53 +263,55 @@ class Observer:
             self._report(ref.instance, error)
             return Process.UNKNOWN
 
-    def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Look:
+    def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Answers:
         """What the server says. A fault of ours or of a driver's counts as no answer: it must not
         cost the sight of the others."""
-        look = _Look()
+        answer = _Answers()
         try:
-            look.status = self._driver.probe(service, Target.of(instance))
-            look.contact, look.detail = Contact.ANSWERS, ""
+            answer.status = self._driver.probe(service, Target.of(instance))
+            answer.contact, answer.detail = Contact.ANSWERS, ""
         except BusyError as error:
-            look.contact, look.detail = Contact.BUSY, str(error)
+            answer.contact, answer.detail = Contact.BUSY, str(error)
         except RefusedError as error:
-            look.contact, look.detail = Contact.REFUSED, str(error)
+            answer.contact, answer.detail = Contact.REFUSED, str(error)
         except HamanagerError as error:
-            look.detail = str(error)
+            answer.detail = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must be seen
-            look.detail = f"looking at it failed unexpectedly: {error!r}"
+            answer.detail = f"looking at it failed unexpectedly: {error!r}"
             self._report(instance.name, error)
-        return look
+        return answer
 
     def _report(self, instance: str, error: Exception) -> None:
-        """The same fault once, however many looks it spoils."""
+        """The same fault once, however many observations it spoils."""
         if self._reported.get(instance) != repr(error):
             self._reported[instance] = repr(error)
             log.error("%s: looking at it failed unexpectedly", instance, exc_info=error)
 
-    def _observation(self, ref: InstanceRef, look: _Look, began: float, now: float) -> Observation:
+    def _observation(
+        self, ref: InstanceRef, answer: _Answers, began: float, now: float
+    ) -> Observation:
         name = ref.instance
-        used, cache = (None, None) if _gone(look) else self._samples.memory(ref)
-        if look.alive:
+        used, cache = (None, None) if _gone(answer) else self._samples.memory(ref)
+        if answer.alive:
             self._silent_since.pop(name, None)
             self._answered[name] = began
         else:
             self._silent_since.setdefault(name, began)
         return Observation(
-            process=look.process,
-            contact=look.contact,
-            status=self._rates.with_rate(name, look.status, now),
+            process=answer.process,
+            contact=answer.contact,
+            status=self._rates.with_rate(name, answer.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
-            detail=look.detail,
-            asked_to_end_seconds=self._asked_to_end_seconds(name, look, now),
+            detail=answer.detail,
+            asked_to_end_seconds=self._asked_to_end_seconds(name, answer, now),
             memory_used_bytes=used,
             cache_bytes=cache,
             warnings=self._samples.warnings(ref),
         )
 
-    def _asked_to_end_seconds(self, name: str, look: _Look, now: float) -> float | None:
+    def _asked_to_end_seconds(self, name: str, answer: _Answers, now: float) -> float | None:
         since = self._asked_to_end.get(name)
-        if since is None or _gone(look) or now - since > ASKED_FOR_SECONDS:
+        if since is None or _gone(answer) or now - since > ASKED_FOR_SECONDS:
             self._asked_to_end.pop(name, None)  # whatever runs next was not asked
             return None
         return now - since
@@ -346,7 +355,7 @@ class Observer:
         with_primary = replication.rank({"": primary.status, **able})
         return candidates, with_primary[:1] == ("",)
 
-    def _last_resorts(
+    def _unsafe_candidates(
         self,
         replication: Replication,
         record: ServiceRecord,
@@ -394,17 +403,17 @@ class _Rates:
 
 
 def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
-    return {name: look.status for name, look in seen.items() if look.status is not None}
+    return {name: answer.status for name, answer in seen.items() if answer.status is not None}
 
 
 def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:
     return InstanceRef(service.name, instance.name, instance.generation)
 
 
-def _gone(look: _Look) -> bool:
-    return look.process in (Process.EXITED, Process.MISSING)
+def _gone(answer: _Answers) -> bool:
+    return answer.process in (Process.EXITED, Process.MISSING)
 
 
-def _tells(answer: _Look | Process | None) -> bool:
+def _tells(answer: _Answers | Process | None) -> bool:
     """Whether that answer, now too old, shows that it is worth waiting for the next one."""
-    return answer.alive if isinstance(answer, _Look) else answer not in (None, Process.UNKNOWN)
+    return answer.alive if isinstance(answer, _Answers) else answer not in (None, Process.UNKNOWN)

@@ -1,8 +1,8 @@
 """Questions that are asked again and again, each in its own thread, and answers that grow old.
 
-Two kinds. What a decision rests on counts only in the look that asked for it: an answer to an
-earlier question may be as old as that question, and proves neither life nor death. What only people
-want to know is asked for now and then, and its last answer is shown meanwhile.
+Two kinds. What a decision rests on counts only in the observation that asked for it: an answer to
+an earlier question may be as old as that question, and proves neither life nor death. What only
+people want to know is asked for now and then, and its last answer is shown meanwhile.
 """
 
 from __future__ import annotations

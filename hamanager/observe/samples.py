@@ -18,7 +18,7 @@ from hamanager.observe.questions import Asked, Questions, Threads, wait_while
 MEMORY_SAMPLE_SECONDS = 2.0
 ROLLBACK_SAMPLE_SECONDS = 10.0
 FIRST_SAMPLE_SECONDS = 0.1
-"""How long a look waits for the first answer, so that what is shown begins complete."""
+"""How long an observation waits for the first answer, so that what is shown begins complete."""
 MEMORY, CACHE, ROLLBACK = "memory", "cache", "rollback"
 
 

@@ -1,7 +1,7 @@
 """Descriptors whose end is the first sign of death: idle connections and process handles.
 
 One thread watches them all and says once which one ended: milliseconds after a death, where the
-next look would come within a second.
+next observation would come within a second.
 """
 
 from __future__ import annotations

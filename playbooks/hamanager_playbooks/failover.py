@@ -45,7 +45,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         seconds = silent_before + ctx.clock.monotonic() - began
         lost = losses[0] or "unknown: what the standby had not received"
         if forced:
-            lost = ctx.snapshot.shortfalls.get(ctx.name) or lost
+            lost = ctx.snapshot.missing_writes.get(ctx.name) or lost
         failover = FailoverResult(
             at=ctx.clock.now(),
             from_instance=old,
@@ -82,7 +82,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
     return [
         *steps,
-        Step(f"apply what {ctx.name} has received", lambda: drain(ctx)),
+        Step(f"apply what {ctx.name} has received", lambda: apply_received(ctx)),
         Step(f"publish that {ctx.name} may take writes", lambda: publish(ctx)),
         Step(f"promote {ctx.name}", promote),
         send_clients(ctx),
@@ -333,12 +333,12 @@ def fence_left_out(ctx: PlaybookContext, name: str) -> str:
     return "killed"
 
 
-def drain(ctx: PlaybookContext) -> str:
+def apply_received(ctx: PlaybookContext) -> str:
     """Apply everything that the candidate has received, unless it was promoted already."""
     seen = ctx.snapshot.of(ctx.name)
     if seen is not None and seen.status is not None and seen.status.role is Role.PRIMARY:
         return "it takes writes already"
-    return ctx.replication.drain(ctx.service, ctx.target())
+    return ctx.replication.apply_received(ctx.service, ctx.target())
 
 
 def _note_led(ctx: PlaybookContext) -> None:

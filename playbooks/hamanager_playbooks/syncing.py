@@ -2,7 +2,7 @@
 
 The set in the store is always a subset of the standbys that truly do. So one is added to the
 engine first and then to the store, and taken out of the store first and then of the engine. A
-manager that dies between the two may block writes until the next look; it never loses one.
+manager that dies between the two may block writes until the next observation; it never loses one.
 
 The primary waits for as many acknowledgements as the set has members, whoever sends them. That
 is why nobody else may acknowledge while it waits: an acknowledgement of a standby that is no

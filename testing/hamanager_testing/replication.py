@@ -63,7 +63,7 @@ class ReplicationContract:
             first.kill()
             best = next(s for s in others if s.target.name == chosen)
             rest = [s for s in others if s is not best]
-            replication.drain(service, best.target)
+            replication.apply_received(service, best.target)
             for _ in range(2):
                 replication.promote(service, best.target, [s.target for s in rest], 0, TERM)
             if driver.settling is not None:

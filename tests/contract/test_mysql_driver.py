@@ -298,7 +298,7 @@ def test_half_a_transaction_does_not_hold_up_a_fail_over(
         wait_for(lambda: bool(session.row(queue)["q"]))
     old.container.pause()
     began = time.monotonic()
-    driver.replication.drain(service, new.target)
+    driver.replication.apply_received(service, new.target)
     driver.replication.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 10
     driver.workload.open_writer(service, new.target, timeout_seconds=5).write(1)
@@ -317,7 +317,7 @@ def test_a_hung_primary_is_left_in_time(
     new.wait(lambda s: s.link_up is False and s.position["receiver"] == "CONNECTING")
     time.sleep(1)
     began = time.monotonic()
-    driver.replication.drain(service, new.target)
+    driver.replication.apply_received(service, new.target)
     driver.replication.promote(service, new.target, [], 0)
     assert time.monotonic() - began < 3
     with pytest.raises(SilentError):
@@ -333,7 +333,7 @@ def test_what_a_promotion_leaves_is_cleared_away_on_a_primary_only(
     driver, service = old.driver, old.service
     driver.settling.settle(service, new.target)
     assert new.wait(lambda s: s.synchronized).source == old.target.replication_address
-    driver.replication.drain(service, new.target)
+    driver.replication.apply_received(service, new.target)
     driver.replication.promote(service, new.target, [], 0)
     driver.settling.settle(service, new.target)
     with manager(new) as session:
@@ -385,7 +385,7 @@ def test_a_standby_whose_relay_log_is_behind_follows_another_primary_without_los
             driver.probe(service, first.target)
         standbys = {s.target.name: driver.probe(service, s.target) for s in (second, third)}
         assert driver.replication.rank(standbys) == ("t.1", "t.2")
-        driver.replication.drain(service, second.target)
+        driver.replication.apply_received(service, second.target)
         driver.replication.promote(service, second.target, [third.target], 0)
         make_full_standby(third, second, members)
         assert driver.workload.open_writer(service, third.target).numbers() == set(range(20))

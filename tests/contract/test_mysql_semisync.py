@@ -77,7 +77,7 @@ def test_what_was_acknowledged_survives_the_standby_and_the_primary(
     primary.kill()
     standby.start_again()
     standby.wait()
-    driver.replication.drain(service, standby.target)
+    driver.replication.apply_received(service, standby.target)
     driver.replication.promote(service, standby.target, [], 0)
     reader = driver.workload.open_writer(service, standby.target, timeout_seconds=5)
     assert reader.numbers() == set(range(50))

@@ -28,7 +28,7 @@ EFFECTS = (
         "initialize",
         "seed",
         "attach",
-        "drain",
+        "apply_received",
         "promote",
         "set_required_acks",
         "set_semisync_replica",
@@ -209,7 +209,7 @@ class SimDriver(Driver):
         server.acks.clear()
         self.world.relink(server)
 
-    def drain(self, service: ServiceContext, target: Target) -> str:
+    def apply_received(self, service: ServiceContext, target: Target) -> str:
         server = self._act(target)
         if not self.world.elects:
             server.source = None

@@ -48,10 +48,10 @@ class Manager:
             owner,
             playbooks,
         )
-        look, looks = self.loop.observer.look, Looks(causes)
+        observe, looks = self.loop.observer.observe, Looks(causes)
 
-        def looked(service: ServiceContext, record: ServiceRecord) -> Snapshot:
+        def observed(service: ServiceContext, record: ServiceRecord) -> Snapshot:
             playbooks.truth = looks.truth()
-            return look(service, record)
+            return observe(service, record)
 
-        self.loop.observer.look = looked  # type: ignore[method-assign]
+        self.loop.observer.observe = observed  # type: ignore[method-assign]

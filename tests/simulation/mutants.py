@@ -107,7 +107,7 @@ def fence_that_passes_everybody_over(patch: Patch) -> None:
 
 
 def no_drain(patch: Patch) -> None:
-    patch.setattr(failover, "drain", lambda ctx: "")
+    patch.setattr(failover, "apply_received", lambda ctx: "")
 
 
 def sync_set_not_consulted(patch: Patch) -> None:

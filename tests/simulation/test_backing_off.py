@@ -191,7 +191,7 @@ def test_a_slow_applier_is_waited_for_from_pass_to_pass(
     """One call of the driver waits for a part of it only; the promotion that was begun goes on."""
     simulation = running(mode)
     assert simulation.writes()
-    failing = Failing(monkeypatch, "drain", "db.1")
+    failing = Failing(monkeypatch, "apply_received", "db.1")
     simulation.event("kill", "db.0")
     often(simulation, 60)
     term = simulation.record.term
@@ -206,7 +206,7 @@ def test_a_slow_applier_is_waited_for_from_pass_to_pass(
     failing.during = lambda: look(simulation.managers[0])
     often(simulation, 1)
     assert "fail over db.1: its promotion" in told[0]
-    assert told[0].endswith("; the last try failed: db.1 cannot drain")
+    assert told[0].endswith("; the last try failed: db.1 cannot apply_received")
     failing.repaired = True
     often(simulation, 1)
     assert (simulation.record.primary, simulation.record.term) == ("db.1", term)

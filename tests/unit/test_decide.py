@@ -83,7 +83,7 @@ def table(
     candidates: tuple[str, ...] = (),
     *,
     unsafe_candidates: tuple[str, ...] = (),
-    shortfalls: dict[str, str] | None = None,
+    missing_writes: dict[str, str] | None = None,
     capabilities: Capabilities = PROMOTED,
     spec: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
@@ -99,7 +99,7 @@ def table(
             **{**kept, **(record or {})},
             instances=instances or tuple(instance(name) for name in seen),
         ),
-        Snapshot(NOW, seen, candidates, unsafe_candidates, shortfalls or {}, primary_has_all),
+        Snapshot(NOW, seen, candidates, unsafe_candidates, missing_writes or {}, primary_has_all),
         capabilities,
         backing_off,
     )

@@ -160,7 +160,7 @@ def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
         record={"sync_set": (), "sync_lost_at": NOW - 7},
         instances=broken,
         unsafe_candidates=("db.1",),
-        shortfalls={"db.1": "at least 12 transactions"},
+        missing_writes={"db.1": "at least 12 transactions"},
     )
     assert (decision.rule, decision.action) == ("no-safe-candidate", Action.WAIT)
     assert decision.reason == (

@@ -60,7 +60,7 @@ def started(world: World, *names: str) -> tuple[SimDriver, SimRuntime, ServiceRe
 def test_what_it_sees_of_a_healthy_service() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")
-    seen = Observer(driver, runtime, world.clock, INLINE).look(SERVICE, kept)
+    seen = Observer(driver, runtime, world.clock, INLINE).observe(SERVICE, kept)
     assert seen.candidates == ("db.1",)
     assert seen.primary_has_all
     assert seen.observations["db.1"].relation is Relation.ATTACHED
@@ -71,17 +71,17 @@ def test_silence_is_counted_only_while_it_looks() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")
     observer = Observer(driver, runtime, world.clock, INLINE)
-    observer.look(SERVICE, kept)
+    observer.observe(SERVICE, kept)
     server = world.named("db.0")
     assert server is not None
     server.hung = True
     for expected in (0.0, 1.0, 2.0):
-        seen = observer.look(SERVICE, kept).observations["db.0"]
+        seen = observer.observe(SERVICE, kept).observations["db.0"]
         assert (seen.contact, seen.silent_seconds) == (Contact.SILENT, expected)
         world.clock.sleep(1)
     # The machine slept: how long the server was silent meanwhile, nobody knows.
     world.clock.sleep(LONGEST_GAP_SECONDS + 60)
-    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+    assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 0
 
 
 def test_a_question_between_two_looks_starts_the_count() -> None:
@@ -89,7 +89,7 @@ def test_a_question_between_two_looks_starts_the_count() -> None:
     driver, runtime, kept = started(world, "db.0", "db.1")
     observer = Observer(driver, runtime, world.clock, INLINE)
     assert observer.ask_primary(), "nobody is known yet"
-    observer.look(SERVICE, kept)
+    observer.observe(SERVICE, kept)
     assert observer.ask_primary()
     server = world.named("db.0")
     assert server is not None
@@ -97,9 +97,9 @@ def test_a_question_between_two_looks_starts_the_count() -> None:
     assert not observer.ask_primary()
     assert observer.ask_primary(), "it is known: no more news"
     world.clock.sleep(0.75)
-    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0.75
+    assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 0.75
     server.hung = False
-    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+    assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 0
     assert observer.ask_primary()
 
 
@@ -111,7 +111,7 @@ def test_a_question_that_was_overtaken_by_an_answer_does_not_count() -> None:
         def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
             world.clock.sleep(0.5)
             self.probe = driver.probe  # type: ignore[method-assign]
-            observer.look(SERVICE, kept)
+            observer.observe(SERVICE, kept)
             raise SilentError("no answer")
 
     observer = Observer(Overtaken(world, Power()), runtime, world.clock, INLINE)
@@ -121,20 +121,20 @@ def test_a_question_that_was_overtaken_by_an_answer_does_not_count() -> None:
     server = world.named("db.0")
     assert server is not None
     server.hung = True
-    assert observer.look(SERVICE, kept).observations["db.0"].silent_seconds == 0
+    assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 0
 
 
 def test_a_tripwire_starts_the_count() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0")
     observer = Observer(driver, runtime, world.clock, INLINE)
-    observer.look(SERVICE, kept)
+    observer.observe(SERVICE, kept)
     observer.note_trip("db.0")
     world.clock.sleep(0.25)
     server = world.named("db.0")
     assert server is not None
     world.stop_process(server)
-    seen = observer.look(SERVICE, kept).observations["db.0"]
+    seen = observer.observe(SERVICE, kept).observations["db.0"]
     assert (seen.process, seen.silent_seconds) == (Process.EXITED, 0.25)
 
 
@@ -144,13 +144,13 @@ def test_one_that_was_asked_to_end_is_told_until_it_has() -> None:
     observer = Observer(driver, runtime, world.clock, INLINE)
 
     def asked() -> float | None:
-        return observer.look(SERVICE, kept).observations["db.0"].asked_to_end_seconds
+        return observer.observe(SERVICE, kept).observations["db.0"].asked_to_end_seconds
 
     assert asked() is None
     observer.note_asked_to_end("db.0")
     world.clock.sleep(0.25)
     assert asked() == 0.25
-    assert observer.look(SERVICE, kept).observations["db.1"].asked_to_end_seconds is None
+    assert observer.observe(SERVICE, kept).observations["db.1"].asked_to_end_seconds is None
     server = world.named("db.0")
     assert server is not None
     world.stop_process(server)
@@ -179,9 +179,9 @@ def test_a_hung_standby_does_not_delay_what_is_seen_of_the_primary() -> None:
     driver = SlowDriver(world, Power())
     with ThreadPoolExecutor(4) as executor:
         observer = Observer(driver, runtime, world.clock, Threads.all_in(executor))
-        observer.look(SERVICE, kept)
+        observer.observe(SERVICE, kept)
         began = time.monotonic()
-        seen = observer.look(SERVICE, kept)
+        seen = observer.observe(SERVICE, kept)
         assert time.monotonic() - began < 1
         assert seen.observations["db.0"].contact is Contact.ANSWERS
         assert seen.observations["db.1"].contact is Contact.SILENT
@@ -212,7 +212,7 @@ def test_a_fault_in_what_is_for_people_only_hides_nothing(
     driver = FaultyDriver(world, Power())
     observer = Observer(driver, runtime, world.clock, INLINE)
     for _ in range(3):
-        seen = observer.look(SERVICE, kept)
+        seen = observer.observe(SERVICE, kept)
         assert [seen.observations[name].contact for name in ("db.0", "db.1")] == [
             Contact.ANSWERS,
             Contact.ANSWERS,
@@ -230,9 +230,9 @@ def test_a_fault_in_a_probe_is_no_answer_and_passes_with_the_next_look() -> None
     driver = FaultyDriver(world, Power())
     driver.faulty = "probe"
     observer = Observer(driver, runtime, world.clock, INLINE)
-    seen = observer.look(SERVICE, kept)
+    seen = observer.observe(SERVICE, kept)
     assert seen.observations["db.0"].contact is Contact.ANSWERS
     assert seen.observations["db.1"].contact is Contact.SILENT
     assert "KeyError('role')" in seen.observations["db.1"].detail
     driver.faulty = ""
-    assert observer.look(SERVICE, kept).observations["db.1"].contact is Contact.ANSWERS
+    assert observer.observe(SERVICE, kept).observations["db.1"].contact is Contact.ANSWERS

@@ -86,7 +86,7 @@ class Scene:
     observer: Observer
 
     def look(self, name: str = "db.0") -> Observation:
-        return self.observer.look(SERVICE, self.record).observations[name]
+        return self.observer.observe(SERVICE, self.record).observations[name]
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_an_old_word_of_the_runtime_proves_no_death(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked while the process was gone, and says so when it runs again."""
-    monkeypatch.setattr("hamanager.observe.observer.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("hamanager.observe.observer.OBSERVATION_SECONDS", 0.3)
     server = scene.world.named("db.0")
     assert server is not None
     gate = scene.runtime.gates["process"] = Gate()
@@ -175,7 +175,7 @@ def test_an_old_word_of_the_runtime_proves_no_death(
 def test_an_old_answer_of_the_server_proves_no_life(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hamanager.observe.observer.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("hamanager.observe.observer.OBSERVATION_SECONDS", 0.05)
     scene.driver.gate = gate = Gate()
     assert scene.look().contact is Contact.SILENT
     assert gate.calls == 1
@@ -207,10 +207,11 @@ def test_a_slow_server_is_seen_again_after_it_was_silent() -> None:
     threads = Threads.all_in(ThreadPoolExecutor(4))
     observer = Observer(UnhurriedDriver(world, Power()), runtime, SystemClock(), threads)
     server.hung = True
-    assert observer.look(SERVICE, record).observations["db.0"].contact is Contact.SILENT
+    assert observer.observe(SERVICE, record).observations["db.0"].contact is Contact.SILENT
     server.hung = False
     contacts = [
-        observer.look(SERVICE, record).observations["db.0"].contact for _ in range(MANY_LOOKS // 5)
+        observer.observe(SERVICE, record).observations["db.0"].contact
+        for _ in range(MANY_LOOKS // 5)
     ]
     assert contacts[-1] is Contact.ANSWERS
     threads.shut_down()

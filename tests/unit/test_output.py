@@ -18,10 +18,10 @@ from hamanager import formats
 from hamanager.api.goals import summary
 from hamanager.api.views import (
     InstanceState,
-    LastResortView,
     ServiceState,
     ServiceView,
     SyncView,
+    UnsafeCandidateView,
 )
 from hamanager.cli.info_text import info_text
 from hamanager.cli.text import (
@@ -220,7 +220,7 @@ def test_what_a_forced_fail_over_would_cost() -> None:
     dead = altered(
         well,
         state=ServiceState.DOWN,
-        last_resorts=[LastResortView(instance="db.1", may_lack="at least 12 transactions")],
+        last_resorts=[UnsafeCandidateView(instance="db.1", may_lack="at least 12 transactions")],
     )
     assert failover_assessment(dead, None) == (
         "db.1 would be promoted, and may lack at least 12 transactions, which would be lost"

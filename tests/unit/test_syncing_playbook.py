@@ -32,7 +32,7 @@ def test_only_members_go_on_acknowledging(members: tuple[str, ...]) -> None:
         Spec(name="db", engine="sim", instances=2, image="i", created_at=0),
         SERVICE,
         Decision("rule", Action.SET_REQUIRED_ACKS, "because", "db.0"),
-        Observer(driver, runtime, world.clock, Threads.all_in(InlineExecutor())).look(
+        Observer(driver, runtime, world.clock, Threads.all_in(InlineExecutor())).observe(
             SERVICE, record
         ),
         KeptRecords(MemoryStore(), "db", record, 0),

@@ -121,7 +121,7 @@ class MongoDBReplication:
         present = self._config(service, primary)
         self._reconfigure(service, primary, membership.next_config(present, target, standing))
 
-    def drain(self, service: ServiceContext, target: Target) -> str:
+    def apply_received(self, service: ServiceContext, target: Target) -> str:
         """Nothing to wait for: an elected member applies all it has before it takes writes."""
         applied = self._probe(service, target).position.get("timestamp", "nothing")
         return f"it applies all it has when it is elected; so far {applied}"
@@ -205,7 +205,7 @@ class MongoDBReplication:
         self, service: ServiceContext, primary: Target, changed: membership.Config | None
     ) -> None:
         """The engine refuses a configuration that was made from an outdated one, and one that
-        comes before the last is known to a majority: then the loop looks and tries again."""
+        comes before the last is known to a majority: then the loop observes and tries again."""
         if changed is not None:
             command = {"replSetReconfig": changed}
             self._connections.command(service, primary, command, CHANGE_SECONDS)

@@ -119,7 +119,7 @@ class MySQLReplication:
         with self._connections.session(service, target) as session:
             follow(session, service, target, primary)
 
-    def drain(self, service: ServiceContext, target: Target) -> str:
+    def apply_received(self, service: ServiceContext, target: Target) -> str:
         """Stop the receiver, and wait until the applier is done."""
         with self._connections.session(service, target) as session:
             waited_for = apply_received(session, target)

@@ -139,7 +139,7 @@ def take_writes(
     term: int | None = None,
     begin: Callable[[], None] | None = None,
 ) -> str:
-    """Accept writes, each of which waits for so many standbys, and replicate from nobody any more
+    """Accept writes, each of which waits for that many standbys, and replicate from nobody any more
     (`forget_source` deletes what is left of that); gives everything it had executed before. The
     term is written before that, while only the manager can write and nothing waits. `begin` is
     called for a server that has just started.
@@ -207,8 +207,8 @@ def step_down(session: Session) -> None:
 
 
 def end_waiting(session: Session, required_acks: int) -> int:
-    """End every client, acknowledging nothing that waits, and wait for so many standbys from the
-    next client on; how many were ended."""
+    """End every client, acknowledging nothing that waits, and wait for that many standbys from
+    the next client on; how many were ended."""
     session.run("SET GLOBAL offline_mode = ON")
     ended = len(session.rows(_CLIENTS, MANAGER, REPLICATOR))
     cut_clients(session)

@@ -29,7 +29,7 @@ PARSE_ERROR = 1064
 
 
 def set_required_acks(session: Session, required_acks: int) -> None:
-    """Let each write wait for so many standbys; 0 lets go of those that wait now."""
+    """Let each write wait for that many standbys; 0 lets go of those that wait now."""
     if not required_acks:
         session.run("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
         return

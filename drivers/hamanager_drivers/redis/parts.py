@@ -82,7 +82,7 @@ class RedisReplication:
             if seen["role"] == "master" or followed != (primary.host, primary.port):
                 client.replicaof(primary.host, primary.port)
 
-    def drain(self, service: ServiceContext, target: Target) -> str:
+    def apply_received(self, service: ServiceContext, target: Target) -> str:
         """Nothing to wait for: a standby applies what it receives as it receives it."""
         with told_apart(target):
             offset = info(self._connections.manager(service, target))["master_repl_offset"]
@@ -133,8 +133,8 @@ class RedisReplication:
     def set_required_acks(
         self, service: ServiceContext, primary: Target, required_acks: int
     ) -> None:
-        """`min-replicas-to-write`: writes are refused unless so many standbys were heard of within
-        `min-replicas-max-lag`. That bounds what can be lost; it does not make it nothing."""
+        """`min-replicas-to-write`: writes are refused unless that many standbys were heard of
+        within `min-replicas-max-lag`. That bounds what can be lost; it does not make it nothing."""
         with told_apart(primary):
             self._connections.manager(service, primary).config_set(
                 "min-replicas-to-write",

@@ -65,7 +65,7 @@ class StatelessDriver(Driver):
         except (httpx.TransportError, OSError) as error:
             raise RefusedError(f"nothing answers for {target.name} at {target.address}") from error
         except httpx.HTTPError as error:
-            raise ServerError(f"{target.name} answered what is no HTTP") from error
+            raise ServerError(f"{target.name} did not answer in HTTP") from error
         if not 200 <= answer.status_code < 400:
             raise ServerError(f"{target.name} answered {answer.status_code} to its check")
         return ServerStatus(

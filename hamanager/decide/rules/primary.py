@@ -120,7 +120,7 @@ def primary_is_ending(s: Situation) -> Decision | None:
     ]
     if not heirs:
         return None
-    # Not simply the first candidate: under load another one is ahead in every look.
+    # Not simply the first candidate: under load another one is ahead in every observation.
     return do(Action.SWITCHOVER, min(heirs)[1], f"somebody else asked {primary.name} to end")
 
 
@@ -222,7 +222,7 @@ def no_safe_candidate(s: Situation) -> Decision | None:
     return do(
         Action.WAIT,
         s.record.primary,
-        f"{s.record.primary}: {s.evidence.reason}; {reason}: {last_resort_words(s)}",
+        f"{s.record.primary}: {s.evidence.reason}; {reason}: {unsafe_candidate_words(s)}",
     )
 
 
@@ -257,7 +257,7 @@ def primary_restarted(s: Situation) -> Decision | None:
             Action.WAIT,
             s.record.primary,
             f"{s.record.promoting} may have taken writes in term {s.record.term} and"
-            f" {_why_it_cannot_lead(s)}: {last_resort_words(s)};"
+            f" {_why_it_cannot_lead(s)}: {unsafe_candidate_words(s)};"
             f" `hamanager failover {s.spec.name} --to {s.record.primary} --force` lets"
             f" {s.record.primary} go on with what it has",
         )
@@ -276,7 +276,7 @@ def primary_restarted(s: Situation) -> Decision | None:
     return do(
         Action.WAIT,
         s.record.primary,
-        f"{s.record.primary} was restarted {problem}: {last_resort_words(s)}",
+        f"{s.record.primary} was restarted {problem}: {unsafe_candidate_words(s)}",
     )
 
 
@@ -286,13 +286,13 @@ def _why_it_cannot_lead(s: Situation) -> str:
     return "was restarted without its data" if empty else "does not answer"
 
 
-def last_resort_words(s: Situation) -> str:
+def unsafe_candidate_words(s: Situation) -> str:
     """Who could be promoted by an operator's order, what would be lost, and the order's words."""
     if not s.snapshot.unsafe_candidates:
         return "no other instance could lead, so it is waited for"
     told = []
     for name in s.snapshot.unsafe_candidates:
-        lacks = s.snapshot.shortfalls.get(name) or "an unknown number of acknowledged writes"
+        lacks = s.snapshot.missing_writes.get(name) or "an unknown number of acknowledged writes"
         if s.record.sync_lost_at is not None:
             ago = max(0.0, s.snapshot.at - s.record.sync_lost_at)
             lacks += f", all of them from the last {ago:.0f} s"

@@ -41,7 +41,7 @@ class Control:
 
         Raises:
             CannotAskError: it could not be asked.
-            EndpointFailedError: it does not answer, or knows one of the commands not.
+            EndpointFailedError: it does not answer, or refuses one of the commands.
         """
         told = self._master("; ".join(f"{worker} {command}" for command in commands))
         for refusal in ("Unknown command", "No such server", "No such backend", "Can't find"):

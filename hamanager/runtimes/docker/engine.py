@@ -13,7 +13,7 @@ from requests.exceptions import RequestException, Timeout
 
 from hamanager.errors import RuntimeFailedError
 
-LOOK_SECONDS = 2
+OBSERVATION_SECONDS = 2
 """For questions in the loop: then the answer is `unknown`."""
 CHANGE_SECONDS = 20
 """For changes. Longer than the 10 s after which the engine itself gives up on a kill."""

@@ -74,7 +74,7 @@ def _pump(
                 if event is not None:
                     events.put(event)
         except (DockerException, RequestException, ValueError):
-            continue  # quiet, gone or restarted: the loop looks every second anyhow
+            continue  # quiet, gone or restarted: the loop observes every second anyhow
 
 
 def _lines(client: DockerClient, filters: Mapping[str, Any]) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from hamanager.model.snapshot import Process
 from hamanager.runtimes.docker import containers as containers
 from hamanager.runtimes.docker import sidecars as sidecars
 from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
-from hamanager.runtimes.docker.engine import CHANGE_SECONDS, LOOK_SECONDS, Engine, says
+from hamanager.runtimes.docker.engine import CHANGE_SECONDS, OBSERVATION_SECONDS, Engine, says
 from hamanager.runtimes.docker.events import follow
 from hamanager.runtimes.docker.handles import ProcessHandles
 from hamanager.runtimes.docker.images import ImageUnavailable, resolve_image
@@ -151,7 +151,7 @@ class DockerRuntime:
         if word is not None:
             return word
         try:
-            found = containers.inspect(self._engine.client(LOOK_SECONDS), self._names, ref)
+            found = containers.inspect(self._engine.client(OBSERVATION_SECONDS), self._names, ref)
         except RuntimeFailedError:
             found = None  # a stranger's container of that name is not this instance
         except Failures:
@@ -243,7 +243,7 @@ class DockerRuntime:
         if used is not None:
             return used
         try:
-            api = self._engine.client(LOOK_SECONDS).api
+            api = self._engine.client(OBSERVATION_SECONDS).api
             return memory_of_stats(api.stats(name, stream=False, one_shot=True))
         except Failures:
             return None

@@ -203,6 +203,14 @@ MUTANTS = [
         rules=("unfinished-promotion",),
     ),
     Mutant(
+        "a promotion goes on whatever has happened since it was begun",
+        mutants.promotion_goes_on_whatever_has_happened,
+        lambda: manager_fails.test_dies_in_a_failover_and_the_primary_wakes_up(
+            "lossless, availability"
+        ),
+        rules=("unfinished-promotion",),
+    ),
+    Mutant(
         "a blind manager acts",
         mutants.without_rule("blind"),
         told.it_is_blind_when_asked_for_a_switchover,

@@ -47,6 +47,14 @@ def without_rule(name: str) -> Callable[[Patch], None]:
     return lambda patch: patch.setattr(decide, "RULES", rules)
 
 
+def with_rule(
+    patch: Patch, name: str, decides: Callable[[situation.Situation], Decision | None]
+) -> None:
+    """The rule of that name decides otherwise."""
+    rules = [replace(r, decides=decides) if r.name == name else r for r in decide.RULES]
+    patch.setattr(decide, "RULES", rules)
+
+
 def with_playbook(
     action: Action, change: Callable[[PlaybookContext, list[Step]], list[Step]]
 ) -> Callable[[Patch], None]:
@@ -285,11 +293,19 @@ def empty_one_is_promoted_to_the_end(patch: Patch) -> None:
             s = replace(s, snapshot=replace(s.snapshot, observations=observations))
         return unfinished(s)
 
-    rules = [
-        replace(rule, decides=mutated) if rule.name == "unfinished-promotion" else rule
-        for rule in decide.RULES
-    ]
-    patch.setattr(decide, "RULES", rules)
+    with_rule(patch, "unfinished-promotion", mutated)
+
+
+def promotion_goes_on_whatever_has_happened(patch: Patch) -> None:
+    """The former primary may work, and the other one may have left the sync set."""
+    unfinished = primary.unfinished_promotion
+
+    def mutated(s: situation.Situation) -> Decision | None:
+        s = replace(s, record=altered(s.record, sync_set=(s.record.promoting or "",)))
+        vars(s)["primary_works"] = False
+        return unfinished(s)
+
+    with_rule(patch, "unfinished-promotion", mutated)
 
 
 def primary_removed(patch: Patch) -> None:

@@ -13,6 +13,8 @@ from tests.simulation.modes import MODES, in_all_modes, promoted, running
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
 
 DAY_SECONDS = 86_400.0
+LATEST = 40
+"""No failover has so many effects."""
 REASON_TO_ACT: dict[str, Callable[[Simulation], None]] = {
     "the primary is dead": lambda s: s.event("kill", "db.0"),
     "a standby is dead": lambda s: s.event("kill", "db.1"),
@@ -270,5 +272,28 @@ def suspended_until_another_leads(brink: Callable[[], Simulation], old: str, new
             return
         assert simulation.record.primary == new
         assert simulation.world.led_to("db") == (new,)
+        simulation.settle()
+    raise AssertionError("it never comes to an end")
+
+
+@promoted
+def test_dies_in_a_failover_and_the_primary_wakes_up(mode: str) -> None:
+    """The one that was to be promoted breaks, and comes back when the primary has taken writes
+    without it."""
+    for effect in range(LATEST):
+        simulation = running(mode)
+        simulation.event("hang", "db.0")
+        simulation.live(2)
+        died = False
+        while not died and simulation.record.primary == "db.0":
+            simulation.world.clock.seconds += 1
+            simulation.run_pass(0, dies_at=effect)
+            died = simulation.managers[0].power.dead
+        if not died:
+            return
+        simulation.new_manager()
+        simulation.events(("wake", "db.0"), ("break", "db.1"))
+        simulation.live(4)
+        simulation.event("repair", "db.1")
         simulation.settle()
     raise AssertionError("it never comes to an end")

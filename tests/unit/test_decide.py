@@ -195,7 +195,22 @@ def test_what_came_back_without_its_data_is_not_what_was_to_be_promoted() -> Non
     assert planned == lost
     undone = {**seen, "db.0": up(Role.PRIMARY)}
     there = table(undone, record=published, capabilities=ACKNOWLEDGING)
-    assert there.action is Action.ABANDON_SWITCHOVER
+    assert (there.action, there.instance) == (Action.RESUME, "db.0")
+    planned_only = {"under_way": Switchover(to="db.1")}
+    early = table(undone, record=planned_only, capabilities=ACKNOWLEDGING)
+    assert early.action is Action.ABANDON_SWITCHOVER
+
+
+def test_a_primary_that_works_after_all_goes_on_unless_the_other_one_may_have_led() -> None:
+    seen = {"db.0": up(Role.PRIMARY), "db.1": up()}
+    begun = {"under_way": Promotion(to="db.1"), "sync_set": ("db.1",)}
+    woke = table(seen, ("db.1",), record=begun, capabilities=ACKNOWLEDGING)
+    assert (woke.action, woke.instance) == (Action.RESUME, "db.0")
+    published = {**begun, "under_way": Promotion(to="db.1", may_write=True)}
+    led = table(seen, ("db.1",), record=published, capabilities=ACKNOWLEDGING)
+    assert (led.action, led.instance) == (Action.FAIL_OVER, "db.1")
+    left = table(seen, record={**published, "sync_set": ()}, capabilities=ACKNOWLEDGING)
+    assert (left.action, left.instance) == (Action.RESUME, "db.0"), "it has gone on without it"
 
 
 def test_a_promotion_that_may_have_led_waits_for_its_instance_to_answer() -> None:

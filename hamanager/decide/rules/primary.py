@@ -34,16 +34,21 @@ def second_primary(s: Situation) -> Decision | None:
 
 def unfinished_promotion(s: Situation) -> Decision | None:
     """A promotion that this or another manager began in this term is finished first. If its
-    instance ended meanwhile it is started: it may have taken writes already. One that came back
-    without its data is not what was to be promoted; before it may have written, others lead as
-    well."""
+    instance ended meanwhile it is started: it may have taken writes already. But one that came back
+    without its data, or has left the sync set since, is not what was to be promoted; before it may
+    have written, others lead as well, and a primary that works after all goes on."""
     instance, seen = s.record.instance(s.record.promoting), s.snapshot.of(s.record.promoting)
     if instance is None or seen is None:
         return None
     unfinished = f"its promotion in term {s.record.term} was begun and not finished"
-    if seen.status is not None and not seen.status.empty:
-        action = Action.RESUME if instance.name == s.record.primary else Action.FAIL_OVER
-        return do(action, instance.name, unfinished)
+    itself, may_write = instance.name == s.record.primary, s.record.promoting_may_write
+    holds_all = itself or not s.capabilities.acknowledges or instance.name in s.record.sync_set
+    if s.primary_works and not itself and not (may_write and holds_all):
+        # It was never fenced, and may have acknowledged what the other one lacks.
+        reason = f"{unfinished}, and {s.record.primary} takes writes"
+        return do(Action.RESUME, s.record.primary, reason)
+    if seen.status is not None and not seen.status.empty and holds_all:
+        return do(Action.RESUME if itself else Action.FAIL_OVER, instance.name, unfinished)
     if seen.alive and seen.status is None and s.record.promoting_may_write:
         return do(Action.WAIT, instance.name, f"{unfinished}, and it does not answer")
     if seen.gone and s.record.promoting_may_write and instance.starts < STARTS_BEFORE_OTHERS:

@@ -144,6 +144,14 @@ RULES: list[Rule] = [
     Rule("primary-cut-off", primary.primary_cut_off, [Action.WAIT], protects=True),
     Rule("primary-suspect", primary.primary_suspect, [Action.WAIT], protects=True),
     Rule(
+        "another-may-have-led",
+        primary.another_may_have_led,
+        [Action.START_INSTANCE, Action.WAIT],
+        urgent=True,
+        only=Engines.PROMOTED,
+        protects=True,
+    ),
+    Rule(
         "primary-restarted",
         primary.primary_restarted,
         [Action.START_INSTANCE, Action.WAIT, Action.RESUME, Action.FAIL_OVER],

@@ -179,8 +179,16 @@ MUTANTS = [
         rules=(
             "primary-dead",
             "no-safe-candidate",
-            "primary-restarted",
+            "another-may-have-led",
         ),
+    ),
+    Mutant(
+        "a primary goes on without one that may have led",
+        mutants.without_rule("another-may-have-led"),
+        lambda: manager_fails.test_dies_in_a_failover_that_passed_the_primary_over(
+            "lossless, availability", 2, ("cut off", "db.1")
+        ),
+        rules=("another-may-have-led",),
     ),
     Mutant(
         "a primary resumes without being compared",

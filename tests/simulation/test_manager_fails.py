@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from hamanager.act.runner import LEASE_SECONDS
 from hamanager.model.decision import Action
-from tests.simulation.modes import MODES, in_all_modes, promoted, running
+from tests.simulation.modes import MODES, in_all_modes, lossless, promoted, running
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
 
 DAY_SECONDS = 86_400.0
@@ -280,9 +280,35 @@ def suspended_until_another_leads(brink: Callable[[], Simulation], old: str, new
 def test_dies_in_a_failover_and_the_primary_wakes_up(mode: str) -> None:
     """The one that was to be promoted breaks, and comes back when the primary has taken writes
     without it."""
+    for simulation in dying_in_a_failover(mode):
+        simulation.events(("wake", "db.0"), ("break", "db.1"))
+        simulation.live(4)
+        simulation.event("repair", "db.1")
+        simulation.settle()
+
+
+@pytest.mark.parametrize("fault", [("break", "db.1"), ("cut off", "db.1"), ("kill", "db.1")])
+@pytest.mark.parametrize("instances", [1, 2])
+@lossless
+def test_dies_in_a_failover_that_passed_the_primary_over(
+    mode: str, instances: int, fault: tuple[str, str]
+) -> None:
+    """The runtime was away. The other one has taken writes when it is no more to be seen, and the
+    primary wakes up: it does not go on without them, nor while that one may lead."""
+    for simulation in dying_in_a_failover(mode, ("runtime down", True)):
+        simulation.event("write", 0)
+        simulation.events(fault, ("wake", "db.0"), ("runtime down", False))
+        simulation.event("scale", instances)
+        simulation.live(12)
+        simulation.events(("repair", "db.1"), ("reach again", "db.1"))
+        simulation.settle()
+
+
+def dying_in_a_failover(mode: str, *before: tuple[str, object]) -> Iterator[Simulation]:
+    """Before each of its effects; the primary hangs."""
     for effect in range(LATEST):
         simulation = running(mode)
-        simulation.event("hang", "db.0")
+        simulation.events(*before, ("hang", "db.0"))
         simulation.live(2)
         died = False
         while not died and simulation.record.primary == "db.0":
@@ -292,8 +318,5 @@ def test_dies_in_a_failover_and_the_primary_wakes_up(mode: str) -> None:
         if not died:
             return
         simulation.new_manager()
-        simulation.events(("wake", "db.0"), ("break", "db.1"))
-        simulation.live(4)
-        simulation.event("repair", "db.1")
-        simulation.settle()
+        yield simulation
     raise AssertionError("it never comes to an end")

@@ -174,8 +174,23 @@ def test_whoever_may_have_taken_writes_is_waited_for() -> None:
     begun = {"under_way": Promotion(to="db.1", may_write=True)}
     seen = {"db.0": up(), "db.1": LONG_SILENT}
     decision = decided(seen, record=begun, primary_has_all=True)
-    assert (decision.rule, decision.action) == ("primary-restarted", Action.WAIT)
+    assert (decision.rule, decision.action) == ("another-may-have-led", Action.WAIT)
     assert "db.1 may have taken writes in term 3" in decision.reason
+
+
+@pytest.mark.parametrize("other", [LONG_SILENT, GONE, up(empty=True)])
+def test_a_primary_that_works_does_not_go_on_without_whoever_may_have_led(
+    other: Observation,
+) -> None:
+    """Neither is that one taken out of the sync set or off the record, nor is it rebuilt."""
+    begun = {"under_way": Promotion(to="db.1", may_write=True), "sync_set": ("db.1",)}
+    seen = {"db.0": up(Role.PRIMARY, required_acks=1), "db.1": other}
+    started_often = (instance("db.0"), instance("db.1", starts=7, started_at=NOW - 5))
+    for wanted in ({}, {"instances": 1}, {"durability": Durability.STRICT}):
+        decision = decided(seen, record=begun, instances=started_often, spec=wanted)
+        assert (decision.rule, decision.action) == ("another-may-have-led", Action.WAIT)
+        assert "db.1 may have taken writes in term 3" in decision.reason
+        assert "--to db.0 --force` lets db.0 go on" in decision.reason
 
 
 FLAPPED = FailoverResult(at=NOW - 20, from_instance="db.1", to_instance="db.0", seconds=1, lost="")

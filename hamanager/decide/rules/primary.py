@@ -249,23 +249,31 @@ def primary_suspect(s: Situation) -> Decision | None:
     return do(Action.WAIT, s.record.primary, f"{s.record.primary}: {s.evidence.reason}")
 
 
+def another_may_have_led(s: Situation) -> Decision | None:
+    """The primary on record answers, but another one's promotion came so far that it may have taken
+    writes, and that one cannot go on: it may come back with them, or an operator decides. Until
+    then it stays in the sync set, so that none of the primary's writes is acknowledged."""
+    if s.primary_seen is None or s.primary_seen.status is None or not s.promotion_may_have_led:
+        return None
+    if decision := start_one_that_ended(s):
+        return decision
+    told = "" if s.primary_works else f" {unsafe_candidate_words(s)};"
+    return do(
+        Action.WAIT,
+        s.record.primary,
+        f"{s.record.promoting} may have taken writes in term {s.record.term} and"
+        f" {_why_it_cannot_lead(s)}:{told}"
+        f" `hamanager failover {s.spec.name} --to {s.record.primary} --force` lets"
+        f" {s.record.primary} go on with what it has",
+    )
+
+
 def primary_restarted(s: Situation) -> Decision | None:
     """The primary crashed and was started again before anybody saw it dead. It refuses writes
     (every server starts so) and resumes only if no standby has what it lacks."""
     seen = s.primary_seen
     if seen is None or not has_role(seen, Role.STANDBY):
         return None
-    if s.promotion_may_have_led:
-        if decision := start_one_that_ended(s):
-            return decision
-        return do(
-            Action.WAIT,
-            s.record.primary,
-            f"{s.record.promoting} may have taken writes in term {s.record.term} and"
-            f" {_why_it_cannot_lead(s)}: {unsafe_candidate_words(s)};"
-            f" `hamanager failover {s.spec.name} --to {s.record.primary} --force` lets"
-            f" {s.record.primary} go on with what it has",
-        )
     if s.snapshot.primary_has_all:
         return do(Action.RESUME, s.record.primary, "it was restarted and has all the data")
     if s.snapshot.candidates:

@@ -37,7 +37,10 @@ def guards(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 def start(guards: list[subprocess.Popen[str]], folder: Path) -> tuple[subprocess.Popen[str], int]:
     """The guard, and the server's number."""
-    words = ["/bin/sh", "-c", guard.guarded("/bin/sh ./server")]
+    # A shell cannot trap what was ignored when it began, as SIGINT and SIGQUIT are below a job in
+    # the background. In a container nothing is.
+    words = ["/usr/bin/env", "--default-signal", "/bin/sh", "-c"]
+    words.append(guard.guarded("/bin/sh ./server"))
     process = subprocess.Popen(
         words, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -75,7 +75,10 @@ RULES: list[Rule] = [
     Rule(
         "unfinished-promotion",
         primary.unfinished_promotion,
-        [Action.RESUME, Action.FAIL_OVER, Action.WAIT, Action.START_INSTANCE],
+        [
+            *(Action.RESUME, Action.FAIL_OVER, Action.WAIT),
+            *(Action.START_INSTANCE, Action.END_INSTANCE),
+        ],
         urgent=True,
         only=Engines.PROMOTED,
         protects=True,

@@ -29,7 +29,7 @@ STATELESS_PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.TAKE_OUT: stateless.take_out,
     Action.RESTART: stateless.restart,
     Action.UPGRADE: stateless.upgrade,
-    Action.END_INSTANCE: stateless.end_instance,
+    Action.END_INSTANCE: restart.end_instance,
     Action.SET_MEMORY: stateless.set_memory,
     Action.DESTROY: destroy.destroy,
 }
@@ -60,6 +60,7 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.RESTART: restart.restart,
     Action.UPGRADE: restart.upgrade,
     Action.FINISH_RESTART: restart.finish_restart,
+    Action.END_INSTANCE: restart.end_instance,
     Action.REMOVE_INSTANCE: scale.remove_instance,
     Action.SET_MEMORY: memory.set_memory,
     Action.SHRINK: memory.shrink,

@@ -53,6 +53,11 @@ def restart(ctx: PlaybookContext, *, upgrading: bool = False) -> Sequence[Step]:
     ]
 
 
+def end_instance(ctx: PlaybookContext) -> Sequence[Step]:
+    """Kill one that hangs; a rule starts it again."""
+    return [Step(f"kill {ctx.name}", lambda: ctx.runtime.kill(ctx.ref()))]
+
+
 def finish_restart(ctx: PlaybookContext) -> Sequence[Step]:
     """The restarted instance is back in its place."""
 

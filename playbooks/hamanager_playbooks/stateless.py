@@ -79,11 +79,6 @@ def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
     ]
 
 
-def end_instance(ctx: PlaybookContext) -> Sequence[Step]:
-    """Kill one that hangs."""
-    return [Step(f"kill {ctx.name}", lambda: ctx.runtime.kill(ctx.ref()))]
-
-
 def set_memory(ctx: PlaybookContext) -> Sequence[Step]:
     """The container's limit."""
     wanted = ctx.spec.memory_bytes

@@ -219,6 +219,22 @@ MUTANTS = [
         rules=("unfinished-promotion",),
     ),
     Mutant(
+        "one that hangs in the middle of its promotion is left alone",
+        mutants.whoever_hangs_is_left_alone,
+        lambda: operations.test_hangs_in_the_middle_of_its_promotion(
+            "lossless, availability", ("switchover", "db.1")
+        ),
+        rules=("unfinished-promotion",),
+    ),
+    Mutant(
+        "a primary that works does not lead, as another one was to",
+        mutants.whoever_hangs_is_left_alone,
+        lambda: operations.test_hangs_in_the_middle_of_its_promotion(
+            "asynchronous, availability", ("switchover", "db.1")
+        ),
+        rules=("unfinished-promotion",),
+    ),
+    Mutant(
         "a blind manager acts",
         mutants.without_rule("blind"),
         told.it_is_blind_when_asked_for_a_switchover,

@@ -15,7 +15,7 @@ from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.replication import Replication
 from hamanager.decide import situation
 from hamanager.decide import table as decide
-from hamanager.decide.evidence import Evidence, weigh
+from hamanager.decide.evidence import Evidence, Verdict, weigh
 from hamanager.decide.routing import leader
 from hamanager.decide.rules import primary
 from hamanager.decide.rules import standbys as standby_rules
@@ -306,6 +306,11 @@ def promotion_goes_on_whatever_has_happened(patch: Patch) -> None:
         return unfinished(s)
 
     with_rule(patch, "unfinished-promotion", mutated)
+
+
+def whoever_hangs_is_left_alone(patch: Patch) -> None:
+    """In the middle of a promotion."""
+    patch.setattr(primary, "_verdict_on", lambda *_: Verdict.SUSPECT)
 
 
 def primary_removed(patch: Patch) -> None:

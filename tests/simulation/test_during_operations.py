@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hamanager.model.decision import Action
+from hamanager.model.snapshot import Role
 from hamanager.stores.repository import load_spec
 from tests.simulation.modes import (
     STRICT,
@@ -247,3 +248,38 @@ def test_oldest_data_set_aside_make_room(mode: str) -> None:
     assert [kept.writes for kept in simulation.record.retained] == [
         str(number) for number in newest
     ]
+
+
+@pytest.mark.parametrize("reason", [("switchover", "db.1"), ("kill", "db.0")])
+@promoted
+def test_hangs_in_the_middle_of_its_promotion(mode: str, reason: tuple[str, object]) -> None:
+    """For good: either it is started anew and leads, or the other one does."""
+    goes_on_without_help(mode, reason, ("hang", "db.1"))
+
+
+@pytest.mark.parametrize("fault", ["break", "cut off"])
+@asynchronous
+def test_ends_in_the_middle_of_its_promotion(mode: str, fault: str) -> None:
+    """For good: the other one, which works after all, leads."""
+    goes_on_without_help(mode, ("switchover", "db.1"), (fault, "db.1"))
+
+
+def goes_on_without_help(mode: str, reason: tuple[str, object], fault: tuple[str, object]) -> None:
+    """Before each effect; when it had become primary already, an operator may be needed."""
+    for effect in range(LATEST_EFFECT):
+        simulation = running(mode, 2, BUSY)
+        simulation.event(*reason)
+        simulation.interject(effect, *fault)
+        simulation.event("pass")
+        if simulation.interjected:
+            break
+        simulation.live(25)
+        if simulation.decision.rule in ("no-safe-candidate", "primary-restarted"):
+            continue
+        primary = simulation.record.primary or ""
+        assert simulation.server(primary).role is Role.PRIMARY, simulation.decision.reason
+        assert simulation.world.led_to("db") == (primary,)
+        simulation.settle()
+    else:
+        raise AssertionError("it never comes to an end")
+    assert effect > 2

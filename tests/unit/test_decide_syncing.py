@@ -17,6 +17,7 @@ from tests.unit.test_decide import (
     LONG_SILENT,
     NOW,
     PROMOTED,
+    SILENT,
     instance,
     table,
     up,
@@ -173,9 +174,23 @@ def test_only_members_are_promoted_and_the_rest_is_for_a_person() -> None:
 def test_whoever_may_have_taken_writes_is_waited_for() -> None:
     begun = {"under_way": Promotion(to="db.1", may_write=True)}
     seen = {"db.0": up(), "db.1": LONG_SILENT}
-    decision = decided(seen, record=begun, primary_has_all=True)
+    in_vain = (instance("db.0"), instance("db.1", starts=3))
+    decision = decided(seen, record=begun, instances=in_vain, primary_has_all=True)
     assert (decision.rule, decision.action) == ("another-may-have-led", Action.WAIT)
     assert "db.1 may have taken writes in term 3" in decision.reason
+
+
+def test_one_that_hangs_and_may_have_led_is_started_anew() -> None:
+    begun = {"under_way": Promotion(to="db.1", may_write=True)}
+    for former in (up(), leads(1), GONE):
+        decision = decided({"db.0": former, "db.1": LONG_SILENT}, record=begun)
+        assert (decision.action, decision.instance) == (Action.END_INSTANCE, "db.1")
+        assert decision.rule == "unfinished-promotion"
+    follower = up(source=instance("db.1").address, link_up=True)
+    reached = decided({"db.0": follower, "db.1": LONG_SILENT}, record=begun)
+    assert reached.action is Action.WAIT, "it is only the manager who does not reach it"
+    suspect = decided({"db.0": up(), "db.1": SILENT}, record=begun)
+    assert suspect.action is Action.WAIT
 
 
 @pytest.mark.parametrize("other", [LONG_SILENT, GONE, up(empty=True)])
@@ -258,3 +273,16 @@ def test_orders(
     done = OrderResult(number=4, ok=False, text="", at=NOW)
     again = decided(seen, candidates, spec=spec, record={"order_result": done})
     assert again.action is not action or action is Action.FAIL_OVER
+
+
+@pytest.mark.parametrize("other", [LONG_SILENT, GONE, up(empty=True)])
+def test_where_nobody_is_known_to_hold_everything_a_primary_that_works_goes_on(
+    other: Observation,
+) -> None:
+    seen = {"db.0": up(Role.PRIMARY), "db.1": other}
+    record = {"under_way": Promotion(to="db.1", may_write=True)}
+    in_vain = (instance("db.0"), instance("db.1", starts=3))
+    decision = table(seen, record=record, instances=in_vain)
+    assert (decision.action, decision.instance) == (Action.RESUME, "db.0")
+    suspect = table({**seen, "db.1": SILENT}, record=record, instances=in_vain)
+    assert suspect.action is not Action.RESUME

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hamanager.decide.evidence import Verdict
+from hamanager.decide.evidence import Verdict, weigh
 from hamanager.decide.rules.common import do, start_one_that_ended
 from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.decision import Action, Decision
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import OrderKind
-from hamanager.model.snapshot import Role
+from hamanager.model.snapshot import Observation, Process, Role
 
 STARTS_BEFORE_OTHERS = 3
 """An instance whose promotion was begun gets so many starts before others are considered."""
@@ -34,9 +35,11 @@ def second_primary(s: Situation) -> Decision | None:
 
 def unfinished_promotion(s: Situation) -> Decision | None:
     """A promotion that this or another manager began in this term is finished first. If its
-    instance ended meanwhile it is started: it may have taken writes already. But one that came back
-    without its data, or has left the sync set since, is not what was to be promoted; before it may
-    have written, others lead as well, and a primary that works after all goes on."""
+    instance ended meanwhile it is started: it may have taken writes already; one that hangs is
+    ended for that. But one that came back without its data, or has left the sync set since, is not
+    what was to be promoted; before it may have written, others lead as well, and a primary that
+    works after all goes on (where replication is asynchronous, also instead of one that does not
+    answer any more)."""
     instance, seen = s.record.instance(s.record.promoting), s.snapshot.of(s.record.promoting)
     if instance is None or seen is None:
         return None
@@ -49,11 +52,31 @@ def unfinished_promotion(s: Situation) -> Decision | None:
         return do(Action.RESUME, s.record.primary, reason)
     if seen.status is not None and not seen.status.empty and holds_all:
         return do(Action.RESUME if itself else Action.FAIL_OVER, instance.name, unfinished)
-    if seen.alive and seen.status is None and s.record.promoting_may_write:
+    if not may_write:
+        return None
+    if seen.alive and seen.status is None:
         return do(Action.WAIT, instance.name, f"{unfinished}, and it does not answer")
-    if seen.gone and s.record.promoting_may_write and instance.starts < STARTS_BEFORE_OTHERS:
-        return do(Action.START_INSTANCE, instance.name, unfinished)
-    return None
+    verdict = _verdict_on(s, instance, seen)
+    if instance.starts < STARTS_BEFORE_OTHERS:
+        if seen.gone:
+            return do(Action.START_INSTANCE, instance.name, unfinished)
+        can_be_ended = seen.process is Process.RUNNING and s.promotion_may_have_led
+        if can_be_ended and verdict is Verdict.SILENT:
+            reason = f"{unfinished}, and it hangs: it is started anew, as nobody else may lead"
+            return do(Action.END_INSTANCE, instance.name, reason)
+    if itself or not s.primary_works or s.promotion_may_have_led:
+        return None
+    # Nobody is ever known to hold everything: the one that works does for one that does not.
+    if seen.status is None and verdict not in (Verdict.DEAD, Verdict.SILENT):
+        return None
+    return do(Action.RESUME, s.record.primary, f"{unfinished}, and {s.record.primary} takes writes")
+
+
+def _verdict_on(s: Situation, instance: InstanceRecord, seen: Observation) -> Verdict:
+    """Whether that one is dead, as for a primary."""
+    others = [other for other_one, other in s.all if other_one.name != instance.name]
+    address, patience = instance.replication_address, s.spec.down_after_seconds
+    return weigh(seen, address, others, patience).verdict
 
 
 def elected(s: Situation) -> Decision | None:

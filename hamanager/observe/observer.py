@@ -27,6 +27,7 @@ from hamanager.model.snapshot import (
     Snapshot,
 )
 from hamanager.model.sync_set import eligible
+from hamanager.observe.copy_rate import CopyRates
 from hamanager.observe.lag import LagMeter
 from hamanager.observe.questions import Asked, News, Questions, Threads, wait_while
 from hamanager.observe.samples import Samples
@@ -85,7 +86,7 @@ class Observer:
         self._primary: tuple[ServiceContext, Target] | None = None
         """As of the last observation."""
         self._last_observation: float | None = None
-        self._rates = _Rates()
+        self._rates = CopyRates()
         self._replication = driver.replication
         self._lag = LagMeter(self._replication.has_applied) if self._replication else None
         self._led: tuple[str, ServerStatus] | None = None
@@ -376,30 +377,6 @@ class Observer:
             return ranked, {}
         led = self._led[1]
         return ranked, {name: replication.missing_writes(others[name], led) for name in ranked}
-
-
-class _Rates:
-    """Fills in the speed and the remaining time of copies whose engine does not tell them."""
-
-    def __init__(self) -> None:
-        self._began: dict[str, tuple[str, float, int]] = {}
-
-    def with_rate(self, name: str, status: ServerStatus | None, now: float) -> ServerStatus | None:
-        """The status with the mean speed since the present stage was first seen."""
-        sync = status.sync if status else None
-        if status is None or sync is None or sync.bytes_done is None:
-            self._began.pop(name, None)
-            return status
-        stage, began, bytes_then = self._began.setdefault(name, (sync.stage, now, sync.bytes_done))
-        if stage != sync.stage or sync.bytes_done < bytes_then:
-            stage, began, bytes_then = self._began[name] = (sync.stage, now, sync.bytes_done)
-        if sync.bytes_per_second is None and now > began:
-            speed = (sync.bytes_done - bytes_then) / (now - began)
-            sync = replace(sync, bytes_per_second=speed)
-        if sync.eta_seconds is None and sync.bytes_total is not None and sync.bytes_per_second:
-            left = max(0, sync.bytes_total - (sync.bytes_done or 0))
-            sync = replace(sync, eta_seconds=left / sync.bytes_per_second)
-        return replace(status, sync=sync)
 
 
 def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:

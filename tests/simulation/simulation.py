@@ -110,18 +110,12 @@ class Simulation:
 
     def is_elsewhere(self, server: SimServer) -> bool:
         """Somebody who is known to hold every promised write does: one disk may be lost."""
+        if self._passing or self.world.engine is not Engine.ACKNOWLEDGING:
+            return False
         known = {self.record.primary, *self.record.sync_set} - {None, server.ref.instance}
         holders = [self.world.named(name) for name in known if name]
         promised = self.world.acknowledged | self.world.errant
-        lossless = self.world.engine is Engine.ACKNOWLEDGING
-        return (
-            lossless
-            and not self._passing
-            and any(
-                holder is not None and promised <= set(self.world.data(holder).log)
-                for holder in holders
-            )
-        )
+        return any(h is not None and promised <= set(self.world.data(h).log) for h in holders)
 
     def events(self, *happened: tuple[str, object]) -> None:
         for kind, argument in happened:

@@ -162,6 +162,17 @@ def its_target_dies_during_a_switchover(mode: str) -> Simulation:
     return simulation
 
 
+def it_hangs_in_the_middle_of_its_promotion(mode: str) -> Simulation:
+    """The manager dies at the same time."""
+    for effect in range(LONGEST_SECONDS):
+        simulation = running(mode)
+        simulation.events(("kill", "db.0"), ("pass and die", effect))
+        if simulation.record.promoting_may_write:
+            simulation.event("hang", "db.1")
+            return simulation
+    raise AssertionError("no promotion is published")
+
+
 def data_were_set_aside(mode: str) -> Simulation:
     simulation = running(mode)
     if mode == "electing":
@@ -304,6 +315,12 @@ STORIES = [
         Action.START_INSTANCE, "it is upgraded", an_instance_was_stopped_for_it, [*AVAILABILITY][:1]
     ),
     Story(Action.FINISH_RESTART, "of a standby", after(("restart", "db.1"))),
+    Story(
+        Action.END_INSTANCE,
+        "it hangs in the middle of its promotion",
+        it_hangs_in_the_middle_of_its_promotion,
+        LOSSLESS,
+    ),
     Story(Action.REMOVE_INSTANCE, "fewer are wanted", after(("scale", 1))),
     Story(Action.SHRINK, "a smaller limit is wanted", after(("memory", 7))),
     Story(Action.SET_MEMORY, "a smaller limit is wanted", after(("memory", 7))),

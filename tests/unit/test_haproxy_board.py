@@ -36,6 +36,15 @@ def route(name: str, *, draining: bool = False) -> Route:
     return Route(instance=name, host="10.0.0.1", port=7100 + int(name[-1]), draining=draining)
 
 
+LEADS_TO_THE_FIRST = {
+    "s0": ("10.0.0.1", 7100, Mode.READY),
+    "s1": ("127.0.0.1", 1, Mode.MAINT),
+    "s2": ("127.0.0.1", 1, Mode.MAINT),
+    "wait": ("-", 0, Mode.MAINT),
+}
+"""What HAProxy tells of its servers."""
+
+
 def used(backend: Backend) -> list[str]:
     return [s.route.instance for s in backend.slots if s.mode is not Mode.MAINT]
 
@@ -106,36 +115,28 @@ def test_clients_go_to_one_instance_or_wait(story: list[str]) -> None:
 
 def test_what_is_taken_into_use_comes_first() -> None:
     backend = arrange("db", arrange("db", None, listener("db.0")), listener("db.1"))
-    actual = {
-        "s0": ("10.0.0.1", 7100, Mode.READY),
-        "s1": ("127.0.0.1", 1, Mode.MAINT),
-        "s2": ("127.0.0.1", 1, Mode.MAINT),
-        "wait": ("-", 0, Mode.MAINT),
-    }
-    assert changes(backend, actual, same) == [
+    assert changes(backend, LEADS_TO_THE_FIRST, same) == [
         "set server db/s1 addr 10.0.0.1 port 7101",
         "set server db/s1 state ready",
         "set server db/s0 state maint",
     ]
-    actual = {**actual, "s0": ("x", 1, Mode.MAINT), "s1": ("10.0.0.1", 7101, Mode.READY)}
+    actual = {
+        **LEADS_TO_THE_FIRST,
+        "s0": ("x", 1, Mode.MAINT),
+        "s1": ("10.0.0.1", 7101, Mode.READY),
+    }
     assert changes(backend, actual, same) == []
 
 
 def test_who_waits_is_let_go_once_there_is_somebody_to_go_to() -> None:
     led = arrange("db", None, listener("db.0"))
     held = arrange("db", led, listener())
-    actual = {
-        "s0": ("10.0.0.1", 7100, Mode.READY),
-        "s1": ("127.0.0.1", 1, Mode.MAINT),
-        "s2": ("127.0.0.1", 1, Mode.MAINT),
-        "wait": ("-", 0, Mode.MAINT),
-    }
-    assert changes(held, actual, same) == [
+    assert changes(held, LEADS_TO_THE_FIRST, same) == [
         "set server db/wait state ready",
         "set server db/s0 state maint",
     ]
     actual = {
-        **actual,
+        **LEADS_TO_THE_FIRST,
         "s0": ("10.0.0.1", 7100, Mode.MAINT),
         "wait": ("-", 0, Mode.READY),
     }

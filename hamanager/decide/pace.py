@@ -20,7 +20,7 @@ def unfinished(s: Situation) -> bool:
 
 
 def pause_seconds(unfinished_seconds: float) -> float | None:
-    """Until the next observation at what has been unfinished for so long: soon at first, when it is
+    """Until the next observation of what has been unfinished for so long: soon at first, when it is
     probably over in a moment and each one counts, then ever more rarely; None: at the next tick.
     """
     pause = max(SHORTEST_SECONDS, SHARE * unfinished_seconds)

@@ -56,12 +56,13 @@ class Situation:
         """Whether the primary on record is dead."""
         if self.primary is None or self.primary_seen is None:
             return Evidence(Verdict.DEAD, "there is none on record")
-        return weigh(
-            self.primary_seen,
-            self.primary.replication_address,
-            [seen for _, seen in self.standbys],
-            self.spec.down_after_seconds,
-        )
+        return self.evidence_on(self.primary, self.primary_seen)
+
+    def evidence_on(self, instance: InstanceRecord, seen: Observation) -> Evidence:
+        """Whether that one is dead, by itself and by what all others see of it."""
+        others = [other for one, other in self.all if one.name != instance.name]
+        address = instance.replication_address
+        return weigh(seen, address, others, self.spec.down_after_seconds)
 
     @cached_property
     def standbys(self) -> list[tuple[InstanceRecord, Observation]]:

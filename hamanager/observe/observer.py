@@ -1,4 +1,4 @@
-"""The observer: one observation of a service, everything in parallel, everything bounded.
+"""The observer: asks all of a service at once, everything in parallel, everything bounded.
 
 The only part of the core that reads the clock for a decision.
 """

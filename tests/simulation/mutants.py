@@ -310,7 +310,14 @@ def promotion_goes_on_whatever_has_happened(patch: Patch) -> None:
 
 def whoever_hangs_is_left_alone(patch: Patch) -> None:
     """In the middle of a promotion."""
-    patch.setattr(primary, "_verdict_on", lambda *_: Verdict.SUSPECT)
+    evidence_on = situation.Situation.evidence_on
+
+    def mutated(s: situation.Situation, instance: InstanceRecord, seen: Observation) -> Evidence:
+        found = evidence_on(s, instance, seen)
+        amid = instance.name == s.record.promoting
+        return replace(found, verdict=Verdict.SUSPECT) if amid else found
+
+    patch.setattr(situation.Situation, "evidence_on", mutated)
 
 
 def primary_removed(patch: Patch) -> None:

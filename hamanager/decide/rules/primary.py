@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hamanager.decide.evidence import Verdict, weigh
+from hamanager.decide.evidence import Verdict
 from hamanager.decide.rules.common import do, start_one_that_ended
 from hamanager.decide.situation import Situation, follows, has_role
 from hamanager.model.decision import Action, Decision
-from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import OrderKind
-from hamanager.model.snapshot import Observation, Process, Role
+from hamanager.model.snapshot import Process, Role
 
 STARTS_BEFORE_OTHERS = 3
 """An instance whose promotion was begun gets so many starts before others are considered."""
@@ -46,17 +45,19 @@ def unfinished_promotion(s: Situation) -> Decision | None:
     unfinished = f"its promotion in term {s.record.term} was begun and not finished"
     itself, may_write = instance.name == s.record.primary, s.record.promoting_may_write
     holds_all = itself or not s.capabilities.acknowledges or instance.name in s.record.sync_set
+    goes_on = do(
+        Action.RESUME, s.record.primary, f"{unfinished}, and {s.record.primary} takes writes"
+    )
     if s.primary_works and not itself and not (may_write and holds_all):
         # It was never fenced, and may have acknowledged what the other one lacks.
-        reason = f"{unfinished}, and {s.record.primary} takes writes"
-        return do(Action.RESUME, s.record.primary, reason)
+        return goes_on
     if seen.status is not None and not seen.status.empty and holds_all:
         return do(Action.RESUME if itself else Action.FAIL_OVER, instance.name, unfinished)
     if not may_write:
         return None
     if seen.alive and seen.status is None:
         return do(Action.WAIT, instance.name, f"{unfinished}, and it does not answer")
-    verdict = _verdict_on(s, instance, seen)
+    verdict = s.evidence_on(instance, seen).verdict
     if instance.starts < STARTS_BEFORE_OTHERS:
         if seen.gone:
             return do(Action.START_INSTANCE, instance.name, unfinished)
@@ -69,14 +70,7 @@ def unfinished_promotion(s: Situation) -> Decision | None:
     # Nobody is ever known to hold everything: the one that works does for one that does not.
     if seen.status is None and verdict not in (Verdict.DEAD, Verdict.SILENT):
         return None
-    return do(Action.RESUME, s.record.primary, f"{unfinished}, and {s.record.primary} takes writes")
-
-
-def _verdict_on(s: Situation, instance: InstanceRecord, seen: Observation) -> Verdict:
-    """Whether that one is dead, as for a primary."""
-    others = [other for other_one, other in s.all if other_one.name != instance.name]
-    address, patience = instance.replication_address, s.spec.down_after_seconds
-    return weigh(seen, address, others, patience).verdict
+    return goes_on
 
 
 def elected(s: Situation) -> Decision | None:

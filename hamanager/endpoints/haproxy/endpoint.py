@@ -235,7 +235,8 @@ class HaproxyEndpoint:
                         self._occupants.take([backend])
                     self._in_force.add(name)
                     break
-                waited |= backend.has_queue and actual[WAIT][2] is not Mode.MAINT
+                waits = backend.has_queue and actual[WAIT][2] is not Mode.MAINT
+                waited |= waits and not backend.waits
                 if told_at is None:
                     told_at = time.monotonic()
                 elif time.monotonic() - told_at > IN_FORCE_SECONDS:
@@ -249,7 +250,7 @@ class HaproxyEndpoint:
         deadline = time.monotonic() + IN_FORCE_SECONDS
         while time.monotonic() < deadline:
             told = self._control.ask([f"show stat {backend.listener.name} 2 -1"])
-            if parse_queued(told) == 0 or backend.waits:
+            if parse_queued(told) == 0:
                 return
             self._control.ask(let_out(backend))
 

@@ -18,6 +18,7 @@ from functools import partial
 from docker.models.containers import Container
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager.errors import HamanagerError
 from tests.support.clients import PlainWriter
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
@@ -25,6 +26,8 @@ SETTLED_SECONDS = 90.0
 UNDER_WAY_SECONDS = 0.7
 """So long it writes undisturbed before each round."""
 HEARD_SECONDS = 20.0
+TOLD_ABOVE_SECONDS = 0.5
+"""The history of a round with a longer gap is printed, so that it can be explained."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,21 @@ def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
     writer.start()
     rounds_done: list[Round] = []
     try:
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             time.sleep(UNDER_WAY_SECONDS)
-            rounds_done.append(one_round(sandbox, writer, fault))
+            began_at = time.time()
+            try:
+                done = one_round(sandbox, writer, fault)
+            except HamanagerError as error:
+                _explain(sandbox, f"round {number} of {engine} did not end: {error}", began_at)
+                print(
+                    f"  the client was turned away last by: {writer.turned_away[-1:]}", flush=True
+                )
+                raise
+            if done.gap_seconds > TOLD_ABOVE_SECONDS:
+                gap = f"round {number} of {engine} had a gap of {done.gap_seconds:.3f} s"
+                _explain(sandbox, gap, began_at)
+            rounds_done.append(done)
     finally:
         writer.stop()
     same = sandbox.command("url", "db").strip() == url
@@ -73,6 +88,19 @@ def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
         f" {len(writer.turned_away)} attempts to connect failed;"
         f" the address {'never changed' if same else 'CHANGED'}"
     )
+
+
+def _explain(sandbox: Sandbox, what: str, since: float) -> None:
+    """Print what the history has of it."""
+    print(what, flush=True)
+    for entry in sandbox.ask("history", "db") or ():
+        if entry["at"] >= since:
+            seconds = entry["seconds"]
+            took = "" if seconds is None else f" ({seconds:.3f} s)"
+            print(
+                f"  {entry['at'] - since:7.3f} {entry['kind']}: {entry['text']}{took}", flush=True
+            )
+    print(f"  now: {sandbox.ask('info', 'db')}", flush=True)
 
 
 def told(seconds: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""Failures injected into the containers of one manager, each of which can be undone.
+"""Failures injected into the containers of one installation, each of which can be undone.
 
 Used by drills, scenario tests and soaks, on the machine of the Docker engine. Packet filters are
 set from the host in the network namespace of a container, so the container needs no tools and no
@@ -41,9 +41,9 @@ REMARK = "hamanager-fault"
 class Faults:
     """Use as a context manager, or call `heal` at the end. An instance is named as in `info`."""
 
-    def __init__(self, client: docker.DockerClient, manager_id: str) -> None:
+    def __init__(self, client: docker.DockerClient, installation_id: str) -> None:
         self._engine = Engine(client)
-        self._manager_id = manager_id
+        self._installation_id = installation_id
         self._undo: dict[tuple[str, str], Callable[[], None]] = {}
 
     def __enter__(self) -> Faults:
@@ -245,9 +245,9 @@ class Faults:
             raise HamanagerError(
                 f"the volume {found['Name']} of {instance} lies on the disk of the whole machine,"
                 " which is not filled: before the service is created make it with `docker volume"
-                f" create --label {MANAGER}={self._manager_id} --opt type=tmpfs --opt device=tmpfs"
-                f" --opt o=size=700m {found['Name']}` and let a container hold it mounted; nothing"
-                " was changed"
+                f" create --label {MANAGER}={self._installation_id} --opt type=tmpfs"
+                f" --opt device=tmpfs --opt o=size=700m {found['Name']}` and let a container hold"
+                " it mounted; nothing was changed"
             )
         return path
 
@@ -255,7 +255,7 @@ class Faults:
 
     @property
     def _remark(self) -> str:
-        return f"{REMARK} {self._manager_id}"
+        return f"{REMARK} {self._installation_id}"
 
     def _lift(self, kind: str, what: str) -> None:
         undo = self._undo.pop((kind, what), None)
@@ -301,7 +301,7 @@ class Faults:
             return 0
 
     def _container(self, instance: str) -> Container:
-        labels = [f"{MANAGER}={self._manager_id}", f"{INSTANCE}={instance}"]
+        labels = [f"{MANAGER}={self._installation_id}", f"{INSTANCE}={instance}"]
         with self._engine.asked_to(f"look for {instance}") as client:
             found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         if not found:

@@ -27,6 +27,7 @@ from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import ConflictError, HamanagerError
 from hamanager.runtimes.docker.address import bind_address
 from hamanager.runtimes.docker.runtime import DockerRuntime
+from hamanager.stores.installation import installation_id
 from hamanager.stores.sqlite import SqliteStore
 
 log = logging.getLogger("hamanager")
@@ -53,7 +54,7 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
     with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
-        runtime = DockerRuntime(manager_id, advertise_host)
+        runtime = DockerRuntime(installation_id(store, manager_id), advertise_host)
         endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime, bind_address)
         daemon = Daemon(
             store,

@@ -11,6 +11,7 @@ from hamanager.chaos.workload import LoadWriter, open_writer
 from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.service import Target
+from hamanager.stores.installation import installation_id
 from hamanager.stores.repository import load_context, load_record, load_spec
 from hamanager.stores.sqlite import SqliteStore
 
@@ -34,8 +35,8 @@ class LocalService:
                 " its HAMANAGER_HOME; nothing was done"
             )
         self.name = name
-        self.manager_id = paths.manager_id(home)
         self._store = SqliteStore(paths.database_path(home))
+        self.installation_id = installation_id(self._store, paths.manager_id(home))
         spec = load_spec(self._store, name)
         if spec is None:
             self._store.close()

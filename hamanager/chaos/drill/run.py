@@ -89,7 +89,7 @@ def run_drill(
                 "the Docker engine does not answer here: a drill runs on its machine; nothing was"
                 " done"
             ) from error
-        with closing(engine), Faults(engine, service.manager_id) as faults:
+        with closing(engine), Faults(engine, service.installation_id) as faults:
             if fault is Fault.DISK_FULL:
                 for target in service.members():
                     faults.small_disk(target.name)

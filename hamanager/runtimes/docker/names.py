@@ -11,6 +11,7 @@ from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.model.instance import index_of
 
 MANAGER = "hamanager.manager"
+"""Its value is the installation's id: that of the first manager, which was the only one once."""
 SERVICE = "hamanager.service"
 INSTANCE = "hamanager.instance"
 GENERATION = "hamanager.generation"
@@ -26,38 +27,39 @@ LAYOUT = "1"
 
 
 class Names:
-    """The names of one manager's containers, volumes and networks.
+    """The names of one installation's containers, volumes and networks.
 
-    Several managers share an engine: nothing is touched that lacks this manager's label.
+    Several installations share an engine: nothing is touched that lacks this one's label. The
+    managers of one installation find each other's.
     """
 
-    def __init__(self, manager_id: str) -> None:
-        self._manager_id = manager_id
+    def __init__(self, installation_id: str) -> None:
+        self._installation_id = installation_id
 
     def container(self, ref: InstanceRef) -> str:
-        """`hamanager-MANAGER-db-0`."""
+        """`hamanager-INSTALLATION-db-0`."""
         return f"{self.network(ref.service)}-{index_of(ref.instance)}"
 
     def volume(self, ref: InstanceRef) -> str:
-        """`hamanager-MANAGER-db-0-g1`."""
+        """`hamanager-INSTALLATION-db-0-g1`."""
         return f"{self.container(ref)}-g{ref.generation}"
 
     def sidecar(self, name: str) -> str:
-        """`hamanager-MANAGER.haproxy`; no service's container is called so."""
-        return f"hamanager-{self._manager_id}.{name}"
+        """`hamanager-INSTALLATION.haproxy`; no service's container is called so."""
+        return f"hamanager-{self._installation_id}.{name}"
 
     def helper_labels(self, name: str) -> dict[str, str]:
         """Of a process of the manager's own."""
-        return {MANAGER: self._manager_id, SIDECAR: name}
+        return {MANAGER: self._installation_id, SIDECAR: name}
 
     def network(self, service: str) -> str:
-        """`hamanager-MANAGER-db`."""
-        return f"hamanager-{self._manager_id}-{service}"
+        """`hamanager-INSTALLATION-db`."""
+        return f"hamanager-{self._installation_id}-{service}"
 
     def labels(self, ref: InstanceRef) -> dict[str, str]:
         """Of a container and of its volume."""
         return {
-            MANAGER: self._manager_id,
+            MANAGER: self._installation_id,
             SERVICE: ref.service,
             INSTANCE: ref.instance,
             GENERATION: str(ref.generation),
@@ -65,18 +67,18 @@ class Names:
 
     def network_labels(self, service: str) -> dict[str, str]:
         """Of a service's network, which belongs to all of its instances."""
-        return {MANAGER: self._manager_id, SERVICE: service, INSTANCE: "*", GENERATION: "*"}
+        return {MANAGER: self._installation_id, SERVICE: service, INSTANCE: "*", GENERATION: "*"}
 
     def filters(self, service: str | None = None) -> dict[str, Any]:
-        """Select this manager's things, or those of one of its services."""
-        labels = [f"{MANAGER}={self._manager_id}"]
+        """Select this installation's things, or those of one of its services."""
+        labels = [f"{MANAGER}={self._installation_id}"]
         if service is not None:
             labels.append(f"{SERVICE}={service}")
         return {"label": labels}
 
     def owns(self, labels: Mapping[str, str] | None) -> bool:
-        """Whether something with these labels was made by this manager."""
-        return (labels or {}).get(MANAGER) == self._manager_id
+        """Whether something with these labels was made by a manager of this installation."""
+        return (labels or {}).get(MANAGER) == self._installation_id
 
 
 def launch_hash(ref: InstanceRef, container: Container) -> str:

@@ -55,12 +55,12 @@ class DockerRuntime:
 
     def __init__(
         self,
-        manager_id: str,
+        installation_id: str,
         advertised_host: str | None = None,
         client: docker.DockerClient | None = None,
     ) -> None:
         """Connects when first used. A client that is given keeps its own time-outs."""
-        self._names = Names(manager_id)
+        self._names = Names(installation_id)
         self._advertised_host = advertised_host
         self._engine = Engine(client)
         self._handles = ProcessHandles()
@@ -76,7 +76,7 @@ class DockerRuntime:
 
     def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
         """A host and a free port there. Ports of stopped containers count as taken, those of
-        other managers too."""
+        other installations too."""
         with self._engine.asked_to("name an address") as client:
             host = choose_host(client, self._advertised_host)
             made = client.api.containers(all=True, filters={"label": [MANAGER]})

@@ -11,7 +11,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test scenarios check simulate bench address crowd sysbench soak images docker \
-    sysbenchprogram venv clean
+    sysbenchprogram testbed venv clean
 
 BIN := .venv/bin
 
@@ -24,11 +24,11 @@ demo: docker ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/python -m scripts.images $(DEMO)
 	@exec $(BIN)/hamanager demo $(addprefix --engine ,$(DEMO)) $(if $(QUICK),--quick)
 
-test: images sysbenchprogram ## Run all tests
+test: images sysbenchprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
 	    --no-loadscope-reorder $(ARGS)
 
-scenarios: images ## Run every failure on every engine and print a table; takes an hour
+scenarios: images testbed ## Run every failure on every engine and print a table; takes an hour
 	@exec $(BIN)/pytest tests/scenarios -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker
@@ -63,6 +63,9 @@ soak: images ## Failure after failure under load, and every write counted
 
 sysbenchprogram:
 	@exec scripts/setup-sysbench.sh
+
+testbed: docker
+	@exec scripts/setup-testbed.sh
 
 images: docker ## Have the databases' images: present, pulled or built
 	@exec $(BIN)/python -m scripts.images $(ENGINE)

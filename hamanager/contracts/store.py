@@ -62,6 +62,20 @@ class Store(Protocol):
         """All keys that begin so, sorted."""
         ...
 
+    def version(self) -> int:
+        """The newest version of the whole store."""
+        ...
+
+    def wait(self, prefix: str, after: int, timeout_seconds: float) -> int:
+        """Wait until a key that begins so has been changed or deleted at a version later than
+        `after`, at most so long. Returns the newest version of the store seen then, which is what
+        to pass the next time: so no change is missed between two calls. May return early.
+
+        Smaller than `after` when an older copy of the store has been put in its place: whatever
+        was read before may be outdated.
+        """
+        ...
+
     def append(self, entry: HistoryEntry) -> None:
         """Add to the history. It survives the process at once, and the machine's crash when a key
         has been changed after it."""

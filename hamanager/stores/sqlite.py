@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,11 +22,14 @@ from hamanager.model.history import HistoryEntry
 
 BUSY_SECONDS = 5.0
 """How long to wait for another thread's or process's transaction."""
-SCHEMA_VERSION = 2
+POLL_SECONDS = 0.01
+"""How often one that waits looks for what another process has changed."""
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL);
 CREATE TABLE counter (last_version INTEGER NOT NULL);
+CREATE TABLE deletions (key TEXT PRIMARY KEY, version INTEGER NOT NULL);
 CREATE TABLE history (
     number INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, entry TEXT NOT NULL,
     at REAL NOT NULL DEFAULT 0
@@ -39,6 +43,15 @@ ALTER TABLE history ADD COLUMN at REAL NOT NULL DEFAULT 0;
 UPDATE history SET at = json_extract(entry, '$.at') WHERE json_valid(entry);
 DROP INDEX history_by_service;
 CREATE INDEX history_in_time ON history (service, number, at);
+"""
+
+_FROM_VERSION_2 = "CREATE TABLE deletions (key TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+
+_STEPS = (_SCHEMA, f"{_FROM_VERSION_1};{_FROM_VERSION_2}", _FROM_VERSION_2)
+"""By the version that the file has: what makes it the present one."""
+
+_CHANGED = """
+SELECT EXISTS (SELECT 1 FROM {} WHERE version > :after AND substr(key, 1, :length) = :prefix)
 """
 
 _NAMES = """
@@ -85,6 +98,9 @@ class SqliteStore:
         """
         self._path = Path(path)
         self._lock = threading.Lock()
+        self._change = threading.Condition()
+        self._told = 0
+        """How often this process has told those who wait that something has changed."""
         with self._explained():
             _make_private(self._path)
             self._connection = sqlite3.connect(
@@ -111,21 +127,24 @@ class SqliteStore:
     def put(self, key: str, value: str, expected: int) -> int:
         """Set a key whose version still is `expected`."""
         with self._changing(key, expected) as connection:
-            # One counter for all keys, which deletions leave alone: no version comes twice.
-            (version,) = connection.execute(
-                "UPDATE counter SET last_version = last_version + 1 RETURNING last_version"
-            ).fetchone()
+            version = _next_version(connection)
             connection.execute(
                 "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key)"
                 " DO UPDATE SET value = excluded.value, version = excluded.version",
                 (key, value, version),
             )
-        return int(version)
+            connection.execute("DELETE FROM deletions WHERE key = ?", (key,))
+        self._tell()
+        return version
 
     def delete(self, key: str, expected: int) -> None:
         """Remove a key whose version still is `expected`."""
         with self._changing(key, expected) as connection:
-            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+            if connection.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount:
+                connection.execute(
+                    "INSERT INTO deletions VALUES (?, ?)", (key, _next_version(connection))
+                )
+        self._tell()
 
     def keys(self, prefix: str) -> Sequence[str]:
         """All keys that begin so, sorted."""
@@ -135,6 +154,28 @@ class SqliteStore:
                 (len(prefix), prefix),
             ).fetchall()
         return [key for (key,) in rows]
+
+    def version(self) -> int:
+        """The newest version of the whole store."""
+        with self._reading() as connection:
+            return _last_version(connection)
+
+    def wait(self, prefix: str, after: int, timeout_seconds: float) -> int:
+        """Wait until a key that begins so has been changed or deleted later than `after`."""
+        deadline = time.monotonic() + timeout_seconds
+        seen = after
+        while True:
+            told = self._told
+            with self._reading() as connection:
+                newest = _last_version(connection)
+                if newest != seen and _changed(connection, prefix, after):
+                    return newest
+            seen = newest
+            left = deadline - time.monotonic()
+            if newest < after or left <= 0:
+                return newest
+            with self._change:
+                self._change.wait_for(lambda: self._told != told, min(left, POLL_SECONDS))  # noqa: B023
 
     def append(self, entry: HistoryEntry) -> None:
         """Add to the history, with the next change of a key at the latest on the disk: a failover
@@ -184,6 +225,7 @@ class SqliteStore:
         """Close the file; the write-ahead log is merged into it when nobody else has it open."""
         with self._reading() as connection:
             connection.close()
+        self._tell()
 
     # --- Transactions ----------------------------------------------------------------------
 
@@ -217,6 +259,12 @@ class SqliteStore:
                     f"'{key}' was changed by somebody else: nothing was written"
                 )
             yield connection
+
+    def _tell(self) -> None:
+        """Wake those of this process who wait for a change."""
+        with self._change:
+            self._told += 1
+            self._change.notify_all()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -256,9 +304,31 @@ class SqliteStore:
                     f"the store {self._path} was written by a newer hamanager; use that one"
                 )
             if schema < SCHEMA_VERSION:
-                for statement in (_FROM_VERSION_1 if schema else _SCHEMA).split(";"):
+                for statement in _STEPS[schema].split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _next_version(connection: sqlite3.Connection) -> int:
+    """One counter for all keys and deletions: no version comes twice."""
+    (version,) = connection.execute(
+        "UPDATE counter SET last_version = last_version + 1 RETURNING last_version"
+    ).fetchone()
+    return int(version)
+
+
+def _last_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("SELECT last_version FROM counter").fetchone()
+    return int(version)
+
+
+def _changed(connection: sqlite3.Connection, prefix: str, after: int) -> bool:
+    """Whether a key that begins so has been changed or deleted at a later version."""
+    what = {"after": after, "prefix": prefix, "length": len(prefix)}
+    return any(
+        connection.execute(_CHANGED.format(table), what).fetchone()[0]
+        for table in ("entries", "deletions")
+    )
 
 
 def _after_newest(connection: sqlite3.Connection, service: str, newest: int) -> int:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,38 @@ def test_a_store_of_before_history_had_times(path: Path) -> None:
     store = SqliteStore(path)
     assert store.put("a", "", 0) == 8
     store.close()
+
+
+def test_a_store_of_before_deletions_were_kept(path: Path) -> None:
+    SqliteStore(path).close()
+    old = sqlite3.connect(path)
+    old.executescript("DROP TABLE deletions; PRAGMA user_version = 2;")
+    old.close()
+    store = SqliteStore(path)
+    version = store.put("a", "", 0)
+    store.delete("a", version)
+    assert store.wait("a", version, 5) > version
+    store.close()
+
+
+def test_one_that_waits_hears_of_another_process(path: Path) -> None:
+    store, other = SqliteStore(path), SqliteStore(path)
+    before = store.version()
+    started = threading.Timer(0.2, lambda: other.put("a", "", 0))
+    started.start()
+    assert store.wait("a", before, 30) > before
+    started.join()
+    store.close()
+    other.close()
+
+
+def test_one_that_waits_is_told_when_the_store_is_closed(path: Path) -> None:
+    store = SqliteStore(path)
+    started = threading.Timer(0.2, store.close)
+    started.start()
+    with pytest.raises(StoreError, match="closed"):
+        store.wait("a", store.version(), 30)
+    started.join()
 
 
 def test_no_entry_is_read_that_is_not_asked_for(path: Path) -> None:

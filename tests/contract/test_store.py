@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,8 +50,8 @@ def test_a_key_from_its_beginning_to_its_end(store: Store) -> None:
     "value", ["", "ü €\N{GRINNING FACE}", "a\0b", "'; DROP TABLE entries", "x" * 300_000]
 )
 def test_values_come_back_as_they_were(store: Store, value: str) -> None:
-    store.put("key 'with' %_*", value, 0)
-    assert store.get("key 'with' %_*") == Versioned(value, 1)
+    version = store.put("key 'with' %_*", value, 0)
+    assert store.get("key 'with' %_*") == Versioned(value, version)
 
 
 def test_only_the_expected_version_is_changed(store: Store) -> None:
@@ -98,6 +100,82 @@ def test_keys_by_prefix(store: Store) -> None:
     assert len(store.keys("")) == 5
     assert store.keys("services/%") == []
     assert store.keys("nothing") == []
+
+
+def test_one_that_waits_hears_of_a_change_and_of_a_deletion(store: Store) -> None:
+    before = store.version()
+    version = store.put("services/db/wish", "", 0)
+    assert store.version() >= version > before
+    assert store.wait("services/", before, 5) >= version, "what is past already"
+    store.delete("services/db/wish", version)
+    after = store.wait("services/db/", version, 5)
+    assert after > version
+    assert store.wait("", version, 5) == after
+    with timer(0.2, lambda: store.put("services/db/wish", "again", 0)):
+        began = time.monotonic()
+        last = store.wait("services/", after, 30)
+    assert last > after
+    assert time.monotonic() - began < 15
+    kept = store.get("services/db/wish")
+    assert kept is not None
+    with timer(0.2, lambda: store.delete("services/db/wish", kept.version)):
+        assert store.wait("services/", last, 30) > last
+    assert store.keys("") == []
+
+
+def test_one_that_waits_is_not_told_of_other_keys(store: Store) -> None:
+    before = store.version()
+    store.delete("services/other", 0)
+    store.put("services/db2/wish", "", 0)
+    store.put("services/%", "", 0)
+    began = time.monotonic()
+    assert store.wait("services/db/", before, 0.3) >= before
+    assert time.monotonic() - began >= 0.25
+    version = store.put("services/db/wish", "", 0)
+    after = store.wait("services/db/", before, 5)
+    assert after >= version
+    assert store.wait("services/db/", after, 0) == after, "each change once"
+
+
+def test_a_version_from_the_future_is_not_waited_for(store: Store) -> None:
+    """An older copy was put in its place: what was read before may be outdated."""
+    store.put("a", "", 0)
+    newest = store.version()
+    assert store.wait("", newest + 1000, 30) == newest
+
+
+def test_no_change_is_missed_between_two_waits(store: Store) -> None:
+    after = store.version()
+    version = store.put("a", "first", 0)
+    seen: list[str | None] = []
+
+    def change() -> None:
+        last = version
+        for number in range(30):
+            last = store.put("a", str(number), last)
+        store.delete("a", last)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    while None not in seen and len(seen) < 100:
+        told = store.wait("a", after, 30)
+        assert told > after, "a change was missed"
+        after = told
+        kept = store.get("a")
+        seen.append(None if kept is None else kept.value)
+    thread.join(60)
+    assert None in seen
+
+
+@contextmanager
+def timer(seconds: float, what: Callable[[], object]) -> Iterator[None]:
+    """Do something in a moment, in another thread."""
+    started = threading.Timer(seconds, what)
+    started.start()
+    try:
+        yield
+    finally:
+        started.join(30)
 
 
 def test_history_is_per_service_and_in_order(store: Store) -> None:

@@ -150,6 +150,14 @@ class PoweredStore:
         self._check()
         return self.inner.keys(prefix)
 
+    def version(self) -> int:
+        self._check()
+        return self.inner.version()
+
+    def wait(self, prefix: str, after: int, timeout_seconds: float) -> int:
+        self._check()
+        return self.inner.wait(prefix, after, 0.0)
+
     def append(self, entry: HistoryEntry) -> None:
         if not self.power.dead:
             self._check(writing=True)

@@ -14,10 +14,12 @@ class MemoryStore:
     """Keeps everything in dictionaries."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._values: dict[str, Versioned] = {}
         self._history: list[HistoryEntry] = []
         self._last_version = 0
+        self._changes: dict[str, int] = {}
+        """Of each key that was ever there, the version of its last change or deletion."""
 
     def get(self, key: str) -> Versioned | None:
         """The value of a key, or None."""
@@ -28,20 +30,37 @@ class MemoryStore:
         """Set a key whose version still is `expected`."""
         with self._lock:
             self._check(key, expected)
-            self._last_version += 1
-            self._values[key] = Versioned(value, self._last_version)
+            self._values[key] = Versioned(value, self._next_version(key))
             return self._last_version
 
     def delete(self, key: str, expected: int) -> None:
         """Remove a key whose version still is `expected`."""
         with self._lock:
             self._check(key, expected)
-            self._values.pop(key, None)
+            if self._values.pop(key, None) is not None:
+                self._next_version(key)
 
     def keys(self, prefix: str) -> Sequence[str]:
         """All keys that begin so, sorted."""
         with self._lock:
             return sorted(key for key in self._values if key.startswith(prefix))
+
+    def version(self) -> int:
+        """The newest version of the whole store."""
+        with self._lock:
+            return self._last_version
+
+    def wait(self, prefix: str, after: int, timeout_seconds: float) -> int:
+        """Wait until a key that begins so has been changed or deleted later than `after`."""
+
+        def over() -> bool:
+            return self._last_version < after or any(
+                version > after for key, version in self._changes.items() if key.startswith(prefix)
+            )
+
+        with self._lock:
+            self._lock.wait_for(over, timeout_seconds)
+            return self._last_version
 
     def append(self, entry: HistoryEntry) -> None:
         """Add to the history."""
@@ -89,6 +108,12 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _next_version(self, key: str) -> int:
+        self._last_version += 1
+        self._changes[key] = self._last_version
+        self._lock.notify_all()
+        return self._last_version
 
     def _check(self, key: str, expected: int) -> None:
         kept = self._values.get(key)

@@ -1,22 +1,23 @@
-"""A thin client of the API, over the daemon's Unix socket or `HAMANAGER_URL`."""
+"""A thin client of the API."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 from pydantic import TypeAdapter
 
-from hamanager import paths
+from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
+from hamanager.api.reach import NoDaemonError as NoDaemonError
+from hamanager.api.reach import Reach, Way, reach
 from hamanager.api.views import ServiceView
 from hamanager.contracts.runtime import LogLine
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
+from hamanager.model.access import AccessRole
 from hamanager.model.history import HistoryEntry
 from hamanager.model.order import OrderKind
 from hamanager.model.settings import Settings
@@ -33,41 +34,28 @@ _ERRORS: dict[int, type[HamanagerError]] = {
     409: ConflictError,
 }
 _VIEWS = TypeAdapter(list[ServiceView])
+_TOKENS = TypeAdapter(list[TokenView])
 _LOGS = TypeAdapter(list[LogLine])
 _HISTORY = TypeAdapter(list[HistoryEntry])
-
-
-class NoDaemonError(HamanagerError):
-    """Nothing answers where the daemon should."""
 
 
 class Client:
     """Asks the daemon. Every method raises the API's errors, and `NoDaemonError`."""
 
-    def __init__(self, http: httpx.Client, ref: str) -> None:
-        self._http = http
-        self._place = ref
+    def __init__(self, managers: Reach) -> None:
+        self._managers = managers
 
     @classmethod
-    def connect(cls, home: Path | None = None) -> Client:
-        """A client of the daemon with that state directory; when None, of `HAMANAGER_URL`, or of
-        the default state directory."""
-        url = os.environ.get("HAMANAGER_URL") if home is None else None
-        if url:
-            return cls(httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False), url)
-        socket = str(paths.socket_path(home or paths.home()))
-        http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=socket),
-            base_url="http://hamanager",
-            timeout=ANSWER_SECONDS,
-        )
-        return cls(http, socket)
+    def connect(cls, home: Path | None = None, way: Way | None = None) -> Client:
+        """A client of the daemon with that state directory; when None, of the managers that `way`
+        names (None: as the environment says), or of the default state directory."""
+        return cls(reach(Way() if home else way or Way.from_environment(), home))
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._managers.close()
 
     def views(self, timeout_seconds: float = ANSWER_SECONDS) -> list[ServiceView]:
         """Every service."""
@@ -173,30 +161,50 @@ class Client:
         """Ask for the end of a service."""
         self._ask("DELETE", _path(name))
 
+    def tokens(self) -> list[TokenView]:
+        """Every token."""
+        return _TOKENS.validate_json(self._ask("GET", "/tokens"))
+
+    def create_token(self, name: str, role: AccessRole, days: int | None) -> str:
+        """Ask for a new token."""
+        answer = self._ask("POST", "/tokens", {"name": name, "role": role, "days": days})
+        return str(json.loads(answer)["token"])
+
+    def revoke_token(self, name: str) -> None:
+        """Ask that it lets nobody in any more."""
+        self._ask("DELETE", f"/tokens/{quote(name, safe='')}")
+
+    def authority(self) -> AuthorityView:
+        """The installation's certificate authority."""
+        return AuthorityView.model_validate_json(self._ask("GET", "/authority"))
+
+    def issue(
+        self, name: str, hosts: Sequence[str], role: AccessRole | None, days: int
+    ) -> IssuedView:
+        """Ask for a certificate."""
+        body = {"name": name, "hosts": list(hosts), "role": role, "days": days}
+        return IssuedView.model_validate_json(self._ask("POST", "/certificates", body))
+
+    def rotate(
+        self, *, finish: bool, certificate: str | None = None, key: str | None = None
+    ) -> AuthorityView:
+        """Ask for another authority, or that the former one is trusted no more."""
+        body = {"finish": finish, "certificate": certificate, "key": key}
+        return AuthorityView.model_validate_json(self._ask("POST", "/authority/rotation", body))
+
     def _ask(
         self, method: str, path: str, body: object = None, timeout_seconds: float = ANSWER_SECONDS
     ) -> bytes:
-        try:
-            answer = self._http.request(method, path, json=body, timeout=timeout_seconds)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from None
+        answer = self._managers.request(method, path, body, timeout_seconds)
         if answer.is_success:
             return answer.content
         try:
             sentence = str(answer.json()["error"])
         except (ValueError, KeyError, TypeError):
-            sentence = f"{self._place} answered {answer.status_code}: is it a hamanager daemon?"
-        raise _ERRORS.get(answer.status_code, HamanagerError)(sentence)
-
-    def _unreachable(self, error: Exception) -> NoDaemonError:
-        if isinstance(error, httpx.ReadTimeout):
-            return NoDaemonError(
-                f"the daemon at {self._place} did not answer in time; what was asked may have been"
-                " accepted: look with `hamanager info`"
+            sentence = (
+                f"{self._managers.place} answered {answer.status_code}: is it a hamanager daemon?"
             )
-        return NoDaemonError(
-            f"no hamanager daemon answers at {self._place}; start one with `hamanager serve`"
-        )
+        raise _ERRORS.get(answer.status_code, HamanagerError)(sentence)
 
 
 def _path(name: str) -> str:

@@ -44,7 +44,8 @@ class Sandbox(Services):
         self._show = show
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")
         self.home = Path(self._directory.name)
-        self.environment = {**os.environ, "HAMANAGER_HOME": str(self.home), "COLUMNS": "100"}
+        here = {"HAMANAGER_HOME": str(self.home), "HAMANAGER_MANAGER": "", "COLUMNS": "100"}
+        self.environment = {**os.environ, **here}
         self.docker = docker.from_env(timeout=30)
         self.store = SqliteStore(paths.database_path(self.home))
         self._daemon: subprocess.Popen[str] | None = None

@@ -8,7 +8,7 @@ import typer
 
 from hamanager.api.environment import DOTCLOUD_PREFIX, PREFIX, Format
 from hamanager.api.grammar import check_service_name, service_of
-from hamanager.cli.app import NameArgument, complete_instances, open_client
+from hamanager.cli.app import NameArgument, complete_instances, open_client, open_local_client
 from hamanager.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(
     What comes on standard input goes to the command: hamanager run db < dump.sql
     """
     name = _service(target)
-    with open_client() as client:
+    with open_local_client("run", "needs the Docker engine that the instance runs in") as client:
         view = client.shell(name, target if target != name else None)
     from hamanager.cli.shell import run as run_in
 

@@ -6,22 +6,26 @@ Most of the program is imported by the command that needs it, so that each start
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamanager.errors import HamanagerError
+from hamanager.errors import HamanagerError, UsageError
 from hamanager.model.durability import Durability
 from hamanager.model.settings import Settings
 
 if TYPE_CHECKING:
     from hamanager.api.client import Client
     from hamanager.api.goals import Goal
+    from hamanager.api.reach import Way
     from hamanager.api.views import ServiceView
 
 
 COMPLETION_SECONDS = 1.0
+WAY: ContextVar[Way | None] = ContextVar("way", default=None)
+"""What the program's options say of the managers; completion comes without them."""
 
 
 class Output(StrEnum):
@@ -102,10 +106,31 @@ NameArgument = Annotated[
 
 
 def open_client() -> Client:
-    """The daemon of the state directory, or of `HAMANAGER_URL`."""
+    """The managers that the program's options or variables name, or the daemon of the state
+    directory."""
     from hamanager.api.client import Client
 
-    return Client.connect()
+    return Client.connect(way=_way())
+
+
+def open_local_client(command: str, why: str) -> Client:
+    """The daemon of the state directory, for what is done on its machine.
+
+    Raises:
+        UsageError: managers elsewhere are named.
+    """
+    if _way().managers:
+        raise UsageError(
+            f"`hamanager {command}` {why}: use it there, without --manager and HAMANAGER_MANAGER;"
+            " nothing was done"
+        )
+    return open_client()
+
+
+def _way() -> Way:
+    from hamanager.api.reach import Way
+
+    return WAY.get() or Way.from_environment()
 
 
 def settings_of(

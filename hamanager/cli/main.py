@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from hamanager.api.grammar import check_service_name
 from hamanager.chaos.drill.fault import Fault
-from hamanager.cli import access, operations, services
-from hamanager.cli.app import NameArgument, Output, OutputOption, open_client
+from hamanager.cli import access, credentials, operations, services
+from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
 from hamanager.errors import HamanagerError
 
 
@@ -40,17 +40,58 @@ def _version(wanted: bool) -> None:
 
 
 def _program(
-    version: Annotated[
+    manager: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HAMANAGER_MANAGER",
+            metavar="URL[,URL...]",
+            help="Ask these managers over TLS: https://HOST:PORT.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(envvar="HAMANAGER_TOKEN_FILE", metavar="FILE", help="Holds our token."),
+    ] = None,
+    ca: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HAMANAGER_CA", metavar="FILE", help="The installation's authority, PEM."
+        ),
+    ] = None,
+    cert: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HAMANAGER_CERT", metavar="FILE", help="Our certificate, instead of a token."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="HAMANAGER_KEY", metavar="FILE", help="And its key.")
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    from hamanager.api.reach import Way
+
+    WAY.set(Way.named(manager, token_file, ca, cert, key))
 
 
 def serve(
     advertise_host: Annotated[
         str | None, typer.Option(help="Address at which clients reach the databases.")
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Offer the API over TLS, e.g. at 0.0.0.0:7432."),
+    ] = None,
+    listen_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Another name or address that its certificate is for."),
+    ] = None,
+    listen_cert: Annotated[
+        Path | None, typer.Option(help="A certificate of your own instead, PEM.", dir_okay=False)
+    ] = None,
+    listen_key: Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)] = None,
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -59,9 +100,13 @@ def serve(
     The state directory is $HAMANAGER_HOME.
     """
     from hamanager import paths
+    from hamanager.cli.credentials import own_pair
+    from hamanager.daemon.remote import Listen
     from hamanager.daemon.serve import serve as run
 
-    run(paths.make_private(paths.home()), advertise_host)
+    own = own_pair(listen_cert, listen_key)
+    offered = None if listen is None else Listen.at(listen, listen_name or (), own)
+    run(paths.make_private(paths.home()), advertise_host, offered)
 
 
 def demo(
@@ -104,7 +149,7 @@ def drill(
     check_service_name(name)
     from hamanager.cli.drill import run_command
 
-    with open_client() as client:
+    with open_local_client("drill", "breaks things on the daemon's own machine") as client:
         raise typer.Exit(run_command(client, name, fault, rounds, pause, report, output))
 
 
@@ -147,3 +192,5 @@ for _command in _COMMANDS:
         _command.__name__.rstrip("_"),
         context_settings=_PASSED_ON if _command is access.run else None,
     )(_command)
+app.add_typer(credentials.token_app, name="token")
+app.add_typer(credentials.ca_app, name="ca")

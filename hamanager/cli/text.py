@@ -96,7 +96,7 @@ def _run_lines(run: Sequence[HistoryEntry]) -> list[str]:
         elif entry.kind == "outcome":
             lines.append(f"    {'done' if entry.ok else 'failed'}{took}")
         else:
-            what = "an operator asked: " if entry.kind == "command" else ""
+            what = f"{entry.by or 'an operator'} asked: " if entry.kind == "command" else ""
             lines.append(f"{formats.moment(entry.at)}  {failed}{what}{entry.text}{took}")
     return lines
 

@@ -1,4 +1,5 @@
-"""The HTTP API of the daemon, served over its Unix socket: the same that the commands use.
+"""The HTTP API of the daemon, served over its Unix socket and, when wanted, over TLS: the same that
+the commands use. Over TLS a gate lets known callers in only.
 
 Errors are `{"error": "one sentence", "exit_code": 1 or 2}`, never a traceback.
 """
@@ -6,10 +7,11 @@ Errors are `{"error": "one sentence", "exit_code": 1 or 2}`, never a traceback.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
@@ -19,8 +21,12 @@ from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.views import ServiceView
 from hamanager.contracts.runtime import LogLine
+from hamanager.daemon.callers import CALLER
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.credentials import CredentialsPort, add_credentials
+from hamanager.daemon.gate import ORDERS, Gate, NotAllowedError, check_role, demand
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
+from hamanager.model.access import AccessRole
 from hamanager.model.history import HistoryEntry
 from hamanager.model.order import OrderKind
 from hamanager.model.settings import Settings
@@ -29,10 +35,13 @@ from hamanager.version import program_version
 
 log = logging.getLogger("hamanager")
 
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+
 STATUS_CODES: tuple[tuple[type[HamanagerError], int], ...] = (
     (UsageError, 400),
     (NotFoundError, 404),
     (ConflictError, 409),
+    (NotAllowedError, 403),
     (HamanagerError, 500),
 )
 
@@ -89,7 +98,7 @@ class QueriesPort(Protocol):
         ...
 
 
-class ManagerPort(Protocol):
+class ManagerPort(CredentialsPort, Protocol):
     """What the API needs of the daemon."""
 
     @property
@@ -188,12 +197,21 @@ class Health(BaseModel):
     version: str
 
 
-def make_app(manager: ManagerPort) -> FastAPI:
-    """The application for that manager."""
-    app = FastAPI(title="hamanager", version=program_version(), docs_url=None, redoc_url=None)
+def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
+    """The application for that manager; with a gate where others than its own user can come."""
+    app = FastAPI(
+        title="hamanager",
+        version=program_version(),
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(check_role)],
+    )
+    if gated:
+        app.add_middleware(Gate, token_owner=manager.tokens.owner)
     _add_error_handlers(app)
     _add_queries(app, manager)
     _add_commands(app, manager)
+    add_credentials(app, manager)
     return app
 
 
@@ -204,15 +222,15 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
 
     @app.get("/services")
     def services() -> list[ServiceView]:
-        return list(manager.queries.views())
+        return [_shown(view) for view in manager.queries.views()]
 
     @app.get("/services/{name}")
     def service(name: str) -> ServiceView:
-        return manager.queries.view(name)
+        return _shown(manager.queries.view(name))
 
     @app.get("/services/{name}/status")
     def status(name: str) -> ServiceView:
-        return manager.queries.probe(name)
+        return _shown(manager.queries.probe(name))
 
     @app.get("/services/{name}/connection")
     def connection(name: str) -> ConnectionView:
@@ -284,6 +302,7 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
 
     @app.post("/services/{name}/orders", status_code=202)
     def order(name: str, body: OrderBody) -> Ordered:
+        demand(ORDERS[body.kind], f"{body.kind} {name}")
         number = manager.commands.order(
             name, body.kind, body.to, body.patience_seconds, kill=body.kill
         )
@@ -295,6 +314,13 @@ def _add_commands(app: FastAPI, manager: ManagerPort) -> None:
         manager.commands.destroy(name)
         manager.wake(name)
         return {"destroying": name}
+
+
+def _shown(view: ServiceView) -> ServiceView:
+    """What the caller may see of it: the URL with its password is for those who may operate."""
+    if view.url is None or CALLER.get().role.includes(AccessRole.OPERATE):
+        return view
+    return view.model_copy(update={"url": _PASSWORD.sub(r"\1***@", view.url)})
 
 
 def _add_error_handlers(app: FastAPI) -> None:

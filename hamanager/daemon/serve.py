@@ -10,7 +10,7 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -21,6 +21,7 @@ from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.http import make_app
+from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
@@ -33,12 +34,13 @@ from hamanager.stores.sqlite import SqliteStore
 log = logging.getLogger("hamanager")
 
 
-def serve(home: Path, advertise_host: str | None = None) -> None:
-    """Run the daemon with that state directory until SIGINT or SIGTERM.
+def serve(home: Path, advertise_host: str | None = None, listen: Listen | None = None) -> None:
+    """Run the daemon with that state directory until SIGINT or SIGTERM; `listen`: with the API also
+    over TLS.
 
     Raises:
         HamanagerError: the program's time-outs contradict each other.
-        ConflictError: another daemon uses the directory.
+        ConflictError: another daemon uses the directory, or somebody the address.
         RuntimeFailedError: the Docker engine does not answer.
     """
     logging.basicConfig(
@@ -51,7 +53,12 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
-    with _only_daemon(home), _listening(paths.socket_path(home)) as listener:
+    with (
+        _only_daemon(home),
+        _listening(paths.socket_path(home)) as listener,
+        offering(listen) as remote_listener,
+        ExitStack() as while_serving,
+    ):
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
         runtime = DockerRuntime(installation_id(store, manager_id), advertise_host)
@@ -71,11 +78,16 @@ def serve(home: Path, advertise_host: str | None = None) -> None:
             config = uvicorn.Config(
                 make_app(daemon), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
             )
+            if listen is not None and remote_listener is not None:
+                while_serving.enter_context(
+                    RemoteApi(listen, remote_listener, daemon, SystemClock(), home, advertise_host)
+                )
             # uvicorn ends at these by itself and then raises them once more.
             for ending in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(ending, lambda *_: None)
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            while_serving.close()
             daemon.stop()
             endpoint.close()
             runtime.close()

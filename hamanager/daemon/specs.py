@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.store import Store
+from hamanager.daemon.callers import CALLER
 from hamanager.errors import (
     ConflictError,
     NotFoundError,
@@ -105,7 +106,13 @@ class Specs:
     def note(self, name: str, text: str) -> None:
         """That was asked for."""
         self._store.append(
-            HistoryEntry(at=self._clock.now(), service=name, kind="command", text=text)
+            HistoryEntry(
+                at=self._clock.now(),
+                service=name,
+                kind="command",
+                text=text,
+                by=CALLER.get().name,
+            )
         )
 
     def _load(self, name: str) -> tuple[Spec, int]:

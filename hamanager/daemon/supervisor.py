@@ -14,6 +14,7 @@ from contextlib import suppress
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from hamanager.api.environment import EnvironmentFile
+from hamanager.authority.authority import Authority
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.endpoint import Endpoint
@@ -22,6 +23,8 @@ from hamanager.contracts.store import Store
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
 from hamanager.daemon.queries import Queries
+from hamanager.daemon.succession import Succession
+from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.unmanaged import Unmanaged
 from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
@@ -60,6 +63,9 @@ class Daemon:
         environment: EnvironmentFile,
     ) -> None:
         self.commands = Commands(store, drivers, runtime, clock)
+        self.tokens = Tokens(store, clock)
+        self.authority = Authority(store, clock)
+        self._succession = Succession(self.authority, clock, lambda: True)
         self._store = store
         self._drivers = drivers
         self._runtime = runtime
@@ -91,6 +97,7 @@ class Daemon:
         self._scheduler.add_job(self._tick, "interval", seconds=TICK_SECONDS, id="tick")
         self._scheduler.add_job(self._pulse.beat, "interval", seconds=PULSE_SECONDS, id="pulse")
         self._scheduler.add_job(self._check_endpoint, "interval", seconds=1, id="endpoint")
+        self._scheduler.add_job(self._succession.look, "interval", seconds=5, id="succession")
         self._scheduler.add_job(self._prune, "interval", seconds=PRUNING_SECONDS, id="prune")
         self._scheduler.start()
         threading.Thread(target=self._follow_events, name="runtime-events", daemon=True).start()

@@ -19,6 +19,8 @@ class HistoryEntry(BaseModel):
     service: str
     kind: str
     text: str
+    by: str = ""
+    """Of a command: who asked, such as `token laptop`; '' at the manager's own machine."""
     run: str = ""
     """Identifies the playbook run that the entry belongs to."""
     playbook: str = ""

@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from hamanager.api.environment import ConnectionView
 from hamanager.api.views import ServiceView
+from hamanager.authority.authority import Authority
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.view_builder import service_view
 from hamanager.errors import NotFoundError, RefusedError, RuntimeFailedError
 from hamanager.model.capabilities import Capabilities
@@ -214,6 +216,8 @@ class FakeManager:
         self.store = MemoryStore()
         self.runtime = FakeRuntime()
         self.commands = commands(self.store, self.runtime)
+        self.tokens = Tokens(self.store, FakeClock())
+        self.authority = Authority(self.store, FakeClock())
         self.seen: dict[str, Observation] = {}
         self.steps: list[Callable[[], None]] = []
         self.woken: list[str] = []

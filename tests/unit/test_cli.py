@@ -39,7 +39,7 @@ def manager() -> FakeManager:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HAMANAGER_HOME", str(tmp_path))
-    monkeypatch.delenv("HAMANAGER_URL", raising=False)
+    monkeypatch.delenv("HAMANAGER_MANAGER", raising=False)
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
     return tmp_path
 

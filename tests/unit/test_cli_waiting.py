@@ -9,6 +9,7 @@ import pytest
 from typer.testing import Result
 
 from hamanager.api.client import Client, NoDaemonError
+from hamanager.api.reach import AtSocket
 from hamanager.cli import progress as waiting
 
 Run = Callable[..., Result]
@@ -42,5 +43,4 @@ def answering(answers: Iterator[object]) -> Client:
         assert isinstance(answer, int)
         return httpx.Response(answer, json={"error": "there is none", "exit_code": 1})
 
-    http = httpx.Client(transport=httpx.MockTransport(handle), base_url="http://hamanager")
-    return Client(http, "the test")
+    return Client(AtSocket("the test", httpx.MockTransport(handle)))

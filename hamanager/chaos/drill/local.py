@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -23,11 +22,6 @@ class LocalService:
 
     def __init__(self, name: str) -> None:
         """Raises a `HamanagerError` where there is no such service, or no state directory."""
-        if os.environ.get("HAMANAGER_URL"):
-            raise HamanagerError(
-                "a drill breaks things on the daemon's own machine, so it runs there, without"
-                " HAMANAGER_URL; nothing was done"
-            )
         home = paths.home()
         if not paths.database_path(home).is_file():
             raise HamanagerError(

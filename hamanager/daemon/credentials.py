@@ -1,0 +1,122 @@
+"""The API's part about who is let in: tokens and certificates."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
+from hamanager.authority.authority import Authority, Trust
+from hamanager.authority.certificates import Certified, Wanted, described
+from hamanager.daemon.tokens import Tokens
+from hamanager.errors import UsageError
+from hamanager.model.access import AccessRole
+
+
+class CredentialsPort(Protocol):
+    """What these routes need of the daemon."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """All tokens."""
+        ...
+
+    @property
+    def authority(self) -> Authority:
+        """Makes certificates."""
+        ...
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TokenBody(_Body):
+    """A new token."""
+
+    name: str
+    role: AccessRole
+    days: int | None = None
+
+
+class CertificateBody(_Body):
+    """A new certificate."""
+
+    name: str
+    hosts: list[str] = []
+    role: AccessRole | None = None
+    days: int = 365
+
+
+class RotationBody(_Body):
+    """A step in the change of the authority; with an operator's own one, that begins to be it."""
+
+    finish: bool = False
+    certificate: str | None = None
+    key: str | None = None
+
+
+def add_credentials(app: FastAPI, manager: CredentialsPort) -> None:
+    """The routes."""
+
+    @app.get("/tokens")
+    def tokens() -> list[TokenView]:
+        return [TokenView(**token.model_dump()) for token in manager.tokens.all()]
+
+    @app.post("/tokens", status_code=201)
+    def create_token(body: TokenBody) -> dict[str, str]:
+        return {"token": manager.tokens.create(body.name, body.role, body.days)}
+
+    @app.delete("/tokens/{name}")
+    def revoke_token(name: str) -> dict[str, str]:
+        manager.tokens.revoke(name)
+        return {"revoked": name}
+
+    @app.get("/authority")
+    def authority() -> AuthorityView:
+        return _view(manager.authority.trust())
+
+    @app.post("/certificates", status_code=201)
+    def issue(body: CertificateBody) -> IssuedView:
+        if not body.hosts and body.role is None:
+            raise UsageError(
+                "what is the certificate for? Name the hosts of a server (--host), the role of a"
+                " client (--role), or both"
+            )
+        wanted = Wanted(body.name, tuple(body.hosts), body.role, body.days)
+        made = manager.authority.issue(wanted)
+        trusted = manager.authority.trust().bundle
+        return IssuedView(
+            certificate=made.certificate,
+            key=made.key,
+            authority=trusted,
+            ends_at=described(made.certificate).ends_at,
+        )
+
+    @app.post("/authority/rotation")
+    def rotate(body: RotationBody) -> AuthorityView:
+        own = None
+        if body.certificate is not None and body.key is not None:
+            own = Certified(body.certificate, body.key)
+        if body.finish:
+            return _view(manager.authority.finish_rotation())
+        return _view(manager.authority.begin_rotation(own))
+
+
+def _view(trust: Trust) -> AuthorityView:
+    found = described(trust.signer.certificate)
+    if trust.upcoming is not None:
+        stage = "a new authority is trusted beside the one that signs"
+    elif trust.former is not None:
+        stage = "the new authority signs; the former one is still trusted"
+    else:
+        stage = ""
+    return AuthorityView(
+        certificates=trust.bundle,
+        name=found.name,
+        fingerprint=found.fingerprint,
+        ends_at=found.ends_at,
+        rotation=stage,
+    )

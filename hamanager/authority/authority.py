@@ -57,8 +57,6 @@ class Trust(BaseModel):
     """Trusted already; signs from the next step on."""
     former: str | None = None
     """Trusted until the change is finished."""
-    version: int = 1
-    """Grows with each step."""
 
     @property
     def bundle(self) -> str:
@@ -121,7 +119,7 @@ class Authority:
                     "a change of the authority is under way: finish it with `hamanager ca rotate"
                     " --finish`; nothing was changed"
                 )
-            return trust.model_copy(update={"upcoming": Signer.of(upcoming)})
+            return Trust(signer=trust.signer, upcoming=Signer.of(upcoming))
 
         return self._change(begin)
 
@@ -132,9 +130,7 @@ class Authority:
             if trust.upcoming is None:
                 return trust
             former = trust.signer.certificate
-            return trust.model_copy(
-                update={"signer": trust.upcoming, "upcoming": None, "former": former}
-            )
+            return Trust(signer=trust.upcoming, former=former)
 
         return self._change(take_over)
 
@@ -155,7 +151,7 @@ class Authority:
                 raise ConflictError(
                     "no change of the authority is under way: `hamanager ca rotate` begins one"
                 )
-            return trust.model_copy(update={"former": None})
+            return Trust(signer=trust.signer)
 
         return self._change(finish)
 
@@ -169,7 +165,6 @@ class Authority:
             changed = change(present)
             if changed == present:
                 return present
-            changed = changed.model_copy(update={"version": present.version + 1})
             try:
                 self._store.put(KEY, changed.model_dump_json(), kept.version)
             except StaleVersionError:

@@ -320,7 +320,7 @@ def _shown(view: ServiceView) -> ServiceView:
     """What the caller may see of it: the URL with its password is for those who may operate."""
     if view.url is None or CALLER.get().role.includes(AccessRole.OPERATE):
         return view
-    return view.model_copy(update={"url": _PASSWORD.sub(r"\1***@", view.url)})
+    return ServiceView.model_construct(**{**vars(view), "url": _PASSWORD.sub(r"\1***@", view.url)})
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -25,8 +25,8 @@ class Succession:
         self._authority = authority
         self._clock = clock
         self._told_everybody = told_everybody
-        self._seen: tuple[int, float] | None = None
-        """A row's version, and when it was first seen."""
+        self._seen: tuple[str, float] | None = None
+        """Who is trusted, and since when that has been seen."""
 
     def look(self) -> None:
         """Let the new authority sign when it is time. Raises nothing."""
@@ -36,8 +36,8 @@ class Succession:
                 self._seen = None
                 return
             now = self._clock.monotonic()
-            if self._seen is None or self._seen[0] != trust.version:
-                self._seen = (trust.version, now)
+            if self._seen is None or self._seen[0] != trust.bundle:
+                self._seen = (trust.bundle, now)
             if now - self._seen[1] >= SETTLE_SECONDS and self._told_everybody():
                 self._authority.sign_anew()
                 log.info("the new certificate authority signs from now on")

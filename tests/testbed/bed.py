@@ -1,7 +1,6 @@
 """Several hosts on one machine, for tests and demonstrations.
 
-    with Testbed(hosts=3) as bed:
-        bed.load("hamanager/redis:debian")
+    with Testbed(hosts=3, images=["hamanager/redis:debian"]) as bed:
         bed.hosts[0].unit("manager", python, "-m", "hamanager", "serve")
         bed.hosts[0].crash()
         bed.hosts[0].start()
@@ -23,13 +22,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from tests.testbed.host import MARK, Host
+from tests.testbed.layers import lend
 from tests.testbed.process import TestbedError, command_lines, send, sh
 
 TOOLS = ("ip", "iptables", "nsenter", "unshare", "mkfs.ext4", "dockerd", "docker")
@@ -53,10 +53,14 @@ class Testbed:
     __test__ = False  # for pytest, which would take it for a class of tests
 
     def __init__(
-        self, hosts: int = 3, engine_options: tuple[str, ...] = (), number: int | None = None
+        self,
+        hosts: int = 3,
+        images: Sequence[str] = (),
+        engine_options: tuple[str, ...] = (),
+        number: int | None = None,
     ) -> None:
-        """`engine_options` are further ones of every `dockerd`; the number is the lowest free one
-        when none is given."""
+        """`images` of this machine's Docker engine are had by every host's. `engine_options` are
+        further ones of every `dockerd`. The number is the lowest free one when none is given."""
         if reason := why_not():
             raise TestbedError(reason)
         self.number, self._lock = _take_number(NUMBERS if number is None else [number])
@@ -65,9 +69,10 @@ class Testbed:
         """This machine's address in the hosts' network."""
         self.directory = Path(tempfile.gettempdir()) / f"{MARK}-{self.number}"
         self.hosts: list[Host] = []
+        self._to_load: Sequence[str] = ()
         try:
             self._remove_leftovers()
-            self._make(hosts, engine_options)
+            self._make(hosts, images, engine_options)
         except BaseException:
             self.close()
             raise
@@ -75,6 +80,8 @@ class Testbed:
     def __enter__(self) -> Testbed:
         try:
             self._each(Host.start)
+            if self._to_load:
+                self.load(*self._to_load)
         except BaseException:
             self.close()
             raise
@@ -89,7 +96,7 @@ class Testbed:
         self.close()
 
     def load(self, *images: str) -> None:
-        """Have those of this machine's images on every host."""
+        """Have those of this machine's images on every host, too."""
         archive = self.directory / "images.tar"
         sh("docker", "save", "--output", archive, *images, seconds=LOAD_SECONDS)
         self._each(lambda host: host.must("docker", "load", "-i", archive, seconds=LOAD_SECONDS))
@@ -103,12 +110,19 @@ class Testbed:
             self._remove_leftovers()
             os.close(self._lock)
 
-    def _make(self, hosts: int, engine_options: tuple[str, ...]) -> None:
+    def _make(self, hosts: int, images: Sequence[str], engine_options: tuple[str, ...]) -> None:
         self.directory.mkdir(mode=0o700)
         addresses = {f"h{n}": self._address(10 + n) for n in range(1, hosts + 1)}
         names = self.directory / "hosts"
         lines = ["127.0.0.1 localhost", *(f"{ip} {name}" for name, ip in addresses.items())]
         names.write_text("\n".join(lines) + "\n")
+        template = self.directory / "template"
+        (template / "docker").mkdir(parents=True)
+        layers = lend(images, template / "docker") if images else {}
+        if layers is None:
+            self._to_load, layers = images, {}
+        lines = [f"{here} {there}\n" for here, there in layers.items()]
+        (template / "layers").write_text("".join(lines))
         sh("ip", "link", "add", self.bridge, "type", "bridge")
         sh("ip", "address", "add", f"{self.gateway}/24", "dev", self.bridge)
         sh("ip", "link", "set", self.bridge, "up")
@@ -116,10 +130,10 @@ class Testbed:
         sh("iptables", "-w", "5", "-I", "FORWARD", *self._forwarding)
         for number, (name, address) in enumerate(addresses.items(), 1):
             directory = self.directory / name
-            host = Host(
-                self.number, number, address, self.gateway, directory, names, engine_options
+            files = directory, names, template
+            self.hosts.append(
+                Host(self.number, number, address, self.gateway, *files, engine_options)
             )
-            self.hosts.append(host)
 
     def _each(self, do: Callable[[Host], object]) -> None:
         """On all hosts at once."""

@@ -54,7 +54,16 @@ mount --bind "$5" /etc/hosts
 mount -o loop,noatime "$3" "$4"
 mkdir -p "$4/etc-docker" /etc/docker
 mount --bind "$4/etc-docker" /etc/docker  # its engine's own identity
-exec "$6" -S -c "$7" "$0" "$1" "$2"
+[ -d "$4/docker" ] || cp -a "$6/docker" "$4/docker"
+for place in docker docker/overlay2; do  # else dockerd does this, and hides the mounts below
+    mkdir -p "$4/$place"
+    mount --bind "$4/$place" "$4/$place"
+done
+while read -r layer place; do
+    mount --bind "$layer" "$4/docker/$place"
+    mount -o remount,bind,ro "$4/docker/$place"
+done <"$6/layers"
+exec "$7" -S -c "$8" "$0" "$1" "$2"
 """
 
 
@@ -79,6 +88,7 @@ class Host:
         gateway: str,
         directory: Path,
         hosts_file: Path,
+        template: Path,
         engine_options: tuple[str, ...] = (),
     ) -> None:
         self.name = f"h{number}"
@@ -92,7 +102,7 @@ class Host:
         self.disk = directory / "disk"
         """The disk, as its own processes see it; see `path` and `outside`."""
         self._bed, self._number, self._gateway = bed, number, gateway
-        self._hosts_file = hosts_file
+        self._hosts_file, self._template = hosts_file, template
         self._engine_options = engine_options
         self._units: dict[str, Unit] = {}
         self._processes: list[Process] = []
@@ -101,8 +111,14 @@ class Host:
         self._pid_namespace = ""
         self._engine: Process | None = None
         self._filters: list[tuple[str, ...]] = []
+        self._ails = False
         self.disk.mkdir(parents=True)
         disk.make(directory / "disk.img")
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs and nothing is known to be wrong with it."""
+        return self.runs and not self._ails
 
     # --- Life ----------------------------------------------------------------------------------
 
@@ -124,7 +140,7 @@ class Host:
         words += ["sh", "-c", BOOT, MARK, str(self._bed), self.name, str(image), str(self.disk)]
         with (self.directory / "boot.log").open("ab") as log:
             self._first = subprocess.Popen(
-                (*words, str(hosts_file), sys.executable, INIT),
+                (*words, str(hosts_file), str(self._template), sys.executable, INIT),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -177,6 +193,7 @@ class Host:
                 stream.close()
         self._processes.clear()
         self._filters.clear()  # they went with its network
+        self._ails = False
         self._engine = None
 
     # --- What runs in it -----------------------------------------------------------------------
@@ -345,6 +362,7 @@ class Host:
 
     def hang(self) -> None:
         """SIGSTOP to every process. The kernel goes on: it still takes connections."""
+        self._ails = True
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
             awake = [pid for pid in self.processes() if _state(pid) not in "TtZ"]
@@ -356,12 +374,14 @@ class Host:
 
     def wake(self) -> None:
         """SIGCONT to every process."""
+        self._ails = False
         send([p._entering.pid for p in self._processes], signal.SIGCONT)
         send(self.processes(), signal.SIGCONT)
 
     def cut_off(self) -> None:
         """Its cable is pulled: packets from and to it are lost, those of its own processes among
         themselves are not."""
+        self._ails = True
         sh("ip", "link", "set", self.link, "down")
 
     def plug_in(self) -> None:
@@ -370,6 +390,7 @@ class Host:
 
     def drop(self, chain: str, *matches: str) -> None:
         """Drop the packets in its network that a rule of iptables matches; `heal` ends it."""
+        self._ails = True
         rule = (chain, *matches, "-j", "DROP")
         self._network("iptables", "-w", "5", "-I", *rule)
         self._filters.append(rule)
@@ -403,12 +424,13 @@ class Host:
         self.drop("FORWARD", "-o", "eth0", *some)
 
     def heal(self) -> None:
-        """End whatever its network suffers from."""
+        """End whatever it suffers from, short of starting it and its engine."""
         if not self.runs:
             return
         while self._filters:
             self._network("iptables", "-w", "5", "-D", *self._filters.pop())
         self.plug_in()
+        self.wake()
 
     def _network(self, *words: str) -> str:
         return sh("nsenter", f"--net=/proc/{self._pid}/ns/net", *words)

@@ -33,7 +33,9 @@ while True:
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    with Testbed(hosts=2) as made:
+    with closing(docker.from_env()) as here:
+        images = [image_of(here, "redis")]
+    with Testbed(hosts=2, images=images) as made:
         yield made
 
 
@@ -176,7 +178,6 @@ def test_a_container_is_reached_from_another_hosts_and_outlives_its_engine(
     first, second = pair
     with closing(docker.from_env()) as here:
         image = image_of(here, "redis")
-    bed.load(image)
     with closing(first.client()) as client:
         server = client.containers.run(
             image,

@@ -1,0 +1,89 @@
+"""An etcd cluster in a test bed: one member on each host, part of it like any other program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from tests.testbed.bed import Testbed
+from tests.testbed.host import ETCD_PORT, Host, wait_until
+from tests.testbed.process import TestbedError
+
+UNIT = "etcd"
+READY_SECONDS = 30.0
+
+
+class Etcd:
+    """All members."""
+
+    def __init__(self, bed: Testbed) -> None:
+        if shutil.which("etcd") is None:
+            raise TestbedError("etcd is not installed: run scripts/setup-etcd.sh")
+        self._hosts = bed.hosts
+        self._token = bed.bridge
+        self.url = "etcd://" + ",".join(f"{h.address}:{ETCD_PORT}" for h in bed.hosts)
+        """For `hamanager serve --store`."""
+
+    def start(self) -> None:
+        """Start all members and wait until they have a leader."""
+        peers = ",".join(f"{h.name}={_peer(h)}" for h in self._hosts)
+        for host in self._hosts:
+            clients = f"http://{host.address}:{ETCD_PORT}"
+            words = ["etcd", "--name", host.name, "--data-dir", str(host.path("etcd"))]
+            words += ["--listen-peer-urls", _peer(host), "--initial-advertise-peer-urls"]
+            words += [_peer(host), "--listen-client-urls", clients, "--advertise-client-urls"]
+            words += [clients, "--initial-cluster", peers, "--initial-cluster-state", "new"]
+            words += ["--initial-cluster-token", self._token, "--logger", "zap"]
+            host.unit(UNIT, *words)
+        wait_until("a leader of etcd", READY_SECONDS, lambda: self.leader() is not None)
+
+    def leader(self) -> Host | None:
+        """Whose member leads; None while nobody is known to."""
+        for host in self._hosts:
+            if not host.is_well:
+                continue
+            status = self._status(host)
+            if status is None:
+                continue
+            leading = status["leader"]
+            for other in self._hosts:
+                found = self._status(other) if other.is_well else None
+                if found is not None and found["header"]["member_id"] == leading:
+                    return other
+        return None
+
+    def lead(self, host: Host) -> None:
+        """Make that host's member the leader.
+
+        Raises:
+            TestbedError: it did not come to that.
+        """
+        leader = self.leader()
+        if leader is None:
+            raise TestbedError("etcd has no leader who could hand over")
+        if leader is not host:
+            status = self._status(host)
+            if status is None:
+                raise TestbedError(f"the member of etcd on {host.name} does not answer")
+            member = f"{status['header']['member_id']:x}"
+            leader.must(*_etcdctl(leader), "move-leader", member)
+        wait_until(f"etcd to be led by {host.name}", 10, lambda: self.leader() is host)
+
+    def _status(self, host: Host) -> Any:
+        try:
+            done = host.call(*_etcdctl(host), "endpoint", "status", "--write-out=json", seconds=5)
+        except TestbedError:
+            return None
+        found = json.loads(done.stdout) if done.returncode == 0 and done.stdout else []
+        return found[0]["Status"] if found else None
+
+
+def _peer(host: Host) -> str:
+    return f"http://{host.address}:{ETCD_PORT + 1}"
+
+
+def _etcdctl(host: Host) -> tuple[str, ...]:
+    # It is another program's default before etcd 3.4.
+    endpoint = f"http://{host.address}:{ETCD_PORT}"
+    return ("env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s", "--endpoints", endpoint)

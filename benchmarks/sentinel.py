@@ -118,6 +118,10 @@ class SentinelPair:
             raise HamanagerError(f"the sentinels name no primary: {error}") from error
         return next(target for target in self._servers if target.port == int(port))
 
+    def heal(self) -> None:
+        """End every failure that is still in force."""
+        self.faults.heal()
+
     def entries(self) -> Sequence[Target]:
         """As an application does after a failure: ask the sentinels until they name one."""
         deadline = time.monotonic() + ASK_SECONDS

@@ -5,7 +5,7 @@ managers and the servers are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hamanager.chaos.workload import LoadWriter, count_lost, open_writer
@@ -118,23 +118,24 @@ class Services:
         finally:
             writer.close()
 
-    def start_writer(self, service: str, pause_seconds: float = 0.001) -> LoadWriter:
-        """A client that writes numbered rows from now on."""
-        preparing = open_writer(
-            self.driver(service), self.context(service), self.primary(service), timeout_seconds=10
-        )
+    def start_writer(
+        self, service: str, pause_seconds: float = 0.001, driver: Driver | None = None
+    ) -> LoadWriter:
+        """A client that writes numbered rows from now on; of the driver's workload, where it is not
+        the usual one."""
+        driver = driver or self.driver(service)
+        context = self.context(service)
+        preparing = open_writer(driver, context, self.primary(service), timeout_seconds=10)
         preparing.prepare()
         written_before = max(preparing.numbers(), default=0)
         preparing.close()
-        writer = LoadWriter(
-            self.driver(service),
-            self.context(service),
-            lambda: self.members(service),
-            pause_seconds,
-            written_before,
-        )
+        writer = LoadWriter(driver, context, self.followed(service), pause_seconds, written_before)
         writer.start()
         return writer
+
+    def followed(self, service: str) -> Callable[[], Sequence[Target]]:
+        """How a client knows all instances of a service."""
+        return lambda: self.members(service)
 
     def lost(self, service: str, writer: LoadWriter) -> int:
         """How many acknowledged writes the present primary does not hold."""

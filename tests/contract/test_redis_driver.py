@@ -11,6 +11,7 @@ from hamanager.errors import ServerError
 from hamanager.model.snapshot import Relation, Role
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.driver import RedisDriver
+from hamanager_drivers.redis.writer import RedisWorkload
 from hamanager_testing.servers import TERMS, Server, servers
 from hamanager_testing.standing import make_full_standby
 
@@ -43,6 +44,19 @@ def test_a_hand_over_loses_nothing(pair: tuple[RedisServer, RedisServer]) -> Non
     reader = driver.workload.open_writer(service, standby.target)
     assert reader.numbers() == set(range(500))
     make_full_standby(primary, standby, [primary, standby])
+
+
+def test_a_write_that_no_standby_confirms_does_not_count_for_a_client_that_asks(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
+    primary, standby = pair
+    careful = RedisWorkload(confirmed_by=1).open_writer(primary.service, primary.target)
+    careful.write(1)
+    standby.kill()
+    with pytest.raises(ServerError, match="0 of 1"):
+        careful.write(2)
+    usual = primary.driver.workload.open_writer(primary.service, primary.target)
+    usual.write(3)
 
 
 def test_an_empty_restarted_primary_is_not_followed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from tests.testbed.bed import Testbed
@@ -11,6 +12,7 @@ from tests.testbed.host import ETCD_PORT, Host, wait_until
 from tests.testbed.process import TestbedError
 
 UNIT = "etcd"
+UNPACKED = Path(__file__).parents[2] / ".etcd" / "usr" / "bin"
 READY_SECONDS = 30.0
 
 
@@ -18,8 +20,8 @@ class Etcd:
     """All members."""
 
     def __init__(self, bed: Testbed) -> None:
-        if shutil.which("etcd") is None:
-            raise TestbedError("etcd is not installed: run scripts/setup-etcd.sh")
+        self._program = program("etcd")
+        self._control = program("etcdctl")
         self._hosts = bed.hosts
         self._token = bed.bridge
         self.url = "etcd://" + ",".join(f"{h.address}:{ETCD_PORT}" for h in bed.hosts)
@@ -30,7 +32,7 @@ class Etcd:
         peers = ",".join(f"{h.name}={_peer(h)}" for h in self._hosts)
         for host in self._hosts:
             clients = f"http://{host.address}:{ETCD_PORT}"
-            words = ["etcd", "--name", host.name, "--data-dir", str(host.path("etcd"))]
+            words = [self._program, "--name", host.name, "--data-dir", str(host.path("etcd"))]
             words += ["--listen-peer-urls", _peer(host), "--initial-advertise-peer-urls"]
             words += [_peer(host), "--listen-client-urls", clients, "--advertise-client-urls"]
             words += [clients, "--initial-cluster", peers, "--initial-cluster-state", "new"]
@@ -67,12 +69,19 @@ class Etcd:
             if status is None:
                 raise TestbedError(f"the member of etcd on {host.name} does not answer")
             member = f"{status['header']['member_id']:x}"
-            leader.must(*_etcdctl(leader), "move-leader", member)
+            leader.must(*self._etcdctl(leader), "move-leader", member)
         wait_until(f"etcd to be led by {host.name}", 10, lambda: self.leader() is host)
+
+    def _etcdctl(self, host: Host) -> tuple[str, ...]:
+        endpoint = f"http://{host.address}:{ETCD_PORT}"
+        words = (self._control, "--command-timeout=3s", "--endpoints", endpoint)
+        return ("env", "ETCDCTL_API=3", *words)
 
     def _status(self, host: Host) -> Any:
         try:
-            done = host.call(*_etcdctl(host), "endpoint", "status", "--write-out=json", seconds=5)
+            done = host.call(
+                *self._etcdctl(host), "endpoint", "status", "--write-out=json", seconds=5
+            )
         except TestbedError:
             return None
         found = json.loads(done.stdout) if done.returncode == 0 and done.stdout else []
@@ -83,7 +92,14 @@ def _peer(host: Host) -> str:
     return f"http://{host.address}:{ETCD_PORT + 1}"
 
 
-def _etcdctl(host: Host) -> tuple[str, ...]:
-    # It is another program's default before etcd 3.4.
-    endpoint = f"http://{host.address}:{ETCD_PORT}"
-    return ("env", "ETCDCTL_API=3", "etcdctl", "--command-timeout=3s", "--endpoints", endpoint)
+def program(name: str) -> str:
+    """Where it is: installed, or unpacked in the checkout.
+
+    Raises:
+        TestbedError: it is nowhere.
+    """
+    unpacked = UNPACKED / name
+    found = str(unpacked) if unpacked.is_file() else shutil.which(name)
+    if found is None:
+        raise TestbedError(f"{name} is missing: run scripts/setup-etcd.sh")
+    return found

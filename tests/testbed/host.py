@@ -104,7 +104,7 @@ class Host:
         self._bed, self._number, self._gateway = bed, number, gateway
         self._hosts_file, self._template = hosts_file, template
         self._engine_options = engine_options
-        self._units: dict[str, Unit] = {}
+        self.units: dict[str, Unit] = {}
         self._processes: list[Process] = []
         self._first: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -154,7 +154,7 @@ class Host:
         self._pid_namespace = namespace(self._pid, "pid")
         self._plug_in()
         self.start_engine()
-        for unit in self._units.values():
+        for unit in self.units.values():
             unit.process = self.run(unit.name, *unit.words, environment=unit.environment)
 
     def _plug_in(self) -> None:
@@ -229,17 +229,17 @@ class Host:
     ) -> Unit:
         """Start a program that is started again whenever the host is; a new one of the same name
         takes the place of the old."""
-        old = self._units.get(name)
+        old = self.units.get(name)
         if old is not None and old.process.runs:
             raise TestbedError(f"{name} runs on {self.name} already")
         process = self.run(name, *words, environment=environment)
         unit = Unit(name, tuple(str(word) for word in words), environment, process)
-        self._units[name] = unit
+        self.units[name] = unit
         return unit
 
     def restart(self, name: str) -> Unit:
         """Start a unit that has ended."""
-        unit = self._units[name]
+        unit = self.units[name]
         return self.unit(name, *unit.words, environment=unit.environment)
 
     def call(
@@ -315,12 +315,13 @@ class Host:
         self._engine = self.run("dockerd", *limited, *words)
         deadline = time.monotonic() + BOOT_SECONDS
         while time.monotonic() < deadline and self._engine.runs:
-            if self._answers():
+            if self.engine_answers():
                 return
             time.sleep(0.1)
         raise TestbedError(f"the Docker engine of {self.name} did not start: {self._engine.log}")
 
-    def _answers(self) -> bool:
+    def engine_answers(self) -> bool:
+        """Whether its Docker engine does."""
         if not self.outside(Path("/run/docker.sock")).exists():
             return False
         try:

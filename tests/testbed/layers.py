@@ -38,7 +38,7 @@ def lend(images: Sequence[str], template: Path) -> dict[Path, Path] | None:
         found = {}
         for image in images:
             try:
-                found[image] = client.api.inspect_image(image)
+                found[image] = client.images.get(image).attrs
             except ImageNotFound as error:
                 raise TestbedError(f"there is no image {image} here: run make images") from error
     layers: dict[Path, Path] = {}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.soak import FAULTS, PEER_FAULTS, longest_pause, plan
+from benchmarks import rounds
+from benchmarks.rounds import Round, longest_pause
+from benchmarks.soak import FAULTS, PEER_FAULTS
 from hamanager.chaos.workload import Acknowledged
+
+
+def plan(seed: int, engine: str, number: int, faults: tuple[str, ...] = FAULTS) -> list[Round]:
+    return rounds.plan(seed, engine, number, faults)
 
 
 def test_the_sequence_is_a_pure_function_of_the_seed() -> None:

@@ -15,7 +15,7 @@ from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
 from hamanager.model.instance import InstanceRecord
-from hamanager.model.record import ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Snapshot
 from hamanager.model.spec import Spec
@@ -144,8 +144,11 @@ class PlaybookContext:
 
     def ref(self, name: str | None = None) -> InstanceRef:
         """How the runtime calls an instance."""
-        instance = self.instance(name)
-        return InstanceRef(self.spec.name, instance.name, instance.generation)
+        return InstanceRef.of(self.spec.name, self.instance(name))
+
+    def kept(self, volume: RetainedVolume) -> InstanceRef:
+        """How the runtime calls the place of data that were set aside."""
+        return InstanceRef(self.spec.name, volume.instance, volume.generation, volume.placed_on)
 
     def container(self, name: str | None = None) -> Container:
         """What to run for an instance."""

@@ -10,7 +10,9 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from hamanager.contracts.driver import LaunchSpec
+from hamanager.model.host import HostSeen
 from hamanager.model.image import PinnedImage
+from hamanager.model.instance import InstanceRecord
 from hamanager.model.snapshot import Process
 
 
@@ -23,6 +25,13 @@ class InstanceRef:
     """`db.0`."""
     generation: int = 1
     """Of its data volume; a new one starts empty."""
+    placed_on: str = ""
+    """The host; '' is the one engine of an installation without hosts."""
+
+    @classmethod
+    def of(cls, service: str, record: InstanceRecord) -> InstanceRef:
+        """The place that an instance of that service has on record."""
+        return cls(service, record.name, record.generation, record.placed_on)
 
 
 @dataclass(frozen=True)
@@ -79,18 +88,33 @@ class RuntimeEvent:
     instance: str
     what: str
     """`started`, `exited`, `removed`, `stalled`, ... or `ASKED_TO_END`."""
+    placed_on: str = ""
+    """The host where it happened."""
 
 
 class Runtime(Protocol):
-    """Starts, stops and watches server processes.
+    """Starts, stops and watches server processes, on one engine or on several hosts.
 
     Every call is bounded in time and raises `RuntimeFailedError` (one sentence) when the
     runtime does not do it; all are idempotent.
     """
 
-    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
-        """A host address that clients and servers can both use, and a free port on it that is
-        not among `taken`."""
+    def hosts(self) -> Sequence[HostSeen]:
+        """Every host on record as it was seen last, by name; none where there is one engine alone.
+        Asks nobody, and never raises."""
+        ...
+
+    def reserve_address(self, taken: frozenset[int], placed_on: str = "") -> tuple[str, int]:
+        """An address of that host (of this machine: '') that clients and servers can both use, and
+        a free port on it that is not among `taken`."""
+        ...
+
+    def provide_image(self, image: PinnedImage, placed_on: str) -> None:
+        """Make sure that this very image is there.
+
+        Raises:
+            RuntimeFailedError: it is not: permanently, or because it is being fetched.
+        """
         ...
 
     def start(self, ref: InstanceRef, container: Container) -> None:

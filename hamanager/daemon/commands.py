@@ -300,7 +300,7 @@ class Commands:
         record, _ = load_record(self._store, spec.name)
         cache = driver.cache
         for instance in record.instances:
-            ref = InstanceRef(spec.name, instance.name, instance.generation)
+            ref = InstanceRef.of(spec.name, instance)
             try:
                 held = cache.cache_bytes(context, Target.of(instance)) if cache else None
             except ServerError:

@@ -140,7 +140,7 @@ class Queries:
         shell = self._drivers[spec.engine].shell(load_context(self._store, spec))
         return ShellView(
             instance=found.name,
-            container=self._runtime.handle(InstanceRef(name, found.name, found.generation)),
+            container=self._runtime.handle(InstanceRef.of(name, found)),
             preparation=shell.preparation,
             default=list(shell.program),
         )
@@ -153,7 +153,7 @@ class Queries:
             RuntimeFailedError: the runtime does not tell.
         """
         found = self._instance(name, instance)
-        return self._runtime.logs(InstanceRef(name, found.name, found.generation), lines, after)
+        return self._runtime.logs(InstanceRef.of(name, found), lines, after)
 
     def _instance(self, service: str, name: str | None) -> InstanceRecord:
         record, _ = load_record(self._store, service)

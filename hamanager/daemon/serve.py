@@ -21,13 +21,13 @@ from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.http import make_app
+from hamanager.daemon.places import runtime_of
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import ConflictError, HamanagerError
 from hamanager.runtimes.docker.address import bind_address
-from hamanager.runtimes.docker.runtime import DockerRuntime
 from hamanager.stores.installation import installation_id
 from hamanager.stores.sqlite import SqliteStore
 
@@ -61,8 +61,8 @@ def serve(home: Path, advertise_host: str | None = None, listen: Listen | None =
     ):
         store = SqliteStore(paths.database_path(home))
         manager_id = paths.manager_id(home)
-        runtime = DockerRuntime(installation_id(store, manager_id), advertise_host)
-        endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime, bind_address)
+        runtime = runtime_of(store, installation_id(store, manager_id), advertise_host)
+        endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime.here, bind_address)
         daemon = Daemon(
             store,
             drivers,

@@ -202,7 +202,7 @@ class Daemon:
             worker = self._present_workers().get(event.service)
             if worker is not None and event.what == ASKED_TO_END:
                 log.info("%s: somebody asked %s to end", event.service, event.instance)
-                worker.loop.observer.note_asked_to_end(event.instance)
+                worker.loop.observer.note_asked_to_end(event.instance, event.placed_on)
             elif worker is not None:
                 worker.loop.observer.note_event(event.instance)
             self.wake(event.service)
@@ -225,7 +225,7 @@ class Daemon:
                 continue
             if not self._tripwires.has(loop.name, instance.name, CONNECTION):
                 self._threads.probes.submit(self._open_tripwire, loop, Target.of(instance))
-            ref = InstanceRef(loop.name, instance.name, instance.generation)
+            ref = InstanceRef.of(loop.name, instance)
             if seen.process is Process.RUNNING and not self._tripwires.has(
                 loop.name, instance.name, PROCESS
             ):

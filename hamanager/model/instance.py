@@ -18,6 +18,8 @@ class InstanceRecord(Frozen):
     host: str
     port: int
     """Address for clients on the host and for the other servers; survives restarts."""
+    placed_on: str = ""
+    """The host that it runs on; '' is the one engine of an installation without hosts."""
     admin_port: int | None = None
     """Where the manager and the other servers come in, whatever clients hold; None where the
     engine has no such way in."""

@@ -35,6 +35,8 @@ class RetainedVolume(Frozen):
     volume: str
     generation: int = 0
     """Of the volume."""
+    placed_on: str = ""
+    """The host that it lies on; '' is the one engine of an installation without hosts."""
     at: float
     reason: str
     writes: str = ""
@@ -244,6 +246,7 @@ class ServiceRecord(Frozen):
         *,
         memory_bytes: int | None,
         restarts_done: int,
+        placed_on: str = "",
     ) -> ServiceRecord:
         """A new one, with a serial and a generation that nobody had before."""
         self._refuse_unless(self.instance(name) is None, f"{name} is on record already")
@@ -254,6 +257,7 @@ class ServiceRecord(Frozen):
             host=host,
             port=port,
             admin_port=admin_port,
+            placed_on=placed_on,
             memory_bytes=memory_bytes,
             restarts_done=restarts_done,
         )

@@ -73,8 +73,8 @@ class Observer:
         self._news = News()
         self._ended: set[str] = set()
         """Instances whose process may have ended since the runtime was asked."""
-        self._asked_to_end: dict[str, float] = {}
-        """When that was heard of."""
+        self._asked_to_end: dict[str, tuple[float, str]] = {}
+        """When that was heard of, and from which host."""
         self._samples = Samples(driver, runtime, clock, threads, self._report)
         self._runtime_silent: set[str] = set()
         """Instances that the runtime had no word on in the last observation."""
@@ -103,9 +103,10 @@ class Observer:
         self._ended.add(instance)
         self._news.tell()
 
-    def note_asked_to_end(self, instance: str) -> None:
-        """From any thread: somebody other than the manager has just asked its process to end."""
-        self._asked_to_end[instance] = self._clock.monotonic()
+    def note_asked_to_end(self, instance: str, placed_on: str = "") -> None:
+        """From any thread: somebody other than the manager has just asked its process to end, on
+        that host."""
+        self._asked_to_end[instance] = self._clock.monotonic(), placed_on
 
     def ask_primary(self) -> bool:
         """Between two observations, from any thread: whether the primary gave a sign of life. If
@@ -304,16 +305,17 @@ class Observer:
             status=self._rates.with_rate(name, answer.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
             detail=answer.detail,
-            asked_to_end_seconds=self._asked_to_end_seconds(name, answer, now),
+            asked_to_end_seconds=self._asked_to_end_seconds(ref, answer, now),
             memory_used_bytes=used,
             cache_bytes=cache,
             warnings=self._samples.warnings(ref),
         )
 
-    def _asked_to_end_seconds(self, name: str, answer: _Answers, now: float) -> float | None:
-        since = self._asked_to_end.get(name)
-        if since is None or _gone(answer) or now - since > ASKED_FOR_SECONDS:
-            self._asked_to_end.pop(name, None)  # whatever runs next was not asked
+    def _asked_to_end_seconds(self, ref: InstanceRef, answer: _Answers, now: float) -> float | None:
+        since, placed_on = self._asked_to_end.get(ref.instance, (-ASKED_FOR_SECONDS, ""))
+        another_one = ref.placed_on not in ("", placed_on)
+        if another_one or _gone(answer) or now - since > ASKED_FOR_SECONDS:
+            self._asked_to_end.pop(ref.instance, None)  # whatever runs next was not asked
             return None
         return now - since
 
@@ -384,7 +386,7 @@ def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
 
 
 def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:
-    return InstanceRef(service.name, instance.name, instance.generation)
+    return InstanceRef.of(service.name, instance)
 
 
 def _gone(answer: _Answers) -> bool:

@@ -125,4 +125,4 @@ class Samples:
 
 
 def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:
-    return InstanceRef(service.name, instance.name, instance.generation)
+    return InstanceRef.of(service.name, instance)

@@ -9,11 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
+from hamanager.model.host import Host
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
 from hamanager.model.spec import Spec
 
 _ROOT = "services/"
+_HOSTS = "hosts/"
 _SECRETS = TypeAdapter(dict[str, str])
 
 
@@ -35,6 +37,33 @@ def secrets_key(name: str) -> str:
 def lock_key(name: str) -> str:
     """Which manager acts on it."""
     return f"{_ROOT}{name}/lock"
+
+
+def host_key(name: str) -> str:
+    """What is kept about that host."""
+    return f"{_HOSTS}{name}"
+
+
+def load_hosts(store: Store) -> Sequence[Host]:
+    """All hosts on record, by name.
+
+    Raises:
+        UnmanageableError: one of them is damaged.
+    """
+    found = []
+    for key in store.keys(_HOSTS):
+        kept = store.get(key)
+        if kept is None:
+            continue
+        try:
+            found.append(Host.model_validate_json(kept.value))
+        except ValidationError:
+            # Nothing of what it says: that would hold a part of its key.
+            raise UnmanageableError(
+                f"what is kept about a host is damaged, in the row '{key}' of the store: put that"
+                " row back from a backup (docs/repair.md)"
+            ) from None
+    return found
 
 
 def service_names(store: Store) -> Sequence[str]:

@@ -32,7 +32,7 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
     """A new instance: on record first, so that a crash leaves nothing unknown behind."""
 
     def put_on_record() -> str:
-        host, port, admin_port = _reserve(ctx)
+        host, port, admin_port = _reserve(ctx, "")
 
         def add(record: ServiceRecord) -> ServiceRecord:
             return record.add_instance(
@@ -89,7 +89,7 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
         except AddressTakenError:
             if ctx.instance().joined:
                 raise
-            host, port, admin_port = _reserve(ctx)
+            host, port, admin_port = _reserve(ctx, ctx.instance().placed_on)
             ctx.change_instance(lambda i: i.moved(host, port, admin_port))
             ctx.runtime.start(ctx.ref(), ctx.container())
             return f"its port was taken, it is now at {host}:{port}"
@@ -98,13 +98,13 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
     return [Step(f"note the start of {ctx.name}", note_start), Step(f"start {ctx.name}", start)]
 
 
-def _reserve(ctx: PlaybookContext) -> tuple[str, int, int | None]:
+def _reserve(ctx: PlaybookContext, placed_on: str) -> tuple[str, int, int | None]:
     """Host, port and, where the engine has one, the port past which no client comes."""
     taken = ctx.records.taken_ports()
-    host, port = ctx.runtime.reserve_address(taken)
+    host, port = ctx.runtime.reserve_address(taken, placed_on)
     if not ctx.driver.traits.admin_interface:
         return host, port, None
-    return host, port, ctx.runtime.reserve_address(taken | {port})[1]
+    return host, port, ctx.runtime.reserve_address(taken | {port}, placed_on)[1]
 
 
 def initialize(ctx: PlaybookContext) -> Sequence[Step]:

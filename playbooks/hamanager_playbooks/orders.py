@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.order import OrderKind, OrderResult
 from hamanager.model.record import RetainedVolume, ServiceRecord
 
@@ -50,8 +49,7 @@ def discard(ctx: PlaybookContext) -> Sequence[Step]:
 
     def delete() -> str:
         for retained in wanted:
-            ref = InstanceRef(ctx.spec.name, retained.instance, retained.generation)
-            ctx.runtime.discard_volume(ref)
+            ctx.runtime.discard_volume(ctx.kept(retained))
         return ", ".join(retained.volume for retained in wanted) or "none"
 
     def record() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.contracts.runtime import InstanceRef
 from hamanager.model.record import RETAINED_LIMIT, RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
@@ -65,6 +64,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
                 instance=ctx.name,
                 volume=volume,
                 generation=old_place.generation,
+                placed_on=old_place.placed_on,
                 at=ctx.clock.now(),
                 reason=ctx.decision.reason,
                 writes=errant_writes,
@@ -77,7 +77,7 @@ def rebuild(ctx: PlaybookContext) -> Sequence[Step]:
 
     def make_room() -> str:
         assert in_the_way is not None
-        ref = InstanceRef(ctx.spec.name, in_the_way.instance, in_the_way.generation)
+        ref = ctx.kept(in_the_way)
         ctx.runtime.discard_volume(ref)
         ctx.records.change(lambda r: r.let_go([in_the_way]))
         if in_the_way.unacknowledged:

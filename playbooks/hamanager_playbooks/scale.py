@@ -35,6 +35,7 @@ def remove_instance(ctx: PlaybookContext) -> Sequence[Step]:
             instance=ctx.name,
             volume=volume,
             generation=instance.generation,
+            placed_on=instance.placed_on,
             at=ctx.clock.now(),
             reason="it was removed before its data was proven to be elsewhere",
             writes=errant_writes,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import RuntimeFailedError
+from hamanager.model.host import HostSeen
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Process
 from tests.simulation.power import Power, UnansweredError
@@ -26,7 +27,13 @@ class SimRuntime:
     def __init__(self, world: World, power: Power) -> None:
         self.world, self.power = world, power
 
-    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
+    def hosts(self) -> Sequence[HostSeen]:
+        return ()
+
+    def provide_image(self, image: PinnedImage, placed_on: str) -> None:
+        return None
+
+    def reserve_address(self, taken: frozenset[int], placed_on: str = "") -> tuple[str, int]:
         while self.world.next_port in taken:
             self.world.next_port += 1
         self.world.next_port += 1

@@ -22,6 +22,7 @@ from tests.simulation.driver import SimDriver
 from tests.simulation.power import InlineExecutor, Power
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.altered import altered
 
 SERVICE = ServiceContext("db", "sim", None, {})
 INLINE = Threads.all_in(InlineExecutor())
@@ -160,6 +161,21 @@ def test_one_that_was_asked_to_end_is_told_until_it_has() -> None:
     observer.note_asked_to_end("db.0")
     world.clock.sleep(6)
     assert asked() is None
+
+
+def test_what_is_left_on_another_host_was_asked_and_not_the_instance() -> None:
+    world = World()
+    driver, runtime, kept = started(world, "db.0")
+    observer = Observer(driver, runtime, world.clock, INLINE)
+    moved = kept.with_instance(altered(kept.instances[0], placed_on="h2"))
+
+    def asked() -> float | None:
+        return observer.observe(SERVICE, moved).observations["db.0"].asked_to_end_seconds
+
+    observer.note_asked_to_end("db.0", "h1")
+    assert asked() is None
+    observer.note_asked_to_end("db.0", "h2")
+    assert asked() == 0
 
 
 class SlowDriver(SimDriver):

@@ -38,7 +38,9 @@ class _Handle:
 class ProcessHandles:
     """One pidfd per running container, by the container's name. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, elsewhere: bool = False) -> None:
+        """`elsewhere`: the engine is another machine's by its address, whatever this kernel has."""
+        self._elsewhere = elsewhere
         self._lock = threading.Lock()
         self._handles: dict[str, _Handle] = {}
 
@@ -66,7 +68,7 @@ class ProcessHandles:
             handle = self._handles.get(name)
             if handle and (handle.pid, handle.started_at) == (state["Pid"], state["StartedAt"]):
                 return Process.EXITED if _ended(handle.descriptor) else Process.RUNNING
-        opened = _open(container)
+        opened = None if self._elsewhere else _open(container)
         with self._lock:
             replaced = self._handles.pop(name, None)
             if opened is not None:

@@ -10,7 +10,7 @@ from docker import DockerClient
 from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
-from hamanager.contracts.runtime import Container
+from hamanager.errors import RuntimeFailedError
 from hamanager.model.image import PinnedImage
 from hamanager.runtimes.docker.images import pull
 
@@ -39,13 +39,13 @@ class MissingImages:
         self._pulls: dict[str, threading.Thread] = {}
         self._problems: dict[str, str] = {}
 
-    def fetch(self, client: DockerClient, container: Container) -> str:
-        """Begin to, unless that is under way; how it stands, as the second half of a sentence."""
-        image, sources = container.image, container.image_sources
+    def fetch(self, client: DockerClient, image: str, sources: Sequence[str]) -> RuntimeFailedError:
+        """Begin to, unless that is under way; how it stands: permanently bad when it did not come
+        the last time, or cannot."""
         names = f"{image} ({sources[-1]})" if sources else image
-        gone = f"the image {names} is not in the Docker engine any more"
+        gone = f"the image {names} is not in the Docker engine"
         if not sources:
-            return f"{gone}; pull or build it"
+            return RuntimeFailedError(f"{gone}; pull, build or load it", permanent=True)
         with self._lock:
             pulling = self._pulls.get(image)
             if pulling is None or not pulling.is_alive():
@@ -55,7 +55,9 @@ class MissingImages:
                 self._pulls[image] = pulling
                 pulling.start()
             problem = self._problems.get(image)
-        return f"{gone}; {problem or 'it is being pulled'}"
+        return RuntimeFailedError(
+            f"{gone}; {problem or 'it is being pulled'}", permanent=problem is not None
+        )
 
     def _pull(self, client: DockerClient, image: str, sources: Sequence[str]) -> None:
         problems: list[str] = []

@@ -18,15 +18,24 @@ from requests.exceptions import RequestException
 from hamanager.contracts.driver import DATA_DIRECTORY
 from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import AddressTakenError, RuntimeFailedError
+from hamanager.model.host import EngineInfo, HostSeen
 from hamanager.model.image import PinnedImage
 from hamanager.model.snapshot import Process
+from hamanager.model.upgrade import sources
 from hamanager.runtimes.docker import containers as containers
 from hamanager.runtimes.docker import sidecars as sidecars
 from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
-from hamanager.runtimes.docker.engine import CHANGE_SECONDS, OBSERVATION_SECONDS, Engine, says
+from hamanager.runtimes.docker.engine import (
+    CHANGE_SECONDS,
+    OBSERVATION_SECONDS,
+    Engine,
+    Location,
+    says,
+)
 from hamanager.runtimes.docker.events import follow
 from hamanager.runtimes.docker.handles import ProcessHandles
 from hamanager.runtimes.docker.images import ImageUnavailable, resolve_image
+from hamanager.runtimes.docker.info import engine_info
 from hamanager.runtimes.docker.memory import memory_of_process, memory_of_stats
 from hamanager.runtimes.docker.names import (
     ADDRESS,
@@ -58,12 +67,15 @@ class DockerRuntime:
         installation_id: str,
         advertised_host: str | None = None,
         client: docker.DockerClient | None = None,
+        location: Location | None = None,
     ) -> None:
-        """Connects when first used. A client that is given keeps its own time-outs."""
+        """Connects when first used, to the engine that the environment names unless another
+        location is given. A client that is given keeps its own time-outs."""
         self._names = Names(installation_id)
         self._advertised_host = advertised_host
-        self._engine = Engine(client)
-        self._handles = ProcessHandles()
+        self._engine = Engine(client, location)
+        reached = location.url if location is not None else ""
+        self._handles = ProcessHandles(elsewhere=reached.startswith(("tcp://", "ssh://")))
         self._missing = MissingImages()
         self._versions = ImageVersions(self._names)
 
@@ -74,7 +86,25 @@ class DockerRuntime:
 
     # --- Places ----------------------------------------------------------------------------
 
-    def reserve_address(self, taken: frozenset[int]) -> tuple[str, int]:
+    def hosts(self) -> Sequence[HostSeen]:
+        """None: this is one engine."""
+        return ()
+
+    def ping(self) -> None:
+        """The engine is there, within 2 s."""
+        with self._engine.asked_to("answer", OBSERVATION_SECONDS) as client:
+            client.ping()
+
+    def look(self) -> EngineInfo:
+        """What the engine says of itself, within 2 s.
+
+        Raises:
+            RuntimeFailedError: nothing.
+        """
+        with self._engine.asked_to("tell who it is", OBSERVATION_SECONDS) as client:
+            return engine_info(client)
+
+    def reserve_address(self, taken: frozenset[int], placed_on: str = "") -> tuple[str, int]:  # noqa: ARG002
         """A host and a free port there. Ports of stopped containers count as taken, those of
         other installations too."""
         with self._engine.asked_to("name an address") as client:
@@ -107,6 +137,14 @@ class DockerRuntime:
         with self._engine.asked_to(f"tell what the image {image} is") as client:
             return pin(client, image)
 
+    def provide_image(self, image: PinnedImage, placed_on: str) -> None:  # noqa: ARG002
+        """Fetched in the background when it is not there."""
+        with self._engine.asked_to(f"tell whether it has the image {image.words}") as client:
+            try:
+                client.images.get(image.id)
+            except ImageNotFound as error:
+                raise self._missing.fetch(client, image.id, sources(image)) from error
+
     def image_version(self, image: str, program: str) -> str:
         """By a container that runs for a moment."""
         with self._engine.asked_to(f"ask the image for the version of {program}") as client:
@@ -136,8 +174,9 @@ class DockerRuntime:
             try:
                 self._launch(client, ref, container, found)
             except ImageNotFound as error:
+                gone = self._missing.fetch(client, container.image, container.image_sources)
                 raise RuntimeFailedError(
-                    f"{ref.instance} cannot start: {self._missing.fetch(client, container)}",
+                    f"{ref.instance} cannot start: {gone}",
                     permanent=not container.image_sources,  # nothing to fetch it from
                 ) from error
             finally:

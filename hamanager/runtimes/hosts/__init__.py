@@ -1,0 +1,1 @@
+"""The runtime contract for several hosts."""

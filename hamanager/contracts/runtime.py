@@ -170,7 +170,7 @@ class Runtime(Protocol):
         ...
 
     def destroy_service(self, service: str) -> None:
-        """Remove every container, volume (kept ones too) and network of the service."""
+        """Remove every container and volume (kept ones too) of the service."""
         ...
 
     def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:

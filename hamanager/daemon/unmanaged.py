@@ -123,4 +123,4 @@ class Unmanaged:
         self._store.append(
             HistoryEntry(at=self._clock.now(), service=name, kind="outcome", text=text)
         )
-        log.info("%s: it was removed, with its containers, volumes and network", name)
+        log.info("%s: it was removed, with its containers and volumes", name)

@@ -8,7 +8,7 @@ from hamanager.act.context import PlaybookContext, Step
 
 
 def destroy(ctx: PlaybookContext) -> Sequence[Step]:
-    """Remove every container, volume and network of it, then what is kept about it."""
+    """Remove every container and volume of it, then what is kept about it."""
 
     def remove() -> None:
         for target in ctx.members():
@@ -17,6 +17,6 @@ def destroy(ctx: PlaybookContext) -> Sequence[Step]:
 
     return [
         Step("close its address", lambda: ctx.send_clients_to(None)),
-        Step("remove its containers, volumes and network", remove),
+        Step("remove its containers and volumes", remove),
         Step("forget it", ctx.records.forget_service),
     ]

@@ -1,4 +1,4 @@
-"""Making and discarding containers, volumes and networks: single, repeatable steps.
+"""Making and discarding containers and volumes: single, repeatable steps.
 
 All of them raise what the docker package raises; `docker.py` puts that into sentences.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -54,15 +54,16 @@ def inspect(client: DockerClient, names: Names, ref: InstanceRef) -> dict[str, A
     return found
 
 
-def create(client: DockerClient, names: Names, ref: InstanceRef, container: Container) -> None:
-    """Make the container, not started yet, and the volume and network that it needs."""
+def create(
+    client: DockerClient, names: Names, ref: InstanceRef, container: Container, network: str
+) -> None:
+    """Make the container, not started yet, and the volume that it needs."""
     launch = container.launch
-    _ensure_network(client, names, ref.service)
     if not launch.own_command:
         _ensure_volume(client, names, ref)
     api = client.api
     host_config = api.create_host_config(
-        network_mode=names.network(ref.service),
+        network_mode=network,
         port_bindings=_published(container),
         binds={}
         if launch.own_command
@@ -72,8 +73,9 @@ def create(client: DockerClient, names: Names, ref: InstanceRef, container: Cont
         mem_limit=container.memory_bytes,
         # The same number: no swap on top, which would turn a limit into a stall.
         memswap_limit=container.memory_bytes,
-        # Images of others often begin as root and change their user, for which they need rights.
-        cap_drop=[] if launch.own_command else ["ALL"],
+        # Images of others often begin as root and change their user, for which they need rights;
+        # none needs to forge packets in the network that it shares with databases.
+        cap_drop=["NET_RAW"] if launch.own_command else ["ALL"],
         security_opt=["no-new-privileges"],
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     )
@@ -170,6 +172,7 @@ def discard_service(client: DockerClient, names: Names, service: str) -> list[st
         discard_container(client, container["Id"])
     for volume in client.api.volumes(filters=filters)["Volumes"] or []:
         discard_volume(client, names, volume["Name"])
+    # Of its own, as services had it once.
     for network in client.api.networks(filters=filters):
         _while_in_use(partial(client.api.remove_network, network["Id"]))
     return [container["Names"][0].lstrip("/") for container in found if container["Names"]]
@@ -179,27 +182,6 @@ def is_address_taken(error: APIError) -> bool:
     """Whether a start failed for its port: the first words are the operating system's, the
     second the engine's own list's."""
     return says(error, "address already in use", "port is already allocated")
-
-
-def _ensure_network(client: DockerClient, names: Names, service: str) -> None:
-    name = names.network(service)
-    try:
-        found: Mapping[str, Any] = client.api.inspect_network(name)
-    except NotFound:
-        labels = names.network_labels(service)
-        try:
-            # An engine allows two networks of one name unless it is asked to check.
-            client.api.create_network(name, driver="bridge", check_duplicate=True, labels=labels)
-            return
-        except APIError as error:
-            if not says(error, "already exists"):
-                raise
-            found = client.api.inspect_network(name)
-    if not names.owns(found["Labels"]):
-        raise RuntimeFailedError(
-            f"the network {name} was not made by this manager; rename or remove it",
-            permanent=True,
-        )
 
 
 def _ensure_volume(client: DockerClient, names: Names, ref: InstanceRef) -> None:

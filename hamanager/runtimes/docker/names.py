@@ -22,7 +22,7 @@ HOLDS_STOP = "hamanager.holds-stop"
 """Its process 1 holds SIGTERM back (`LaunchSpec.holds_stop`)."""
 SIDECAR = "hamanager.helper"
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Grows when containers are made in another way: existing ones are then made anew."""
 
 
@@ -38,7 +38,7 @@ class Names:
 
     def container(self, ref: InstanceRef) -> str:
         """`hamanager-INSTALLATION-db-0`."""
-        return f"{self.network(ref.service)}-{index_of(ref.instance)}"
+        return f"{self.network()}-{ref.service}-{index_of(ref.instance)}"
 
     def volume(self, ref: InstanceRef) -> str:
         """`hamanager-INSTALLATION-db-0-g1`."""
@@ -52,9 +52,9 @@ class Names:
         """Of a process of the manager's own."""
         return {MANAGER: self._installation_id, SIDECAR: name}
 
-    def network(self, service: str) -> str:
-        """`hamanager-INSTALLATION-db`."""
-        return f"hamanager-{self._installation_id}-{service}"
+    def network(self) -> str:
+        """`hamanager-INSTALLATION`, of all containers."""
+        return f"hamanager-{self._installation_id}"
 
     def labels(self, ref: InstanceRef) -> dict[str, str]:
         """Of a container and of its volume."""
@@ -65,9 +65,9 @@ class Names:
             GENERATION: str(ref.generation),
         }
 
-    def network_labels(self, service: str) -> dict[str, str]:
-        """Of a service's network, which belongs to all of its instances."""
-        return {MANAGER: self._installation_id, SERVICE: service, INSTANCE: "*", GENERATION: "*"}
+    def network_labels(self) -> dict[str, str]:
+        """Of the network, which belongs to no service."""
+        return {MANAGER: self._installation_id}
 
     def filters(self, service: str | None = None) -> dict[str, Any]:
         """Select this installation's things, or those of one of its services."""

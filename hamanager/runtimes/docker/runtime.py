@@ -46,6 +46,7 @@ from hamanager.runtimes.docker.names import (
     Names,
     launch_hash,
 )
+from hamanager.runtimes.docker.networks import Network
 from hamanager.runtimes.docker.pinning import MissingImages, pin
 from hamanager.runtimes.docker.version import ImageVersions
 
@@ -59,8 +60,8 @@ Failures = (DockerException, RequestException)
 
 
 class DockerRuntime:
-    """Instances as containers of one Docker engine, each with a named volume, one bridge network
-    per service. Thread-safe."""
+    """Instances as containers of one Docker engine, each with a named volume, all in one bridge
+    network. Thread-safe."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class DockerRuntime:
         self._engine = Engine(client, location)
         reached = location.url if location is not None else ""
         self._handles = ProcessHandles(elsewhere=reached.startswith(("tcp://", "ssh://")))
+        self._network = Network(self._names)
         self._missing = MissingImages()
         self._versions = ImageVersions(self._names)
 
@@ -334,10 +336,11 @@ class DockerRuntime:
             sidecars.remove(client, self._names, name)
 
     def destroy_service(self, service: str) -> None:
-        """Remove everything of the service, kept volumes too."""
+        """Remove everything of the service, kept volumes too, and with the last one the network."""
         with self._engine.asked_to(f"remove the service '{service}'") as client:
             for name in containers.discard_service(client, self._names, service):
                 self._handles.forget(name)
+            self._network.remove_unused(client)
 
     # --- Parts -----------------------------------------------------------------------------
 
@@ -364,18 +367,28 @@ class DockerRuntime:
                 except APIError:
                     pass
             containers.discard_container(client, name)
-        containers.create(client, self._names, ref, container)
+        self._create(client, ref, container)
         self._run(client, name, ref, container)
 
-    @staticmethod
+    def _create(self, client: docker.DockerClient, ref: InstanceRef, container: Container) -> None:
+        self._network.attach(
+            client, lambda network: containers.create(client, self._names, ref, container, network)
+        )
+
     def _run(
-        client: docker.DockerClient, name: str, ref: InstanceRef, container: Container
+        self, client: docker.DockerClient, name: str, ref: InstanceRef, container: Container
     ) -> None:
+        def again() -> None:
+            self._create(client, ref, container)
+            containers.write_files(client, name, container)
+
         try:
             containers.write_files(client, name, container)
-            client.api.start(name)
+            self._network.start(client, name, again)
         except APIError as error:
             containers.discard_container(client, name)
+            if full := self._network.full(client, error):
+                raise full from error
             if containers.is_address_taken(error):
                 raise AddressTakenError(
                     f"{ref.instance} cannot listen at {container.host}:{container.port}:"

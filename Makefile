@@ -67,6 +67,9 @@ sysbenchprogram:
 testbed: docker
 	@exec scripts/setup-testbed.sh
 
+etcdprogram:
+	@exec scripts/setup-etcd.sh
+
 images: docker ## Have the databases' images: present, pulled or built
 	@exec $(BIN)/python -m scripts.images $(ENGINE)
 
@@ -77,5 +80,5 @@ venv: ## Have .venv with hamanager in it
 	@exec scripts/setup-venv.sh
 
 clean: ## Remove what was made in the checkout; Docker and its images stay
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .etcd build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

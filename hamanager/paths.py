@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
-from hamanager.errors import HamanagerError
+from hamanager.errors import ConflictError, HamanagerError
 
 LONGEST_SOCKET_BYTES = 100
 """Unix socket paths are limited to 107 bytes on Linux and 103 on macOS."""
@@ -75,6 +77,16 @@ def database_path(state: Path) -> Path:
     return state / "hamanager.db"
 
 
+def installation_path(state: Path) -> Path:
+    """Which installation the manager belongs to."""
+    return state / "installation"
+
+
+def seen_path(state: Path) -> Path:
+    """How far a store elsewhere was seen."""
+    return state / "store-seen.json"
+
+
 def endpoint_directory(state: Path) -> Path:
     """What is kept about the proxy; two directories below it are shared with the proxy."""
     return state / "endpoint"
@@ -99,6 +111,24 @@ def manager_id(state: Path) -> str:
         path.hardlink_to(draft)
     draft.unlink()
     return path.read_text().strip()
+
+
+@contextmanager
+def only_one(state: Path, left: str = "nothing was started") -> Iterator[None]:
+    """One daemon at a time on a state directory, and none while its store is copied; the lock ends
+    with the process.
+
+    Raises:
+        ConflictError: there is one.
+    """
+    with (state / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"another daemon is running with the state directory {state}: {left}"
+            ) from None
+        yield
 
 
 def _runtime_directory() -> Path:

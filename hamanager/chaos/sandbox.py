@@ -25,8 +25,8 @@ from hamanager import paths
 from hamanager.api.client import Client
 from hamanager.chaos.services import Services, wait_for
 from hamanager.errors import HamanagerError
+from hamanager.stores.opening import open_store
 from hamanager.stores.repository import service_names
-from hamanager.stores.sqlite import SqliteStore
 
 __all__ = ["PROGRAM", "Filters", "Sandbox", "wait_for"]
 
@@ -39,15 +39,16 @@ Filters = dict[str, str | list[str] | bool]
 class Sandbox(Services):
     """Use as a context manager: the daemon runs inside, and nothing is left afterwards."""
 
-    def __init__(self, show: Callable[[str], None] | None = None) -> None:
+    def __init__(self, show: Callable[[str], None] | None = None, store_url: str = "") -> None:
         super().__init__()
         self._show = show
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")
         self.home = Path(self._directory.name)
         here = {"HAMANAGER_HOME": str(self.home), "HAMANAGER_MANAGER": "", "COLUMNS": "100"}
         self.environment = {**os.environ, **here}
+        self.environment["HAMANAGER_STORE"] = store_url
         self.docker = docker.from_env(timeout=30)
-        self.store = SqliteStore(paths.database_path(self.home))
+        self.store = open_store(store_url, self.home)
         self._daemon: subprocess.Popen[str] | None = None
         self._log: IO[str] = (self.home / "serve.log").open("a")
 

@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 from hamanager.api.grammar import check_service_name
 from hamanager.chaos.drill.fault import Fault
 from hamanager.cli import access, credentials, operations, services
+from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
+from hamanager.cli.store import StoreOption
 from hamanager.errors import HamanagerError
 
 
@@ -92,6 +94,7 @@ def serve(
         Path | None, typer.Option(help="A certificate of your own instead, PEM.", dir_okay=False)
     ] = None,
     listen_key: Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)] = None,
+    store: StoreOption = "",
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -106,7 +109,7 @@ def serve(
 
     own = own_pair(listen_cert, listen_key)
     offered = None if listen is None else Listen.at(listen, listen_name or (), own)
-    run(paths.make_private(paths.home()), advertise_host, offered)
+    run(paths.make_private(paths.home()), advertise_host, offered, store)
 
 
 def demo(
@@ -194,3 +197,4 @@ for _command in _COMMANDS:
     )(_command)
 app.add_typer(credentials.token_app, name="token")
 app.add_typer(credentials.ca_app, name="ca")
+app.add_typer(stores.app, name="store")

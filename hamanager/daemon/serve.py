@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
@@ -26,21 +25,27 @@ from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
-from hamanager.errors import ConflictError, HamanagerError
+from hamanager.errors import HamanagerError
 from hamanager.runtimes.docker.address import bind_address
-from hamanager.stores.installation import installation_id
-from hamanager.stores.sqlite import SqliteStore
+from hamanager.stores.opening import join, open_store
 
 log = logging.getLogger("hamanager")
 
 
-def serve(home: Path, advertise_host: str | None = None, listen: Listen | None = None) -> None:
-    """Run the daemon with that state directory until SIGINT or SIGTERM; `listen`: with the API also
-    over TLS.
+def serve(
+    home: Path,
+    advertise_host: str | None = None,
+    listen: Listen | None = None,
+    store_url: str = "",
+) -> None:
+    """Run the daemon with that state directory and store until SIGINT or SIGTERM; `listen`: with
+    the API also over TLS.
 
     Raises:
         HamanagerError: the program's time-outs contradict each other.
-        ConflictError: another daemon uses the directory, or somebody the address.
+        ConflictError: another daemon uses the directory, somebody the address, or the directory
+            and the store do not go together.
+        StoreError: the store cannot be used.
         RuntimeFailedError: the Docker engine does not answer.
     """
     logging.basicConfig(
@@ -54,14 +59,14 @@ def serve(home: Path, advertise_host: str | None = None, listen: Listen | None =
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
     with (
-        _only_daemon(home),
+        paths.only_one(home),
         _listening(paths.socket_path(home)) as listener,
         offering(listen) as remote_listener,
         ExitStack() as while_serving,
     ):
-        store = SqliteStore(paths.database_path(home))
+        store = open_store(store_url, home, manages=True)
         manager_id = paths.manager_id(home)
-        runtime = runtime_of(store, installation_id(store, manager_id), advertise_host)
+        runtime = runtime_of(store, join(store, store_url, home), advertise_host)
         endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime.here, bind_address)
         daemon = Daemon(
             store,
@@ -130,19 +135,6 @@ def raise_descriptor_limit() -> None:
         log.debug("the limit of open files stays at %d: %s", soft, error)
     else:
         log.debug("the limit of open files was %d and is %d now", soft, hard)
-
-
-@contextmanager
-def _only_daemon(home: Path) -> Iterator[None]:
-    """One daemon at a time on a state directory; the lock ends with the process."""
-    with (home / "serve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConflictError(
-                f"another daemon is running with the state directory {home}: nothing was started"
-            ) from None
-        yield
 
 
 @contextmanager

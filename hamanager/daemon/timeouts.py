@@ -24,6 +24,7 @@ from hamanager.observe import observer as observe
 from hamanager.runtimes.docker import engine as docker_engine
 from hamanager.runtimes.docker import runtime as docker
 from hamanager.stores import sqlite
+from hamanager.stores.etcd import gateway as etcd
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Timeouts:
     endpoint_answer: float = haproxy_control.ANSWER_SECONDS
     clients_wait: float = haproxy_board.WAIT_SECONDS
     """For how long a new connection waits at an address that leads to nobody."""
-    store_busy: float = sqlite.BUSY_SECONDS
+    store_busy: float = max(sqlite.BUSY_SECONDS, etcd.CALL_SECONDS)
     tick: float = TICK_SECONDS
     observation: float = observe.OBSERVATION_SECONDS
     hung_answer: float = observe.HUNG_ANSWER_SECONDS

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ValidationError
 
 from hamanager.contracts.store import Store
-from hamanager.errors import StaleVersionError, StoreError
+from hamanager.errors import ConflictError, StaleVersionError, StoreError
 
 INSTALLATION_KEY = "installation"
 
@@ -36,3 +38,24 @@ def installation_id(store: Store, proposed: str) -> str:
             " containers are called: put it back from a backup (docs/repair.md)",
             permanent=True,
         ) from None
+
+
+def remember(path: Path, installation: str, former: str) -> None:
+    """Keep in a file of the state directory which installation its manager belongs to. `former` is
+    known from elsewhere, or ''.
+
+    Raises:
+        ConflictError: it belongs to another one, which could happen to name the same store.
+        StoreError: the file cannot be used.
+    """
+    try:
+        former = path.read_text().strip() if path.exists() else former
+        if former and former != installation:
+            raise ConflictError(
+                f"this state directory belongs to the installation {former}, and the store to"
+                f" {installation}: name another store, or another prefix in it, or another"
+                " HAMANAGER_HOME; nothing was started"
+            )
+        path.write_text(f"{installation}\n")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be used: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,23 +12,38 @@ from pathlib import Path
 import pytest
 
 from hamanager.contracts.store import Keep, Store, Versioned
-from hamanager.errors import StaleVersionError
+from hamanager.errors import ConflictError, StaleVersionError, StoreError
 from hamanager.model.history import HistoryEntry
+from hamanager.stores.copying import Copied, copy, refuse_moved
 from hamanager.stores.sqlite import SqliteStore
 from tests.support.altered import altered
+from tests.support.etcd_cluster import EtcdCluster
 from tests.support.memory_store import MemoryStore
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "memory": lambda _: MemoryStore(),
-    "sqlite": lambda directory: SqliteStore(directory / "state" / "hamanager.db"),
+
+def on_etcd(request: pytest.FixtureRequest) -> Store:
+    etcd: EtcdCluster = request.getfixturevalue("etcd")
+    return etcd.store(f"test-{secrets.token_hex(4)}")
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest, Path], Store]] = {
+    "etcd": lambda request, _: on_etcd(request),
+    "memory": lambda *_: MemoryStore(),
+    "sqlite": lambda _, directory: SqliteStore(directory / "state" / "hamanager.db"),
 }
 
 
 @pytest.fixture(params=sorted(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made = STORES[request.param](tmp_path)
+    made = STORES[request.param](request, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    with EtcdCluster(tmp_path_factory.mktemp("etcd") / "etcd") as cluster:
+        yield cluster
 
 
 def entry(text: str, service: str = "db") -> HistoryEntry:
@@ -229,6 +245,62 @@ def test_history_is_pruned_by_number_and_age(store: Store) -> None:
     assert store.prune("unknown", Keep(newest=0, since=99.0), 100) == 0
     store.append(entry("new"))
     assert left() == "new"
+
+
+def test_all_of_it_can_be_copied(store: Store, tmp_path: Path) -> None:
+    """There and back, to a store of each other kind."""
+    for number in range(3):
+        store.put(f"services/db/{number}", f"ü {number}", 0)
+        store.append(altered(entry(str(number)), at=float(number)))
+    store.append(entry("other", "db2"))
+    other: Store = SqliteStore(tmp_path / "copy" / "hamanager.db")
+    assert copy(store, other, "the copy", lambda _: None) == Copied(3, 4)
+    assert contents(other) == {k: v for k, v in contents(store).items() if k != "moved"}
+    assert other.history("db") == store.history("db")
+    with pytest.raises(ConflictError, match="was copied to the copy"):
+        refuse_moved(store)
+    with pytest.raises(ConflictError, match="was copied to the copy"):
+        copy(store, MemoryStore(), "another", lambda _: None)
+    with pytest.raises(ConflictError, match="is not empty"):
+        copy(other, store, "the first", lambda _: None)
+    for key in store.keys(""):
+        kept = store.get(key)
+        assert kept is not None
+        store.delete(key, kept.version)
+    for service in store.services_with_history():
+        store.prune(service, Keep(0, 0.0), 100)
+    assert copy(other, store, "the first", lambda _: None) == Copied(3, 4)
+    assert store.services_with_history() == ["db", "db2"]
+    other.close()
+
+
+def contents(store: Store) -> dict[str, str]:
+    found = {key: store.get(key) for key in store.keys("")}
+    return {key: kept.value for key, kept in found.items() if kept is not None}
+
+
+def test_what_somebody_uses_is_not_copied(store: Store) -> None:
+    version = store.put("managers/a", "0", 0)
+    target = MemoryStore()
+    with pytest.raises(ConflictError, match=r"a manager is running.*nothing was copied"):
+        copy(store, target, "the copy", lambda _: none(store.put("managers/a", "1", version)))
+    assert target.keys("") == []
+
+    class Interrupted(MemoryStore):
+        def put(self, key: str, value: str, expected: int) -> int:
+            kept = store.get("managers/a")
+            assert kept is not None
+            store.put("managers/a", "2", kept.version)
+            return super().put(key, value, expected)
+
+    target = Interrupted()
+    with pytest.raises((ConflictError, StoreError)):
+        copy(store, target, "the copy", lambda _: None)
+    assert target.keys("") == []
+
+
+def none(_: object) -> None:
+    return None
 
 
 def test_threads_that_compete(store: Store) -> None:

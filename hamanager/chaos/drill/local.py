@@ -11,8 +11,8 @@ from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.service import Target
 from hamanager.stores.installation import installation_id
+from hamanager.stores.opening import open_store, store_url
 from hamanager.stores.repository import load_context, load_record, load_spec
-from hamanager.stores.sqlite import SqliteStore
 
 TIMEOUT_SECONDS = 10.0
 
@@ -23,13 +23,14 @@ class LocalService:
     def __init__(self, name: str) -> None:
         """Raises a `HamanagerError` where there is no such service, or no state directory."""
         home = paths.home()
-        if not paths.database_path(home).is_file():
+        url = store_url()
+        if not url and not paths.database_path(home).is_file():
             raise HamanagerError(
                 f"no daemon keeps its state in {home}; run the drill where the daemon runs, with"
                 " its HAMANAGER_HOME; nothing was done"
             )
         self.name = name
-        self._store = SqliteStore(paths.database_path(home))
+        self._store = open_store(url, home)
         self.installation_id = installation_id(self._store, paths.manager_id(home))
         spec = load_spec(self._store, name)
         if spec is None:

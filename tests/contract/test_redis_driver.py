@@ -59,6 +59,28 @@ def test_a_write_that_no_standby_confirms_does_not_count_for_a_client_that_asks(
     usual.write(3)
 
 
+@pytest.mark.parametrize("zeros", [1, 5, 4096, 70_000])
+def test_starts_again_when_a_loss_of_power_has_left_zeros_at_the_end_of_its_log(
+    pair: tuple[RedisServer, RedisServer], zeros: int
+) -> None:
+    primary, _ = pair
+    writer = primary.driver.workload.open_writer(primary.service, primary.target)
+    for number in range(50):
+        writer.write(number)
+    time.sleep(1.5)  # its log is on the disk then
+    log = "/hamanager/data/appendonlydir/*.incr.aof"
+    size = f"stat -c %s {log}"
+    before = int(primary.container.exec_run(["/bin/sh", "-c", size]).output)
+    torn = primary.container.exec_run(["/bin/sh", "-c", f"truncate -s +{zeros} {log}"])
+    assert torn.exit_code == 0
+    primary.kill()
+    primary.start_again()
+    primary.wait()
+    reader = primary.driver.workload.open_writer(primary.service, primary.target)
+    assert reader.numbers() == set(range(50))
+    assert int(primary.container.exec_run(["/bin/sh", "-c", size]).output) == before
+
+
 def test_an_empty_restarted_primary_is_not_followed(
     pair: tuple[RedisServer, RedisServer],
 ) -> None:

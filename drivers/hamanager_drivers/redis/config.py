@@ -7,6 +7,7 @@ import hashlib
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.guard import guarded
+from hamanager_drivers.redis.torn import CUT_ZEROS
 
 PORT = 6379
 MANAGER = "hamanager"
@@ -32,7 +33,7 @@ def launch_spec(service: ServiceContext, target: Target, program: str) -> Launch
     """One configuration file; nothing in it is ever rewritten by the server, so that it starts
     as a standby of nobody whoever starts it."""
     return LaunchSpec(
-        script=guarded(f"{program} {FILES_DIRECTORY}/redis.conf"),
+        script=CUT_ZEROS + guarded(f"{program} {FILES_DIRECTORY}/redis.conf"),
         port=PORT,
         holds_stop=True,
         files={

@@ -69,8 +69,8 @@ def test_starts_again_when_a_loss_of_power_has_left_zeros_at_the_end_of_its_log(
         writer.write(number)
     time.sleep(1.5)  # its log is on the disk then
     log = "/hamanager/data/appendonlydir/*.incr.aof"
-    size = f"stat -c %s {log}"
-    before = int(primary.container.exec_run(["/bin/sh", "-c", size]).output)
+    size = ["/bin/sh", "-c", f"stat -c %s {log}"]
+    before = primary.container.exec_run(size).output
     torn = primary.container.exec_run(["/bin/sh", "-c", f"truncate -s +{zeros} {log}"])
     assert torn.exit_code == 0
     primary.kill()
@@ -78,7 +78,7 @@ def test_starts_again_when_a_loss_of_power_has_left_zeros_at_the_end_of_its_log(
     primary.wait()
     reader = primary.driver.workload.open_writer(primary.service, primary.target)
     assert reader.numbers() == set(range(50))
-    assert int(primary.container.exec_run(["/bin/sh", "-c", size]).output) == before
+    assert primary.container.exec_run(size).output == before
 
 
 def test_an_empty_restarted_primary_is_not_followed(

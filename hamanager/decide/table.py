@@ -203,6 +203,13 @@ RULES: list[Rule] = [
         protects=True,
     ),
     Rule(
+        "stuck-undoing",
+        standbys.stuck_undoing,
+        [Action.END_INSTANCE],
+        yields=True,
+        only=Engines.ELECTING,
+    ),
+    Rule(
         "upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True, protects=True
     ),
     Rule("restart", spec.restart, [Action.RESTART], yields=True),

@@ -90,6 +90,9 @@ class ServerStatus:
     """How far its data is behind the primary's; None when that cannot be known."""
     synchronized: bool = False
     """It holds a full copy and follows."""
+    undoes: bool = False
+    """Of a standby: it takes back writes that the others do not have, and does not replicate
+    before that is done."""
     sync: SyncProgress | None = None
     """Present while a full copy is being made or loaded."""
     required_acks: int | None = None

@@ -96,7 +96,7 @@ class LagMeter:
         status = seen.status
         copies = seen.relation in (Relation.SEEDING, Relation.EMPTY)
         works = status is not None and status.link_up is True and seen.relation in REPLICATES
-        if works or copies:
+        if (works or copies) and not (status is not None and status.undoes):
             self._broken_since.pop(name, None)
             return None
         if not joined and name not in self._broken_since:

@@ -13,6 +13,7 @@ from hamanager.model.order import Order, OrderKind, OrderResult
 from hamanager.model.primary_change import FailoverResult, Promotion
 from hamanager.model.snapshot import Observation, Relation, Role
 from tests.unit.test_decide import (
+    ELECTING,
     GONE,
     LONG_SILENT,
     NOW,
@@ -286,3 +287,26 @@ def test_where_nobody_is_known_to_hold_everything_a_primary_that_works_goes_on(
     assert (decision.action, decision.instance) == (Action.RESUME, "db.0")
     suspect = table({**seen, "db.1": SILENT}, record=record, instances=in_vain)
     assert suspect.action is not Action.RESUME
+
+
+@pytest.mark.parametrize(
+    ("broken_for", "changes", "ends"),
+    [
+        pytest.param(61, {}, True, id="for too long"),
+        pytest.param(59, {}, False, id="it is given some time"),
+        pytest.param(61, {"started_at": NOW - 30}, False, id="counted from its last start"),
+        pytest.param(100, {"starts": 2}, False, id="and more time after each"),
+        pytest.param(121, {"starts": 2}, True, id="which has an end, too"),
+    ],
+)
+def test_one_that_undoes_writes_for_ever_is_started_anew(
+    broken_for: float, changes: dict[str, Any], ends: bool
+) -> None:
+    undoing = up(undoes=True, relation=Relation.UNKNOWN, broken_since=NOW - broken_for)
+    decision = table(
+        {"db.0": up(Role.PRIMARY), "db.1": undoing, "db.2": up()},
+        capabilities=ELECTING,
+        instances=(instance("db.0"), instance("db.1", **changes), instance("db.2")),
+    )
+    assert (decision.rule == "stuck-undoing") is ends
+    assert not ends or (decision.action, decision.instance) == (Action.END_INSTANCE, "db.1")

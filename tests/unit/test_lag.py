@@ -81,6 +81,19 @@ def test_broken_since() -> None:
     assert look(meter, 91, leads(10), copying).broken_since is None
 
 
+def test_one_that_undoes_writes_does_not_replicate() -> None:
+    """Whatever its link says."""
+    meter = LagMeter(applied)
+    look(meter, 0, leads(10), follows(10))
+    following = follows(10)
+    assert following.status is not None
+    status = replace(following.status, undoes=True)
+    undoing = replace(following, status=status, relation=Relation.UNKNOWN)
+    assert look(meter, 5, leads(10), undoing).broken_since == EPOCH + 4.8
+    assert look(meter, 9, leads(10), undoing).broken_since == EPOCH + 4.8
+    assert look(meter, 11, leads(10), follows(10)).broken_since is None
+
+
 def test_what_never_followed_is_not_broken() -> None:
     meter = LagMeter(applied)
     starting = follows(0, link_up=False)

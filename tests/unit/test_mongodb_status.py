@@ -198,6 +198,17 @@ def test_one_that_follows_another_is_not_called_attached() -> None:
     assert relation(seen_by(1, heard_seconds=9)) is Relation.UNKNOWN
 
 
+def test_one_that_has_nothing_of_the_primarys_term_does_not_follow_it_yet() -> None:
+    """A former primary that came back is a secondary before it has looked for a source: writes that
+    no majority had are undone only then."""
+    primary = seen_by(0, "PRIMARY", source=None, optime=(2, 100))
+    assert relation(seen_by(1, optime=(1, 101)), primary) is Relation.UNKNOWN
+    assert relation(seen_by(1, optime=(2, 100)), primary) is Relation.ATTACHED
+    undoing = seen_by(1, "ROLLBACK", optime=(1, 101))
+    assert undoing.undoes
+    assert relation(undoing, primary) is Relation.UNKNOWN
+
+
 def test_ranking_by_the_last_operation_terms_first() -> None:
     standbys = {
         "db.0": seen_by(0, optime=(1, 900)),

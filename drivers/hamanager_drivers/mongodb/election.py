@@ -17,6 +17,9 @@ from hamanager_drivers.mongodb.connections import (
 )
 
 ELECTION_SECONDS = 5.0
+VOTE_SECONDS = 2.0
+"""How long the members may take to vote. One that hangs may keep a majority from it; then the dead
+one, started again, is who makes it up, and an election that is won later is found out."""
 CATCH_UP_GRACE_SECONDS = 0.3
 CAUGHT_UP_SECONDS = 0.2
 """What the primary had so long ago is recent enough for a planned change."""
@@ -59,7 +62,7 @@ class Election:
         while True:
             try:
                 command = {"replSetStepUp": 1}
-                self._connections.command(service, target, command, ELECTION_SECONDS)
+                self._connections.command(service, target, command, VOTE_SECONDS)
                 break
             except AnsweredError as error:
                 self._refuse_if_elected(service, others)

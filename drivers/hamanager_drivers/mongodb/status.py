@@ -21,6 +21,7 @@ CAUGHT_UP_SECONDS = 2.0
 """A member that is less than this behind gets its vote."""
 NOT_INITIATED = "NOT INITIATED"
 REMOVED = "REMOVED"
+ROLLBACK = "ROLLBACK"
 
 
 def server_status(
@@ -47,6 +48,7 @@ def server_status(
         link_age_seconds=link_age,
         lag_seconds=None if leads else _lag_seconds(own, led_by),
         synchronized=state in ("PRIMARY", "SECONDARY"),
+        undoes=state == ROLLBACK,
         sync=_progress(status.get("initialSyncStatus")),
         believes_in=primary,
         facts=_facts(hello, status, members, state),
@@ -66,9 +68,12 @@ def relate(target: Target, standby: ServerStatus, primary: ServerStatus) -> Rela
         # Rebuilt from nothing, it must not vote: `attach` takes its vote until it has a copy.
         return Relation.DETACHED if is_voter else Relation.SEEDING
     if standby.position["state"] != "SECONDARY":
-        unclear = standby.position["state"] in ("PRIMARY", REMOVED)
+        unclear = standby.position["state"] in ("PRIMARY", REMOVED, ROLLBACK)
         return Relation.UNKNOWN if unclear else Relation.SEEDING
     if standby.believes_in != primary.believes_in or not standby.link_up:
+        return Relation.UNKNOWN
+    if applied_up_to(standby)[0] < applied_up_to(primary)[0]:
+        # Not one entry of the primary's term yet: a former primary may have to undo writes first.
         return Relation.UNKNOWN
     if is_voter:
         return Relation.ATTACHED

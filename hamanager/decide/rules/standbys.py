@@ -9,9 +9,11 @@ from hamanager.decide.situation import Situation, follows, has_role, restarted
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import RETAINED_LIMIT
-from hamanager.model.snapshot import Observation, Relation, Role
+from hamanager.model.snapshot import Observation, Process, Relation, Role
 from hamanager.model.upgrade import runs_from
 
+UNDOING_SECONDS, LONGEST_UNDOING_SECONDS = 60.0, 3600.0
+"""So long a standby may take back writes before it is started anew, twice as long each time."""
 STARTS_BEFORE_REBUILD = 5
 """A standby that does not come up after so many starts is rebuilt from nothing."""
 
@@ -82,6 +84,20 @@ def rejoin(s: Situation) -> Decision | None:
     for instance, seen in s.due(s.standbys):
         if decision := _rejoin_one(s, instance, seen):
             return decision
+    return None
+
+
+def stuck_undoing(s: Situation) -> Decision | None:
+    """A standby that takes back writes and comes to no end is started anew: it does that from the
+    beginning, and is given longer after each time."""
+    for instance, seen in s.due(s.standbys):
+        if seen.status is None or not seen.status.undoes or seen.broken_since is None:
+            continue
+        limit = min(LONGEST_UNDOING_SECONDS, UNDOING_SECONDS * 2.0 ** max(0, instance.starts - 1))
+        since = max(seen.broken_since, instance.started_at or 0.0)
+        if s.snapshot.at - since >= limit and seen.process is Process.RUNNING:
+            reason = f"it has been undoing writes for {limit:g} s and comes to no end"
+            return do(Action.END_INSTANCE, instance.name, reason)
     return None
 
 

@@ -2,9 +2,10 @@
 the daemon nor its connections.
 
 **Two servers are primaries at a moment when both would tell a client that its write succeeded.** Of
-an engine that elects by itself the one of an older term would not: no majority follows it. The
-simulation knows of every server at every moment and asks `rivals`; on real servers a `Watch` asks
-one after the other, and `duplicates` says when that proves a moment with rivals.
+an engine that elects by itself the one of an older term would not: no majority follows it. Nor
+would one whose writes wait for more standbys than are told to replicate from it. The simulation
+knows of every server at every moment and asks `rivals`; on real servers a `Watch` asks one after
+the other, and `duplicates` says when that proves a moment with rivals.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hamanager.contracts.driver import Driver
@@ -26,6 +27,7 @@ LOOK_SECONDS = 0.05
 """Between two looks at one server."""
 FOLLOW_SECONDS = 0.5
 """Between two questions for who the servers are."""
+ABOUT_SECONDS = 1.0
 END_SECONDS = 5.0
 """A look under way takes about a second at the most."""
 
@@ -49,6 +51,12 @@ class Look:
     seen: Seen
     term: int = 0
     """Of one that takes writes: in which term, where the engine elects by itself; else 0."""
+    waits_for: int = 0
+    """Of one that takes writes: for how many standbys each of them waits."""
+    address: str = ""
+    """Where standbys reach it."""
+    source: str = ""
+    """The address from which it is told to replicate."""
 
 
 Looks = Mapping[str, Sequence[Look]]
@@ -141,23 +149,25 @@ class _Watcher(threading.Thread):
         """The thread's life."""
         while not self.stopping.wait(LOOK_SECONDS):
             asked_at = time.monotonic()
-            seen, term = self._look()
-            self.looks.append(Look(asked_at, time.monotonic(), seen, term))
+            seen = self._look()
+            self.looks.append(replace(seen, asked_at=asked_at, answered_at=time.monotonic()))
         self._driver.forget(self.target)
 
     def after(self, at: float) -> int:
         """The number of the first look that was begun after that moment."""
         return bisect_left(self.looks, at, key=lambda look: look.asked_at)
 
-    def _look(self) -> tuple[Seen, int]:
+    def _look(self) -> Look:
         try:
             status = self._driver.probe(self._service, self.target)
         except ServerError:
-            return Seen.DOWN, 0
+            return Look(0.0, 0.0, Seen.DOWN)
         if status.role is not Role.PRIMARY:
-            return Seen.STANDBY, 0
+            return Look(0.0, 0.0, Seen.STANDBY, source=status.source or "")
         elects = self._driver.capabilities.elects_itself
-        return Seen.PRIMARY, int(status.position.get("term", 0)) if elects else 0
+        term = int(status.position.get("term", 0)) if elects else 0
+        address = self.target.replication_address
+        return Look(0.0, 0.0, Seen.PRIMARY, term, status.required_acks or 0, address)
 
 
 def rivals(terms: Mapping[str, int]) -> tuple[str, ...]:
@@ -183,12 +193,35 @@ def duplicates(looks: Looks) -> list[float]:
             if other == name:
                 continue
             for look in others:
+                if _waits(look, looks):
+                    continue
                 before = bisect_right(answered, look.asked_at) - 1
                 after = bisect_left(asked, look.answered_at)
                 bracketed = look.seen is Seen.PRIMARY and before >= 0 and after < len(watched)
                 if bracketed and all(
-                    k.seen is Seen.PRIMARY and rivals({name: k.term, other: look.term})
+                    k.seen is Seen.PRIMARY
+                    and not _waits(k, looks)
+                    and rivals({name: k.term, other: look.term})
                     for k in watched[before : after + 1]
                 ):
                     found.add(look.asked_at)
     return sorted(found)
+
+
+def _waits(look: Look, looks: Looks) -> bool:
+    """Whether a write there would have waited: fewer servers than it needs were seen, about then,
+    to be told to replicate from it."""
+    if not look.waits_for:
+        return False
+    first, last = look.asked_at - ABOUT_SECONDS, look.answered_at + ABOUT_SECONDS
+    followers = 0
+    for others in looks.values():
+        about = others[
+            bisect_left(others, first, key=_asked) : bisect_right(others, last, key=_asked)
+        ]
+        followers += any(k.source == look.address for k in about)
+    return followers < look.waits_for
+
+
+def _asked(look: Look) -> float:
+    return look.asked_at

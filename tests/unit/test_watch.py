@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from hamanager.chaos.watch import Seen, Watch, duplicates
+from hamanager.chaos.watch import Look, Seen, Watch, duplicates
 from hamanager.contracts.driver import Driver
 from hamanager.errors import RefusedError
 from hamanager.model.service import ServiceContext, Target
@@ -74,6 +74,24 @@ def test_two_that_take_writes() -> None:
     servers.terms = {"db.0": 1, "db.1": 2}
     with watching(servers, MEMBERS) as watch:
         assert becomes(lambda: bool(duplicates(watch.since(0.0)))), "terms mean nothing there"
+
+
+@pytest.mark.parametrize(("follows", "two"), [("10.0.0.1:20001", True), ("10.0.0.1:20002", False)])
+def test_one_whose_writes_wait_for_a_standby_that_has_left_it_takes_none(
+    follows: str, two: bool
+) -> None:
+    def looks(at: float) -> dict[str, Look]:
+        old = Look(at, at + 0.01, Seen.PRIMARY, waits_for=1, address="10.0.0.1:20001")
+        new = Look(at, at + 0.01, Seen.PRIMARY, waits_for=1, address="10.0.0.1:20002")
+        other = Look(at, at + 0.01, Seen.STANDBY, source=follows)
+        third = Look(at, at + 0.01, Seen.STANDBY, source="10.0.0.1:20002")
+        return {"db.0": old, "db.1": new, "db.2": other, "db.3": third}
+
+    seen: dict[str, list[Look]] = {}
+    for turn in range(5):
+        for name, look in looks(turn * 0.1 + len(seen) * 0.001).items():
+            seen.setdefault(name, []).append(look)
+    assert bool(duplicates(seen)) is two
 
 
 def test_two_of_an_electing_set_in_different_terms() -> None:

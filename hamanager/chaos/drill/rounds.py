@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hamanager import formats
 from hamanager.chaos.drill.values import Measures, RoundResult
-from hamanager.chaos.watch import Look, Looks, duplicates
+from hamanager.chaos.watch import Looks, duplicates
 from hamanager.chaos.workload import Acknowledged
 from hamanager.model.decision import Action
 from hamanager.model.history import HistoryEntry
@@ -84,7 +84,10 @@ def measure(trace: Trace) -> Round:
         result=result,
         write_times=times,
         looks={
-            name: [Look(k.asked_at - fault_at, k.answered_at - fault_at, k.seen) for k in looks]
+            name: [
+                replace(k, asked_at=k.asked_at - fault_at, answered_at=k.answered_at - fault_at)
+                for k in looks
+            ]
             for name, looks in trace.looks.items()
         },
         undone_at=trace.undone_at - fault_at if trace.undone_at is not None else None,

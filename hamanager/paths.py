@@ -92,6 +92,16 @@ def endpoint_directory(state: Path) -> Path:
     return state / "endpoint"
 
 
+def routes_path(state: Path) -> Path:
+    """What a proxy has heard last of where clients are led."""
+    return state / "routes.json"
+
+
+def alive_path(state: Path) -> Path:
+    """Touched each second while a proxy leads its clients where it was told."""
+    return state / "alive"
+
+
 def environment_path(state: Path) -> Path:
     """Where the variables of all services are kept up to date for applications."""
     return state / "environment.json"

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from hamanager.errors import UsageError
 
 PREFIX, DOTCLOUD_PREFIX = "HAMANAGER", "DOTCLOUD"
 
 log = logging.getLogger("hamanager")
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 
 
 class ConnectionView(BaseModel):
@@ -38,6 +44,32 @@ class ConnectionView(BaseModel):
     reads_url: str | None = Field(default=None, repr=False)
     """Leads to the standbys; null when no address for reading is wanted."""
     reads_port: int | None = None
+
+
+def at_address(connection: ConnectionView, host: str) -> ConnectionView:
+    """The same on another machine that has the service's addresses. Where the URL names all servers
+    there are none, and it holds everywhere.
+
+    Raises:
+        UsageError: that is no host.
+    """
+    if not _HOST.fullmatch(host):
+        raise UsageError(f"'{host}' is no address: write a name or an IP address, without a port")
+    if connection.host is None:
+        return connection
+    reads = connection.reads_url
+    moved = {
+        "host": host,
+        "url": _moved(connection.url, host),
+        "reads_url": None if reads is None else _moved(reads, host),
+    }
+    return ConnectionView(**{**dict(connection), **moved})
+
+
+def _moved(url: str, host: str) -> str:
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login}{at}{host}:{parts.port}").geturl()
 
 
 class Format(StrEnum):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,9 +39,15 @@ Filters = dict[str, str | list[str] | bool]
 class Sandbox(Services):
     """Use as a context manager: the daemon runs inside, and nothing is left afterwards."""
 
-    def __init__(self, show: Callable[[str], None] | None = None, store_url: str = "") -> None:
+    def __init__(
+        self,
+        show: Callable[[str], None] | None = None,
+        store_url: str = "",
+        serve_options: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self._show = show
+        self._serve_options = serve_options
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")
         self.home = Path(self._directory.name)
         here = {"HAMANAGER_HOME": str(self.home), "HAMANAGER_MANAGER": "", "COLUMNS": "100"}
@@ -78,7 +84,7 @@ class Sandbox(Services):
     def start_daemon(self) -> None:
         """Start `hamanager serve` and wait until it answers."""
         self._daemon = subprocess.Popen(
-            [*PROGRAM, "serve"],
+            [*PROGRAM, "serve", *self._serve_options],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

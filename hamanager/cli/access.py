@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamanager.api.environment import DOTCLOUD_PREFIX, PREFIX, Format
+from hamanager.api.environment import DOTCLOUD_PREFIX, PREFIX, ConnectionView, Format
 from hamanager.api.grammar import check_service_name, service_of
 from hamanager.cli.app import NameArgument, complete_instances, open_client, open_local_client
 from hamanager.errors import UsageError
@@ -28,9 +28,18 @@ TargetArgument = Annotated[
 ]
 
 
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="ADDRESS", help="As clients of that machine's `hamanager proxy` connect."
+    ),
+]
+
+
 def url(
     name: NameArgument,
     reads: Annotated[bool, typer.Option("--reads", help="The address of the standbys.")] = False,
+    at: AtOption = None,
 ) -> None:
     """Print the URL with which applications connect; it never changes for MySQL and Redis.
 
@@ -39,7 +48,7 @@ def url(
     """
     check_service_name(name)
     with open_client() as client:
-        found = client.connection(name)
+        found = _at(client.connection(name), at)
     if not reads:
         typer.echo(found.url)
         return
@@ -60,6 +69,7 @@ def env(
     dotcloud: Annotated[
         bool, typer.Option("--dotcloud", help="Names as on dotCloud: DOTCLOUD_DB_MYSQL_HOST.")
     ] = False,
+    at: AtOption = None,
 ) -> None:
     """Print how to connect as variables, such as HAMANAGER_DB_MYSQL_HOST.
 
@@ -71,7 +81,7 @@ def env(
     from hamanager.api.environment import text, variables
 
     with open_client() as client:
-        found = client.connection(name)
+        found = _at(client.connection(name), at)
     prefix = DOTCLOUD_PREFIX if dotcloud else PREFIX
     typer.echo(text(variables(found, prefix), style), nl=False)
 
@@ -129,6 +139,12 @@ def logs(
                     continue  # it is being restarted; the servers go on writing
         except KeyboardInterrupt:
             return
+
+
+def _at(found: ConnectionView, host: str | None) -> ConnectionView:
+    from hamanager.api.environment import at_address
+
+    return found if host is None else at_address(found, host)
 
 
 def _service(target: str) -> str:

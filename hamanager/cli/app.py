@@ -110,7 +110,7 @@ def open_client() -> Client:
     directory."""
     from hamanager.api.client import Client
 
-    return Client.connect(way=_way())
+    return Client.connect(way=named_way())
 
 
 def open_local_client(command: str, why: str) -> Client:
@@ -119,7 +119,7 @@ def open_local_client(command: str, why: str) -> Client:
     Raises:
         UsageError: managers elsewhere are named.
     """
-    if _way().managers:
+    if named_way().managers:
         raise UsageError(
             f"`hamanager {command}` {why}: use it there, without --manager and HAMANAGER_MANAGER;"
             " nothing was done"
@@ -127,7 +127,8 @@ def open_local_client(command: str, why: str) -> Client:
     return open_client()
 
 
-def _way() -> Way:
+def named_way() -> Way:
+    """Which managers the program's options or variables name, and as whom they are asked."""
     from hamanager.api.reach import Way
 
     return WAY.get() or Way.from_environment()

@@ -14,6 +14,7 @@ from hamanager.chaos.drill.fault import Fault
 from hamanager.cli import access, credentials, operations, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
+from hamanager.cli.proxy import proxy
 from hamanager.cli.store import StoreOption
 from hamanager.errors import HamanagerError
 
@@ -174,6 +175,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     services.status,
     services.history,
     serve,
+    proxy,
     demo,
     drill,
     access.url,

@@ -7,7 +7,7 @@ itself who leads (see docs/decisions/0012).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Listener(_Frozen):
     health_path: str | None = None
     """What is asked of each target of kind HTTP; None: whether it accepts a connection."""
 
+    def at(self, host: str) -> Listener:
+        """The same on another machine."""
+        return Listener(**{**dict(self), "host": host})
+
 
 class Endpoint(Protocol):
     """Where clients connect to. Thread-safe; every call is bounded in time."""
@@ -73,6 +77,10 @@ class Endpoint(Protocol):
 
     def published(self, service: str) -> Sequence[Listener]:
         """What is written down for the service, in force or not. Asks nobody."""
+        ...
+
+    def services(self) -> Collection[str]:
+        """All for which something is written down. Asks nobody."""
         ...
 
     def settle(self, service: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,11 @@ class Store(Protocol):
 
     def keys(self, prefix: str) -> Sequence[str]:
         """All keys that begin so, sorted."""
+        ...
+
+    def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        """All keys that begin so and have been changed later than that version, with their values
+        (0: all that there are)."""
         ...
 
     def version(self) -> int:

@@ -29,6 +29,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/openapi.json"): _READ,
     ("HEAD", "/openapi.json"): _READ,
     ("GET", "/health"): _READ,
+    ("GET", "/routes"): _READ,
     ("GET", "/services"): _READ,
     ("GET", "/services/{name}"): _READ,
     ("GET", "/services/{name}/status"): _READ,

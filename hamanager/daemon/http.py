@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.views import ServiceView
+from hamanager.contracts.routes import Told
 from hamanager.contracts.runtime import LogLine
 from hamanager.daemon.callers import CALLER
 from hamanager.daemon.commands import Commands
@@ -37,6 +38,8 @@ log = logging.getLogger("hamanager")
 
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 
+LONGEST_WAIT_SECONDS = 30.0
+"""For news of where clients are led."""
 STATUS_CODES: tuple[tuple[type[HamanagerError], int], ...] = (
     (UsageError, 400),
     (NotFoundError, 404),
@@ -98,6 +101,14 @@ class QueriesPort(Protocol):
         ...
 
 
+class RoutesPort(Protocol):
+    """Where clients are led."""
+
+    async def told(self, after: int, seconds: float) -> Told:
+        """What was published later than that version; waits for it so long at the most."""
+        ...
+
+
 class ManagerPort(CredentialsPort, Protocol):
     """What the API needs of the daemon."""
 
@@ -109,6 +120,11 @@ class ManagerPort(CredentialsPort, Protocol):
     @property
     def queries(self) -> QueriesPort:
         """What can be asked."""
+        ...
+
+    @property
+    def routes(self) -> RoutesPort:
+        """Where clients are led, for whoever follows."""
         ...
 
     def wake(self, name: str) -> None:
@@ -212,6 +228,7 @@ def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
     _add_queries(app, manager)
     _add_commands(app, manager)
     add_credentials(app, manager)
+    _add_routes(app, manager)
     return app
 
 
@@ -321,6 +338,15 @@ def _shown(view: ServiceView) -> ServiceView:
     if view.url is None or CALLER.get().role.includes(AccessRole.OPERATE):
         return view
     return ServiceView.model_construct(**{**vars(view), "url": _PASSWORD.sub(r"\1***@", view.url)})
+
+
+def _add_routes(app: FastAPI, manager: ManagerPort) -> None:
+    @app.get("/routes")
+    async def routes(
+        after: Annotated[int, Query(ge=0)] = 0,
+        wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS)] = 0,
+    ) -> Told:
+        return await manager.routes.told(after, wait)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import socket
 import stat
@@ -19,14 +18,16 @@ from hamanager.api.environment import EnvironmentFile
 from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
+from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.http import make_app
 from hamanager.daemon.places import runtime_of
+from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.discovery import load_drivers
-from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
+from hamanager.endpoints.haproxy.endpoint import SIDECAR, HaproxyEndpoint
 from hamanager.errors import HamanagerError
-from hamanager.runtimes.docker.address import bind_address
+from hamanager.runtimes.docker.address import VARIABLE, bind_address
 from hamanager.stores.opening import join, open_store
 
 log = logging.getLogger("hamanager")
@@ -48,14 +49,7 @@ def serve(
         StoreError: the store cannot be used.
         RuntimeFailedError: the Docker engine does not answer.
     """
-    logging.basicConfig(
-        level=os.environ.get("HAMANAGER_LOG", "INFO").upper(),
-        format="%(asctime)s %(levelname)-7s %(message)s",
-    )
-    # It warns of each run that is left out while the one before it lasts.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    for chatty in ("httpx", "pymongo", "urllib3", "docker"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    log_to_standard_error()
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
     with (
@@ -66,17 +60,23 @@ def serve(
     ):
         store = open_store(store_url, home, manages=True)
         manager_id = paths.manager_id(home)
-        runtime = runtime_of(store, join(store, store_url, home), advertise_host)
-        endpoint = HaproxyEndpoint(paths.endpoint_directory(home), runtime.here, bind_address)
+        installation = join(store, store_url, home)
+        runtime = runtime_of(store, installation, advertise_host)
+        sidecar = SIDECAR if installation == manager_id else f"{SIDECAR}-{manager_id}"
+        directory = paths.endpoint_directory(home)
+        proxy = HaproxyEndpoint(directory, runtime.here, bind_address, sidecar)
+        own = advertise_host or os.environ.get(VARIABLE)
+        addresses = Addresses(store, proxy, own if store_url else None)
         daemon = Daemon(
             store,
             drivers,
             runtime,
-            endpoint,
+            addresses,
             SystemClock(),
             manager_id,
             EnvironmentFile(paths.environment_path(home)),
         )
+        addresses.begin(several=bool(store_url))
         daemon.start()
         log.info("hamanager %s is watching; state in %s", manager_id, home)
         try:
@@ -94,7 +94,8 @@ def serve(
         finally:
             while_serving.close()
             daemon.stop()
-            endpoint.close()
+            addresses.close()
+            proxy.close()
             runtime.close()
             store.close()
             log.info("stopped watching; the databases go on")
@@ -122,19 +123,6 @@ def _checked(drivers: Mapping[str, Driver]) -> Mapping[str, Driver]:
             " nothing was started"
         )
     return sound
-
-
-def raise_descriptor_limit() -> None:
-    """As many open files as this process may have: a daemon that runs out of them sees nothing."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # the kernel's own limit is lower
-        log.debug("the limit of open files stays at %d: %s", soft, error)
-    else:
-        log.debug("the limit of open files was %d and is %d now", soft, hard)
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from hamanager.api.environment import EnvironmentFile
 from hamanager.authority.authority import Authority
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.endpoint import Endpoint
 from hamanager.contracts.runtime import ASKED_TO_END, InstanceRef, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
 from hamanager.daemon.queries import Queries
@@ -57,7 +57,7 @@ class Daemon:
         store: Store,
         drivers: Mapping[str, Driver],
         runtime: Runtime,
-        endpoint: Endpoint,
+        addresses: Addresses,
         clock: Clock,
         manager_id: str,
         environment: EnvironmentFile,
@@ -69,7 +69,8 @@ class Daemon:
         self._store = store
         self._drivers = drivers
         self._runtime = runtime
-        self._endpoint = endpoint
+        self._endpoint = addresses.endpoint
+        self.routes = addresses.desk(self.wake)
         self._environment = environment
         self._clock = clock
         self._manager_id = manager_id
@@ -81,7 +82,13 @@ class Daemon:
         self._threads = Threads.started()
         self._pulse = Pulse(self._present_workers, self._threads.probes, clock)
         self._unmanaged = Unmanaged(
-            store, runtime, endpoint, clock, manager_id, self._threads.runtime, environment.forget
+            store,
+            runtime,
+            self._endpoint,
+            clock,
+            manager_id,
+            self._threads.runtime,
+            environment.forget,
         )
         self.queries = Queries(
             store, drivers, runtime, clock, self._threads, self._unmanaged, self._worker_of

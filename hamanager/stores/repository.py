@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hamanager.contracts.endpoint import Listener
+from hamanager.contracts.routes import Told, Word
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
 from hamanager.model.host import Host
@@ -16,6 +19,8 @@ from hamanager.model.spec import Spec
 
 _ROOT = "services/"
 _HOSTS = "hosts/"
+ROUTES = "routes/"
+"""Apart from the rest, so that whoever follows them hears of nothing else."""
 _SECRETS = TypeAdapter(dict[str, str])
 
 
@@ -64,6 +69,11 @@ def load_hosts(store: Store) -> Sequence[Host]:
                 " row back from a backup (docs/repair.md)"
             ) from None
     return found
+
+
+def routes_key(name: str) -> str:
+    """Where its clients are led, while somebody follows that."""
+    return f"{ROUTES}{name}"
 
 
 def service_names(store: Store) -> Sequence[str]:
@@ -144,6 +154,43 @@ def save_secrets(store: Store, name: str, secrets: Mapping[str, str], expected: 
     return store.put(secrets_key(name), json.dumps(dict(secrets)), expected)
 
 
+class _Routes(BaseModel):
+    listeners: tuple[Listener, ...]
+
+
+def load_routes(store: Store, name: str) -> Word | None:
+    """What is written down of that service. One that is damaged leads nobody anywhere."""
+    kept = store.get(routes_key(name))
+    if kept is None:
+        return None
+    listeners: tuple[Listener, ...] = ()
+    with suppress(ValidationError):
+        listeners = _Routes.model_validate_json(kept.value).listeners
+    return Word(version=kept.version, listeners=listeners)
+
+
+def save_routes(store: Store, name: str, listeners: Sequence[Listener], expected: int) -> int:
+    """Write down where its clients are led if that still has the version `expected`; returns the
+    new version."""
+    written = _Routes(listeners=tuple(listeners)).model_dump_json()
+    return store.put(routes_key(name), written, expected)
+
+
+def read_routes(store: Store, after: int, seconds: float) -> Told:
+    """What was written down later than that version; waits for it so long at the most. A row that
+    is damaged is passed over: what is known of that service goes on being so."""
+    version = store.wait(ROUTES, after, seconds) if seconds else store.version()
+    names = frozenset(key[len(ROUTES) :] for key in store.keys(ROUTES))
+    words = {}
+    for key, kept in store.changed(ROUTES, after if after <= version else 0).items():
+        # What was written meanwhile is for the next time: until here nothing is missing.
+        if kept.version <= version:
+            with suppress(ValidationError):
+                found = _Routes.model_validate_json(kept.value)
+                words[key[len(ROUTES) :]] = Word(version=kept.version, listeners=found.listeners)
+    return Told(after=after, version=version, services=names, words=words)
+
+
 def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None:
     """The spec of a service that can be managed; None when there is no such service.
 
@@ -167,7 +214,8 @@ def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None
 def forget_service(store: Store, name: str) -> None:
     """Delete everything about it except its history, the spec last: while that is there, a manager
     that died half-way finishes the job."""
-    for key in (record_key(name), secrets_key(name), lock_key(name), spec_key(name)):
+    keys = (record_key(name), secrets_key(name), routes_key(name), lock_key(name), spec_key(name))
+    for key in keys:
         kept = store.get(key)
         if kept is not None:
             store.delete(key, kept.version)

@@ -155,6 +155,16 @@ class SqliteStore:
             ).fetchall()
         return [key for (key,) in rows]
 
+    def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        """All keys that begin so and have been changed later than that version."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT key, value, version FROM entries"
+                " WHERE version > ? AND substr(key, 1, ?) = ? ORDER BY key",
+                (after, len(prefix), prefix),
+            ).fetchall()
+        return {key: Versioned(value, version) for key, value, version in rows}
+
     def version(self) -> int:
         """The newest version of the whole store."""
         with self._reading() as connection:

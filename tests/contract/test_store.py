@@ -70,6 +70,28 @@ def test_values_come_back_as_they_were(store: Store, value: str) -> None:
     assert store.get("key 'with' %_*") == Versioned(value, version)
 
 
+def test_what_has_changed_since_is_told_with_its_values(store: Store) -> None:
+    before = store.put("routes/a", "one", 0)
+    store.put("routes/b", "two", 0)
+    after = store.put("other/c", "three", 0)
+    assert {key: kept.value for key, kept in store.changed("routes/", 0).items()} == {
+        "routes/a": "one",
+        "routes/b": "two",
+    }
+    assert set(store.changed("routes/", before)) == {"routes/b"}
+    assert store.changed("routes/", after) == {}
+    again = store.put("routes/a", "four", before)
+    assert store.changed("routes/", after) == {"routes/a": Versioned("four", again)}
+    store.delete("routes/a", again)
+    assert store.changed("routes/", after) == {}
+
+
+def test_many_that_have_changed_are_all_told(store: Store) -> None:
+    for number in range(250):
+        store.put(f"routes/{number:03d}", str(number), 0)
+    assert len(store.changed("routes/", 0)) == 250
+
+
 def test_only_the_expected_version_is_changed(store: Store) -> None:
     version = store.put("a", "one", 0)
     for stale in (0, version - 1, version + 1):

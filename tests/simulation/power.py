@@ -6,7 +6,7 @@ any two of them, lose an answer, let something else happen just before, or suspe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +149,10 @@ class PoweredStore:
     def keys(self, prefix: str) -> Sequence[str]:
         self._check()
         return self.inner.keys(prefix)
+
+    def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        self._check()
+        return self.inner.changed(prefix, after)
 
     def version(self) -> int:
         self._check()

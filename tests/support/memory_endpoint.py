@@ -21,6 +21,10 @@ class MemoryEndpoint:
         """As it was told."""
         return self.listeners.get(service, ())
 
+    def services(self) -> frozenset[str]:
+        """All that it was told of."""
+        return frozenset(name for name, listeners in self.listeners.items() if listeners)
+
     def settle(self, service: str) -> None:
         """It always is."""
 

@@ -45,6 +45,15 @@ class MemoryStore:
         with self._lock:
             return sorted(key for key in self._values if key.startswith(prefix))
 
+    def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        """All keys that begin so and have been changed later than that version."""
+        with self._lock:
+            return {
+                key: kept
+                for key, kept in sorted(self._values.items())
+                if key.startswith(prefix) and kept.version > after
+            }
+
     def version(self) -> int:
         """The newest version of the whole store."""
         with self._lock:

@@ -11,6 +11,7 @@ from hamanager.api.views import ServiceView
 from hamanager.authority.authority import Authority
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
+from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.view_builder import service_view
@@ -42,6 +43,7 @@ from hamanager.stores.repository import (
     service_names,
     spec_key,
 )
+from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 
 MB = 1024**2
@@ -223,6 +225,8 @@ class FakeManager:
         self.woken: list[str] = []
         self.message = ""
         self.lines: dict[str, list[LogLine]] = {}
+        self.addresses = Addresses(self.store, MemoryEndpoint())
+        self.routes = self.addresses.desk(self.wake)
 
     @property
     def queries(self) -> FakeManager:

@@ -331,6 +331,11 @@ def started(*words: str) -> subprocess.Popen[str]:
 @pytest.mark.usefixtures("db")
 def test_how_applications_connect(run: Run) -> None:
     assert run("url", "db").output == "redis://:app-1@10.0.0.1:7000/0\n"
+    elsewhere = run("url", "db", "--at", "10.0.0.7").output
+    assert elsewhere == "redis://:app-1@10.0.0.7:7000/0\n"
+    assert "REDIS_HOST=10.0.0.7" in run("env", "db", "--at", "10.0.0.7").output
+    refused = run("url", "db", "--at", "10.0.0.7:7000")
+    assert (refused.exit_code, "is no address" in refused.output) == (2, True)
     told = run("env", "db").output
     assert "export HAMANAGER_DB_REDIS_HOST=10.0.0.1\n" in told
     dotcloud = json.loads(run("env", "db", "--format", "json", "--dotcloud").output)

@@ -7,14 +7,18 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from hamanager.api.environment import (
     DOTCLOUD_PREFIX,
     ConnectionView,
     EnvironmentFile,
     Format,
+    at_address,
     text,
     variables,
 )
+from hamanager.errors import UsageError
 from tests.support.altered import altered
 
 DB = ConnectionView(
@@ -41,6 +45,23 @@ def test_names_and_values() -> None:
     }
     assert "DOTCLOUD_MY_DB_MYSQL_URL" in variables(DB, DOTCLOUD_PREFIX)
     assert "HAMANAGER_DATA_MONGODB_HOST" not in variables(SET), "clients need the URL"
+
+
+def test_at_another_machine_s_address() -> None:
+    both = altered(DB, reads_url="mysql://app:p4ss@10.0.0.1:7001/my_db", reads_port=7001)
+    moved = at_address(both, "app-3.example")
+    assert (moved.host, moved.url) == ("app-3.example", "mysql://app:p4ss@app-3.example:7000/my_db")
+    assert moved.reads_url == "mysql://app:p4ss@app-3.example:7001/my_db"
+    assert altered(moved, host=DB.host, url=both.url, reads_url=both.reads_url) == both
+    plain = altered(DB, url="http://10.0.0.1:7000/")
+    assert at_address(plain, "10.0.0.7").url == "http://10.0.0.7:7000/"
+    assert at_address(SET, "10.0.0.7") == SET, "its URL names all members"
+
+
+@pytest.mark.parametrize("host", ["", "10.0.0.7:7000", "a@b", "x/y", "-x", "x "])
+def test_what_is_no_address_is_refused(host: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        at_address(DB, host)
 
 
 def test_a_shell_reads_what_is_written() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from hamanager.contracts.endpoint import Listener, ListenerKind
 from hamanager.contracts.runtime import Runtime, Sidecar
-from hamanager.daemon.serve import raise_descriptor_limit
+from hamanager.daemon.process import raise_descriptor_limit
 from hamanager.endpoints.haproxy import control as haproxy_control
 from hamanager.endpoints.haproxy import endpoint as haproxy
 from hamanager.endpoints.haproxy.control import CannotAskError

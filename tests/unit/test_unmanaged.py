@@ -23,6 +23,7 @@ from hamanager.cli.progress import PlainDisplay, wait_for
 from hamanager.cli.text import services_text
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
+from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.supervisor import Daemon
 from hamanager.errors import (
     HamanagerError,
@@ -105,7 +106,8 @@ class Setting:
         runtime = cast(Runtime, self.runtime)
         file = EnvironmentFile(self.path)
         clock = SimClock()
-        return Daemon(self.store, drivers, runtime, MemoryEndpoint(), clock, "m", file)
+        addresses = Addresses(self.store, MemoryEndpoint())
+        return Daemon(self.store, drivers, runtime, addresses, clock, "m", file)
 
     def restart(self) -> None:
         self.daemon.stop()

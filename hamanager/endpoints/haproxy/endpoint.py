@@ -64,8 +64,16 @@ class HaproxyEndpoint:
     """Keeps its state in a directory of its own; two below it are shared with HAProxy, one that it
     reads and one that is its own. Thread-safe."""
 
-    def __init__(self, directory: Path, runtime: Runtime, resolve: Callable[[str], str]) -> None:
-        """`resolve` gives the IP address of a host."""
+    def __init__(
+        self,
+        directory: Path,
+        runtime: Runtime,
+        resolve: Callable[[str], str],
+        sidecar: str = SIDECAR,
+    ) -> None:
+        """`resolve` gives the IP address of a host. `sidecar`: what its container is called by, as
+        two managers of an installation may use the same engine."""
+        self._sidecar = sidecar
         self._directory = directory
         self._runtime = runtime
         self._resolve = Addresses(directory / ADDRESSES, resolve, self._keep_addresses)
@@ -101,6 +109,11 @@ class HaproxyEndpoint:
         """As the configuration has it."""
         with self._lock:
             return tuple(b.listener for b in self._backends.values() if b.service == service)
+
+    def services(self) -> frozenset[str]:
+        """As the configuration has them."""
+        with self._lock:
+            return frozenset(backend.service for backend in self._backends.values())
 
     def settle(self, service: str) -> None:
         """Of that service alone, at once; `check` does it for all, each second."""
@@ -319,14 +332,16 @@ class HaproxyEndpoint:
         try:
             image = self._runtime.resolve_image(SIDECAR, IMAGE)
             self._runtime.start_sidecar(
-                Sidecar(SIDECAR, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN))
+                Sidecar(
+                    self._sidecar, image, script(), reads=(self._etc, ETC), writes=(self._run, RUN)
+                )
             )
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
 
     def _end(self) -> None:
         try:
-            self._runtime.remove_sidecar(SIDECAR)
+            self._runtime.remove_sidecar(self._sidecar)
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
 

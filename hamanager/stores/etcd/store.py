@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -103,6 +103,14 @@ class EtcdStore:
         first = self._keys + prefix
         found = self._pages(first, wire.end_of(first), keys_only=True)
         return [kept.key.removeprefix(self._keys) for kept in found]
+
+    def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        """All keys that begin so and have been changed later than that version."""
+        first = self._keys + prefix
+        found = self._pages(first, wire.end_of(first), min_mod_revision=after + 1)
+        return {
+            kept.key.removeprefix(self._keys): Versioned(kept.value, kept.version) for kept in found
+        }
 
     def version(self) -> int:
         """The newest version of the whole store."""

@@ -1,0 +1,34 @@
+"""What every process of hamanager that goes on for long begins with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+
+log = logging.getLogger("hamanager")
+
+
+def log_to_standard_error() -> None:
+    """As much as `HAMANAGER_LOG` says."""
+    logging.basicConfig(
+        level=os.environ.get("HAMANAGER_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)-7s %(message)s",
+    )
+    # It warns of each run that is left out while the one before it lasts.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for chatty in ("httpx", "pymongo", "urllib3", "docker"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as this process may have: a daemon that runs out of them sees nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # the kernel's own limit is lower
+        log.debug("the limit of open files stays at %d: %s", soft, error)
+    else:
+        log.debug("the limit of open files was %d and is %d now", soft, hard)

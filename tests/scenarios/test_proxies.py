@@ -1,0 +1,248 @@
+"""The same addresses on several machines: each `hamanager proxy` leads its clients to the primary,
+at the same moment and whatever becomes of it, the managers or the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hamanager.chaos.sandbox import PROGRAM, Sandbox, wait_for
+from hamanager.paths import manager_id
+from tests.support.clients import FAILURES, PLAIN, PlainWriter
+
+ADDRESSES = ("127.0.0.2", "127.0.0.3")
+SIZES = {"mysql": 2, "redis": 2}
+HEARD_SECONDS = 20.0
+PROXY_BACK_SECONDS = 10.0
+SETTLED_SECONDS = 90.0
+
+
+class Proxy:
+    """One `hamanager proxy`."""
+
+    def __init__(self, sandbox: Sandbox, address: str) -> None:
+        self._sandbox = sandbox
+        self.address = address
+        self.state = sandbox.home / f"proxy-{address}"
+        self._process: subprocess.Popen[str] | None = None
+        self._urls: dict[str, str] = {}
+
+    def _words(self, *words: str) -> Sequence[str]:
+        return [*PROGRAM, "proxy", "--state", str(self.state), *words]
+
+    def start(self) -> None:
+        with (self._sandbox.home / f"proxy-{self.address}.log").open("a") as log:
+            self._process = subprocess.Popen(
+                self._words("--listen", self.address),
+                env=self._sandbox.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def send(self, kind: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(kind)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(10)
+
+    def kill_haproxy(self) -> None:
+        """SIGKILL to its HAProxy, whose container starts it again."""
+        [container] = self._sandbox.docker.containers.list(
+            filters={"label": [f"hamanager.manager={manager_id(self.state)}"]}
+        )
+        container.reload()
+        os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
+
+    def url(self, service: str) -> str:
+        if service not in self._urls:
+            told = self._sandbox.command("url", service, "--at", self.address)
+            self._urls[service] = told.strip()
+        return self._urls[service]
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGTERM)
+            self._process.wait(20)
+        subprocess.run(
+            self._words("--remove"), env=self._sandbox.environment, check=True, timeout=60
+        )
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def proxies(sandbox: Sandbox) -> Iterator[tuple[Proxy, ...]]:
+    made = tuple(Proxy(sandbox, address) for address in ADDRESSES)
+    try:
+        for proxy in made:
+            proxy.start()
+        yield made
+    finally:
+        for proxy in made:
+            proxy.close()
+
+
+@pytest.fixture(scope="module", params=["redis", pytest.param("mysql", marks=pytest.mark.long)])
+def service(request: pytest.FixtureRequest, sandbox: Sandbox, proxies: tuple[Proxy, ...]) -> str:
+    """Named after its engine."""
+    engine = str(request.param)
+    sandbox.command("create", engine, "--engine", engine, "--instances", str(SIZES[engine]))
+    for proxy in proxies:
+        what = f"{engine} at {proxy.address}"
+        wait_for(what, HEARD_SECONDS, partial(answers, proxy, engine))
+    return engine
+
+
+def answers(proxy: Proxy, service: str) -> bool:
+    try:
+        PLAIN[service](proxy.url(service)).close()
+    except FAILURES:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def writing(
+    sandbox: Sandbox, service: str, proxies: Sequence[Proxy]
+) -> Iterator[list[PlainWriter]]:
+    """A client at each address that writes throughout; nothing it was told is missing then."""
+    sandbox.wait_for_state(service, "running", 60)
+    writers = [PlainWriter(service, proxy.url(service)) for proxy in proxies]
+    held = PLAIN[service](proxies[0].url(service))
+    held.prepare()
+    last = max(held.numbers(), default=0)
+    held.close()
+    for number, writer in enumerate(writers):
+        # Far apart: what one was told is not what another one wrote.
+        writer.begin_after(last + 1 + number * 10_000_000)
+        writer.start()
+    try:
+        for writer in writers:
+            wait_for("the first writes", HEARD_SECONDS, partial(has_written, writer))
+        yield writers
+        for writer in writers:
+            goes_on(writer)
+    finally:
+        for writer in writers:
+            writer.stop()
+    sandbox.wait_for_state(service, "running", 60)
+    if service == "mysql":  # of Redis a failover may lose the last moment's
+        assert [writer.lost() for writer in writers] == [0] * len(writers)
+
+
+def fail_over(sandbox: Sandbox, service: str) -> None:
+    """Kill the primary and wait until all is well."""
+    record = sandbox.record(service)
+    sandbox.container(record.primary or "").kill()
+    sandbox.wait_until_in_step(service, record.term, SETTLED_SECONDS)
+    sandbox.wait_for_state(service, "running", SETTLED_SECONDS)
+
+
+def goes_on(writer: PlainWriter, seconds: float = HEARD_SECONDS) -> None:
+    moment = time.monotonic()
+    wait_for("writes to go on", seconds, lambda: writer.accepted[-1].at > moment)
+
+
+def test_primary_killed_and_no_client_of_any_address_is_turned_away(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...], service: str
+) -> None:
+    with writing(sandbox, service, proxies) as writers:
+        for _ in range(2):
+            fail_over(sandbox, service)
+            time.sleep(0.5)
+        assert [writer.turned_away for writer in writers] == [[], []]
+
+
+def test_planned_change_and_no_client_of_any_address_is_turned_away(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...], service: str
+) -> None:
+    with writing(sandbox, service, proxies) as writers:
+        sandbox.command("switchover", service)
+        time.sleep(0.5)
+        assert [writer.turned_away for writer in writers] == [[], []]
+
+
+def test_proxy_suspended_during_the_failover_catches_up(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...], service: str
+) -> None:
+    """Its clients have no primary until then: a former one takes no writes."""
+    late = proxies[1]
+    with writing(sandbox, service, proxies) as writers:
+        late.send(signal.SIGSTOP)
+        try:
+            fail_over(sandbox, service)
+            goes_on(writers[0])
+            assert not writers[0].turned_away
+        finally:
+            late.send(signal.SIGCONT)
+        goes_on(writers[1])
+
+
+def test_manager_away_and_every_address_goes_on(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...], service: str
+) -> None:
+    with writing(sandbox, service, proxies) as writers:
+        sandbox.kill_daemon()
+        try:
+            for proxy in proxies:
+                proxy.kill()
+                proxy.start()  # and knows what it knew
+            for writer in writers:
+                goes_on(writer)
+        finally:
+            sandbox.start_daemon()
+        assert [writer.cut for writer in writers] == [0, 0]
+        assert [writer.turned_away for writer in writers] == [[], []]
+        fail_over(sandbox, service)
+        assert [writer.turned_away for writer in writers] == [[], []], "they follow it again"
+
+
+def test_haproxy_killed_and_the_address_is_back_by_itself(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...], service: str
+) -> None:
+    with writing(sandbox, service, proxies) as writers:
+        proxies[0].kill_haproxy()
+        goes_on(writers[0], PROXY_BACK_SECONDS)
+        assert writers[1].cut == 0, "the other one is not disturbed"
+
+
+def test_address_of_a_destroyed_service_is_closed_everywhere(
+    sandbox: Sandbox, proxies: tuple[Proxy, ...]
+) -> None:
+    sandbox.command("create", "gone", "--engine", "redis")
+    for proxy in proxies:
+        wait_for("the address", HEARD_SECONDS, partial(serves, proxy, "gone"))
+    sandbox.command("destroy", "gone", "--yes")
+    for proxy in proxies:
+        wait_for("its end", HEARD_SECONDS, partial(serves_not, proxy, "gone"))
+
+
+def has_written(writer: PlainWriter) -> bool:
+    return len(writer.accepted) > 100
+
+
+def serves(proxy: Proxy, service: str) -> bool:
+    configuration = Path(proxy.state, "endpoint", "etc", "haproxy.cfg").read_text()
+    return f"listen {service}\n" in configuration
+
+
+def serves_not(proxy: Proxy, service: str) -> bool:
+    return not serves(proxy, service)

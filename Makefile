@@ -64,6 +64,9 @@ soak: images ## Failure after failure under load, and every write counted
 sysbenchprogram:
 	@exec scripts/setup-sysbench.sh
 
+keepalivedprogram:
+	@exec scripts/setup-keepalived.sh
+
 testbed: docker
 	@exec scripts/setup-testbed.sh
 

@@ -19,6 +19,7 @@ from hamanager.authority.certificates import (
     checked_authority,
     issue,
     new_authority,
+    signed_by,
 )
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.store import Store
@@ -103,6 +104,10 @@ class Authority:
             UsageError: it cannot be what is wanted.
         """
         return issue(self.trust().signer.certified, wanted, self._clock.now())
+
+    def signs(self, certificate: str) -> bool:
+        """Whether that certificate was made by the authority that signs now."""
+        return signed_by(certificate, self.trust().signer.certificate)
 
     def begin_rotation(self, own: Certified | None = None) -> Trust:
         """A new authority (or the operator's own) is trusted beside the present one.

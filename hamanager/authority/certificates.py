@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -135,6 +136,16 @@ def described(certificate: str) -> Described:
         read.not_valid_after_utc.timestamp(),
         read.fingerprint(hashes.SHA256()).hex(),
     )
+
+
+def signed_by(certificate: str, authority: str) -> bool:
+    """Whether that authority made the certificate."""
+    read = x509.load_pem_x509_certificate(certificate.encode())
+    try:
+        read.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.encode()))
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def due(certificate: str, now: float) -> bool:

@@ -46,6 +46,7 @@ class Sandbox(Services):
         serve_options: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self._serve_options = serve_options
         self._show = show
         self._serve_options = serve_options
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")

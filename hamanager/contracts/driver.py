@@ -132,6 +132,17 @@ class Cache(Protocol):
         ...
 
 
+class Certificates(Protocol):
+    """A server takes other certificates without a restart."""
+
+    file_names: frozenset[str]
+    """Of `LaunchSpec.files`: those that certificates, keys and authorities lie in."""
+
+    def reload_certificates(self, service: ServiceContext, target: Target) -> None:
+        """Use what now lies in its files (`LaunchSpec.files`), for new connections at least."""
+        ...
+
+
 class Shutdown(Protocol):
     """A planned stop takes more than the runtime's signal."""
 
@@ -156,6 +167,8 @@ class Driver(Protocol):
     election: Election | None = None
     settling: Settling | None = None
     cache: Cache | None = None
+    certificates: Certificates | None = None
+    """None: its services cannot be encrypted."""
     shutdown: Shutdown | None = None
     workload: Workload | None = None
 

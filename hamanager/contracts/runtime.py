@@ -126,6 +126,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def rewrite_files(self, ref: InstanceRef, launch: LaunchSpec) -> None:
+        """Write a running instance's files anew, for a server that reads them again."""
+        ...
+
     def process(self, ref: InstanceRef) -> Process:
         """Whether its process runs. Never raises: UNKNOWN when the runtime does not answer."""
         ...

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from hamanager.api.grammar import ScaleRequest, check_service_name, service_of
+from hamanager.authority.authority import Authority
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.certificates import Certificates, host_addresses
 from hamanager.daemon.specs import Specs
 from hamanager.daemon.upgrades import Chooser, told
 from hamanager.daemon.validation import (
@@ -58,6 +60,7 @@ class Commands:
         self._runtime = runtime
         self._clock = clock
         self._specs = Specs(store, drivers, clock)
+        self._certificates = Certificates(store, Authority(store, clock), clock)
         # Secrets must not be replaced between another creation's secrets and its spec.
         self._creating = threading.Lock()
 
@@ -101,6 +104,7 @@ class Commands:
             port=port,
             health_path=health_path,
             durability=driver.capabilities.durabilities[0],
+            encrypted=bool(driver.certificates and host_addresses(self._store)),
         ).set_to(chosen)
         with self._creating:
             self._specs.refuse_existing(name)
@@ -108,6 +112,8 @@ class Commands:
             left_over = self._store.get(secrets_key(name))
             version = left_over.version if left_over else 0
             save_secrets(self._store, name, driver.new_secrets(), version)
+            if spec.encrypted:
+                self._certificates.make(name)
             try:
                 save_spec(self._store, spec, 0)
             except StaleVersionError:

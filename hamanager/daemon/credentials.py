@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
 from hamanager.authority.authority import Authority, Trust
 from hamanager.authority.certificates import Certified, Wanted, described
+from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.tokens import Tokens
-from hamanager.errors import UsageError
+from hamanager.errors import ConflictError, UsageError
 from hamanager.model.access import AccessRole
 
 
@@ -26,6 +27,11 @@ class CredentialsPort(Protocol):
     @property
     def authority(self) -> Authority:
         """Makes certificates."""
+        ...
+
+    @property
+    def certificates(self) -> Certificates:
+        """Those of encrypted services."""
         ...
 
 
@@ -101,6 +107,12 @@ def add_credentials(app: FastAPI, manager: CredentialsPort) -> None:
         if body.certificate is not None and body.key is not None:
             own = Certified(body.certificate, body.key)
         if body.finish:
+            if behind := manager.certificates.behind():
+                raise ConflictError(
+                    f"servers of {', '.join(behind)} do not use certificates of the new authority"
+                    " yet: try again in a moment (a server that runs and does not answer has to be"
+                    " restarted first); nothing was changed"
+                )
             return _view(manager.authority.finish_rotation())
         return _view(manager.authority.begin_rotation(own))
 

@@ -20,6 +20,7 @@ from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import ASKED_TO_END, InstanceRef, Runtime
 from hamanager.contracts.store import Store
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
 from hamanager.daemon.queries import Queries
@@ -65,7 +66,8 @@ class Daemon:
         self.commands = Commands(store, drivers, runtime, clock)
         self.tokens = Tokens(store, clock)
         self.authority = Authority(store, clock)
-        self._succession = Succession(self.authority, clock, lambda: True)
+        self.certificates = Certificates(store, self.authority, clock)
+        self._succession = Succession(self.authority, clock, lambda: not self.certificates.behind())
         self._store = store
         self._drivers = drivers
         self._runtime = runtime
@@ -226,6 +228,10 @@ class Daemon:
         """Have a connection and a process handle open to every instance that is well."""
         record, _ = load_record(self._store, loop.name)
         self._keep_environment(loop.name)
+        if loop.driver.certificates is not None and self.certificates.is_time(loop.name):
+            self._threads.runtime.submit(
+                self.certificates.look, loop.name, loop.driver, self._runtime, done.snapshot
+            )
         for instance in record.instances:
             seen = done.snapshot.of(instance.name)
             if seen is None or seen.contact is not Contact.ANSWERS:

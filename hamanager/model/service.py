@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hamanager.model.encryption import Encryption
 from hamanager.model.instance import InstanceRecord
 
 
@@ -51,3 +52,5 @@ class ServiceContext:
     port: int | None = None
     health_path: str | None = None
     """Of a service without data, as in its spec."""
+    encryption: Encryption | None = None
+    """What its servers and their clients encrypt with; None: nothing is encrypted."""

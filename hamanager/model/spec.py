@@ -47,6 +47,9 @@ class Spec(Frozen):
     durability: Durability = Durability.AVAILABILITY
     failover_period_seconds: float = 60.0
     """A second automatic failover within it needs proof of the primary's death."""
+    encrypted: bool = False
+    """Its servers speak TLS only, to each other, to the manager and to clients; for its whole
+    life."""
     allow_drills: bool = False
     """An operator said that failures may be injected into it on purpose."""
     paused: bool = False

@@ -12,6 +12,7 @@ from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.routes import Told, Word
 from hamanager.contracts.store import Store
 from hamanager.errors import UnmanageableError
+from hamanager.model.encryption import Encryption
 from hamanager.model.host import Host
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
@@ -37,6 +38,11 @@ def record_key(name: str) -> str:
 def secrets_key(name: str) -> str:
     """Its passwords and keys."""
     return f"{_ROOT}{name}/secrets"
+
+
+def encryption_key(name: str) -> str:
+    """What its servers encrypt with."""
+    return f"{_ROOT}{name}/encryption"
 
 
 def lock_key(name: str) -> str:
@@ -146,7 +152,29 @@ def load_context(store: Store, spec: Spec) -> ServiceContext:
         load_secrets(store, spec.name),
         spec.port,
         spec.health_path,
+        load_encryption(store, spec.name)[0] if spec.encrypted else None,
     )
+
+
+def load_encryption(store: Store, name: str) -> tuple[Encryption | None, int]:
+    """What its servers encrypt with, and its version; None and 0 when there is nothing.
+
+    Raises:
+        UnmanageableError: it is damaged.
+    """
+    kept = store.get(encryption_key(name))
+    if kept is None:
+        return None, 0
+    try:
+        return Encryption.model_validate_json(kept.value), kept.version
+    except ValidationError:
+        # Nothing of what it says: that would hold a part of the key.
+        raise _damaged(name, "certificate", encryption_key(name)) from None
+
+
+def save_encryption(store: Store, name: str, encryption: Encryption, expected: int) -> int:
+    """Write it if its version still is `expected`; returns the new version."""
+    return store.put(encryption_key(name), encryption.model_dump_json(), expected)
 
 
 def save_secrets(store: Store, name: str, secrets: Mapping[str, str], expected: int) -> int:
@@ -214,8 +242,8 @@ def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None
 def forget_service(store: Store, name: str) -> None:
     """Delete everything about it except its history, the spec last: while that is there, a manager
     that died half-way finishes the job."""
-    keys = (record_key(name), secrets_key(name), routes_key(name), lock_key(name), spec_key(name))
-    for key in keys:
+    secret = (secrets_key(name), encryption_key(name))
+    for key in (record_key(name), *secret, routes_key(name), lock_key(name), spec_key(name)):
         kept = store.get(key)
         if kept is not None:
             store.delete(key, kept.version)

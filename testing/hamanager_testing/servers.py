@@ -22,15 +22,18 @@ import pytest
 from docker.models.containers import Container
 from testcontainers.core.container import DockerContainer
 
+from hamanager.authority.certificates import Certified, Wanted, issue, new_authority
 from hamanager.contracts.driver import DATA_DIRECTORY, Driver, LaunchSpec
 from hamanager.contracts.replication import HandOver
 from hamanager.errors import ServerError
+from hamanager.model.encryption import Encryption, identity
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
 from hamanager.runtimes.docker.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker.images import resolve_image
 
 LABEL = "hamanager.tests"
+_ENCRYPTED = "encrypted in tests"
 
 D = TypeVar("D", bound=Driver, covariant=True)
 One = TypeVar("One", bound=Driver)
@@ -137,13 +140,36 @@ def servers(
     driver: One, count: int, memory_bytes: int | None = None
 ) -> Iterator[list[Server[One]]]:
     """That many started servers of a fresh service, removed afterwards."""
-    service = ServiceContext("t", driver.engine, memory_bytes, driver.new_secrets())
+    encryption = encryption_for(driver)
+    service = ServiceContext(
+        "t", driver.engine, memory_bytes, driver.new_secrets(), encryption=encryption
+    )
     made = [Server(driver, service, serial) for serial in range(count)]
     try:
         yield [server.start() for server in made]
     finally:
         for server in made:
             server.remove()
+
+
+def encrypted(driver: One) -> One:
+    """Have that driver's servers encrypt what they say."""
+    driver.__dict__[_ENCRYPTED] = True
+    return driver
+
+
+def encryption_for(driver: Driver, authority: Certified | None = None) -> Encryption | None:
+    """What they do it with; None unless they are to."""
+    if not driver.__dict__.get(_ENCRYPTED):
+        return None
+    client = docker.from_env()
+    try:
+        hosts = (identity("t"), gateway(client), "127.0.0.1", "localhost")
+    finally:
+        client.close()
+    signer = authority or new_authority("tests", time.time())
+    made = issue(signer, Wanted("t", hosts), time.time())
+    return Encryption(trusted=signer.certificate, certificate=made.certificate, key=made.key)
 
 
 def gateway(client: docker.DockerClient) -> str:

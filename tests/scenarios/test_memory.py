@@ -49,7 +49,7 @@ def own_limit(sandbox: Sandbox, member: Target) -> int:
         from hamanager_drivers.redis.config import MANAGER
         from hamanager_drivers.redis.connections import connect
 
-        client = connect(member, MANAGER, service.secrets["manager_password"], 2)
+        client = connect(service, member, MANAGER, service.secrets["manager_password"], 2)
         return int(str(client.config_get("maxmemory")["maxmemory"]))
     if driver.engine == "mysql":
         from hamanager_drivers.mysql.connections import Connections

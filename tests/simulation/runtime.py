@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import RuntimeFailedError
 from hamanager.model.host import HostSeen
@@ -98,6 +99,9 @@ class SimRuntime:
         self._effect("destroy_service")
         self.world.servers.clear()
         self.world.volumes.clear()
+
+    def rewrite_files(self, ref: InstanceRef, launch: LaunchSpec) -> None:
+        raise NotImplementedError
 
     def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:
         self._effect("set_memory")

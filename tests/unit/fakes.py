@@ -12,6 +12,7 @@ from hamanager.authority.authority import Authority
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.view_builder import service_view
@@ -78,6 +79,7 @@ class FakeDriver:
         self.made += 1
         return {"password": f"app-{self.made}", "manager_password": SECRET}
 
+    certificates = None
     version = "8.0.1"
     refused = ""
 
@@ -220,6 +222,7 @@ class FakeManager:
         self.commands = commands(self.store, self.runtime)
         self.tokens = Tokens(self.store, FakeClock())
         self.authority = Authority(self.store, FakeClock())
+        self.certificates = Certificates(self.store, self.authority, FakeClock())
         self.seen: dict[str, Observation] = {}
         self.steps: list[Callable[[], None]] = []
         self.woken: list[str] = []

@@ -18,6 +18,7 @@ from hamanager.cli import progress as waiting
 from hamanager.cli.main import app
 from hamanager.contracts.clock import SystemClock
 from hamanager.daemon import remote
+from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.tokens import Tokens
 from hamanager.errors import ConflictError, UsageError
@@ -36,6 +37,9 @@ class Machine:
         self.stack = stack
         self.manager = FakeManager()
         self.manager.authority = Authority(self.manager.store, SystemClock())
+        self.manager.certificates = Certificates(
+            self.manager.store, self.manager.authority, SystemClock()
+        )
         self.manager.tokens = Tokens(self.manager.store, SystemClock())
         self.api = self.listen()
         self.url = f"https://127.0.0.1:{self.api.port}"

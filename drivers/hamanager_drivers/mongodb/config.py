@@ -7,6 +7,7 @@ from typing import Any
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import AUTHORITIES, BOTH, certificate_files
 from hamanager_drivers.guard import guarded
 from hamanager_drivers.naming import APPLICATION, database_of
 
@@ -54,7 +55,8 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:  # noqa:
             "mongod.conf": FileContent(_configuration(service)),
             "keyfile": FileContent(service.secrets["key"], mode=0o400),
             ".mongoshrc.js": FileContent(_client(service)),
-        },
+        }
+        | certificate_files(service.encryption),
     )
 
 
@@ -63,6 +65,8 @@ def _client(service: ServiceContext) -> str:
     File"): it connects as the application."""
     name = database(service)
     url = f"mongodb://{APPLICATION}:{service.secrets['password']}@127.0.0.1:{PORT}/{name}"
+    if service.encryption is not None:
+        url += f"?tls=true&tlsCAFile={AUTHORITIES}"
     return f"db = connect({json.dumps(url)});\n"
 
 
@@ -71,6 +75,20 @@ def cache_bytes(memory_bytes: int | None) -> int:
     if memory_bytes is None:
         return DEFAULT_CACHE_BYTES
     return max(SMALLEST_CACHE_BYTES, memory_bytes // 2 - OUTSIDE_CACHE_BYTES)
+
+
+def _encrypted(service: ServiceContext) -> list[str]:
+    """Members prove who they are by the key file, as ever, and clients by their passwords."""
+    if service.encryption is None:
+        return []
+    return [
+        "  tls:",
+        "    mode: requireTLS",
+        f"    certificateKeyFile: {BOTH}",
+        f"    CAFile: {AUTHORITIES}",
+        "    allowConnectionsWithoutCertificates: true",
+        "    disabledProtocols: TLS1_0,TLS1_1",
+    ]
 
 
 def _configuration(service: ServiceContext) -> str:
@@ -101,6 +119,7 @@ def _configuration(service: ServiceContext) -> str:
         "  bindIpAll: true",
         "  unixDomainSocket:",
         "    enabled: false",
+        *_encrypted(service),
         "security:",
         "  authorization: enabled",
         f"  keyFile: {FILES_DIRECTORY}/keyfile",

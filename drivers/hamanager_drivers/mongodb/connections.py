@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import ssl
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import bson
@@ -25,6 +28,7 @@ from pymongo.errors import (
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import client_context, distrust, distrusted
 
 TIMEOUT_SECONDS = 1.0
 KNOCK_SECONDS = 0.005
@@ -57,6 +61,8 @@ class AnsweredError(ServerError):
 @dataclass
 class _Cached:
     client: pymongo.MongoClient[Document]
+    context: ssl.SSLContext | None = None
+    """What it believes."""
     version: str = ""
     found: bool = False
 
@@ -138,11 +144,16 @@ class Connections:
     ) -> tuple[_Cached, bool]:
         with self._lock:
             cached = self._cached.get(target.address)
-        if cached is not None:
+        context = client_context(service)
+        if cached is not None and cached.context is not context:
+            self._drop(target, cached)
+        elif cached is not None:
             return cached, False
         # The client hides a refused connection until its time to choose a server is over.
-        knock(target, deadline - time.monotonic()).close()
-        made = _Cached(connect(target, "__system", service.secrets["key"], "local"))
+        knock(service, target, deadline - time.monotonic()).close()
+        made = _Cached(
+            connect(service, target, "__system", service.secrets["key"], "local"), context
+        )
         with self._lock:
             cached = self._cached.setdefault(target.address, made)
         if cached is not made:
@@ -157,6 +168,7 @@ class Connections:
 
 
 def connect(
+    service: ServiceContext,
     target: Target,
     username: str,
     password: str,
@@ -165,7 +177,8 @@ def connect(
 ) -> pymongo.MongoClient[Document]:
     """A client for this server alone, whatever its set says; connects when it is first used. Its
     commands need a `pymongo.timeout`."""
-    return pymongo.MongoClient(
+    make = partial(
+        pymongo.MongoClient[Document],
         target.host,
         target.port,
         directConnection=True,
@@ -185,6 +198,15 @@ def connect(
         w="majority",
         readPreference="secondaryPreferred",
     )
+    if service.encryption is None:
+        return make()
+    # It takes authorities from a file only, when it is made, and expects the address in the
+    # certificate. Whose server it is is proven by the knock before, and by a login in which the
+    # server has to prove that it knows the password, which it is not told.
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(service.encryption.trusted)
+        file.flush()
+        return make(tls=True, tlsCAFile=file.name, tlsAllowInvalidHostnames=True)
 
 
 def await_server(client: pymongo.MongoClient[Document]) -> None:
@@ -208,15 +230,21 @@ def _close(client: pymongo.MongoClient[Document]) -> None:
         client.close()
 
 
-def knock(target: Target, timeout_seconds: float = TIMEOUT_SECONDS) -> socket.socket:
+def knock(
+    service: ServiceContext, target: Target, timeout_seconds: float = TIMEOUT_SECONDS
+) -> socket.socket:
     """An open connection on which the server has answered `hello`.
 
     That it was accepted proves nothing: a port proxy accepts for a server that does not listen
     yet, and the kernel accepts for one that hangs. Raises `OSError`.
     """
     deadline = time.monotonic() + max(0.001, timeout_seconds)
+    context = client_context(service)
     connection = socket.create_connection((target.host, target.port), max(0.001, timeout_seconds))
     try:
+        if context is not None:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            connection = context.wrap_socket(connection)
         body = bytes(5) + bson.encode({"hello": 1, "$db": "admin"})
         connection.sendall(_HEADER.pack(_HEADER.size + len(body), 1, 0, _OP_MSG) + body)
         size, *_ = _HEADER.unpack(_receive(connection, _HEADER.size, deadline))
@@ -265,12 +293,16 @@ def _translated(target: Target, error: PyMongoError) -> ServerError:
     if isinstance(error, OperationFailure) and not error.timeout:
         said = (error.details or {}).get("errmsg") or error.args[0]
         return AnsweredError(f"{target.name} answered: {str(said).splitlines()[0]}", code)
+    if distrusted(error):
+        return distrust(target)
     if isinstance(error, AutoReconnect) or _timed_out(error):
         return _lost(target, error)
     return ServerError(f"{target.name} could not be asked: {type(error).__name__}")
 
 
 def _lost(target: Target, error: Exception) -> ServerError:
+    if distrusted(error):
+        return distrust(target)
     if _timed_out(error):
         return SilentError(f"{target.name} at {target.address} did not answer in time")
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:

@@ -19,6 +19,7 @@ from hamanager.model.capabilities import Traits
 from hamanager.model.durability import Durability
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
+from hamanager_drivers.certificates import CLIENT_AUTHORITIES
 from hamanager_drivers.mongodb import config, status
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS
 from hamanager_drivers.mongodb.connections import (
@@ -29,7 +30,7 @@ from hamanager_drivers.mongodb.connections import (
     told_apart,
 )
 from hamanager_drivers.mongodb.election import ELECTION_SECONDS, Election
-from hamanager_drivers.mongodb.parts import MongoDBCache, MongoDBReplication
+from hamanager_drivers.mongodb.parts import MongoDBCache, MongoDBCertificates, MongoDBReplication
 from hamanager_drivers.mongodb.writer import MongoDBWorkload
 from hamanager_drivers.naming import APPLICATION
 
@@ -65,6 +66,7 @@ class MongoDBDriver(Driver):
             self._connections, self._election, self.probe
         )
         self.election: MongoDBReplication = self.replication
+        self.certificates: MongoDBCertificates = MongoDBCertificates(self._connections)
         self.cache: MongoDBCache = MongoDBCache(self._connections)
         self.workload: MongoDBWorkload = MongoDBWorkload()
 
@@ -89,6 +91,8 @@ class MongoDBDriver(Driver):
         hosts = ",".join(member.address for member in members)
         password, database = service.secrets["password"], config.database(service)
         options = f"replicaSet={service.name}&w=majority&retryWrites=true"
+        if service.encryption is not None:
+            options += f"&tls=true&tlsCAFile={CLIENT_AUTHORITIES}"
         url = f"mongodb://{APPLICATION}:{password}@{hosts}/{database}?{options}"
         only = members[0] if len(members) == 1 else None
         host, port = (only.host, only.port) if only else (None, None)
@@ -115,10 +119,10 @@ class MongoDBDriver(Driver):
             last_primary = self._last_primary.get(target.address)
         return status.server_status(hello, answer, version, last_primary)
 
-    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:  # noqa: ARG002
+    def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
         """A connection that nobody logged in on: the server closes no idle ones."""
         with told_apart(target):
-            return knock(target)
+            return knock(service, target)
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""

@@ -9,6 +9,7 @@ from hamanager.contracts.replication import HandOver
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
+from hamanager_drivers.certificates import FILE_NAMES
 from hamanager_drivers.mongodb import config, membership, status
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import AnsweredError, Connections
@@ -209,6 +210,19 @@ class MongoDBReplication:
         if changed is not None:
             command = {"replSetReconfig": changed}
             self._connections.command(service, primary, command, CHANGE_SECONDS)
+
+
+class MongoDBCertificates:
+    """Others without a restart."""
+
+    file_names = FILE_NAMES
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def reload_certificates(self, service: ServiceContext, target: Target) -> None:
+        """`rotateCertificates`: for new connections, coming and going."""
+        self._connections.command(service, target, {"rotateCertificates": 1})
 
 
 class MongoDBCache:

@@ -35,9 +35,9 @@ class MongoDBWriter:
     def __init__(self, service: ServiceContext, target: Target, timeout_seconds: float) -> None:
         self._target, self._timeout_seconds = target, timeout_seconds
         with told_apart(target):
-            knock(target, timeout_seconds).close()
+            knock(service, target, timeout_seconds).close()
             password, name = service.secrets["password"], database(service)
-            self._client = connect(target, APPLICATION, password, name, timeout_seconds)
+            self._client = connect(service, target, APPLICATION, password, name, timeout_seconds)
         try:
             with told_apart(target):
                 await_server(self._client)

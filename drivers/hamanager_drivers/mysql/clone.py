@@ -15,11 +15,11 @@ import pymysql
 
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
-from hamanager_drivers.mysql.config import MANAGER, REPLICATOR
+from hamanager_drivers.mysql.config import REPLICATOR
 from hamanager_drivers.mysql.connections import (
     CONNECT_SECONDS,
     Session,
-    connect,
+    as_manager,
     hang_up,
     in_words,
     told_apart,
@@ -72,8 +72,7 @@ class Clones:
 def clone(service: ServiceContext, target: Target, donor: Target) -> None:
     """Copy everything; returns when the target has ended its process to complete it."""
     with told_apart(target, service):
-        password = service.secrets["manager_password"]
-        connection = connect(target, MANAGER, password, CONNECT_SECONDS)
+        connection = as_manager(service, target, CONNECT_SECONDS)
         # How long a copy takes depends on the data alone: the end of the process, or of the
         # machine (TCP keep-alive), ends the wait.
         connection._read_timeout = None  # type: ignore[attr-defined]  # noqa: SLF001
@@ -98,9 +97,11 @@ def _clone(session: Session, service: ServiceContext, target: Target, donor: Tar
 
 
 def _attempt(session: Session, service: ServiceContext, donor: Target) -> pymysql.MySQLError | None:
+    encrypted = "" if service.encryption is None else " REQUIRE SSL"
     try:
         session.rows(
-            f"CLONE INSTANCE FROM '{REPLICATOR}'@%s:{donor.replication_port} IDENTIFIED BY %s",
+            f"CLONE INSTANCE FROM '{REPLICATOR}'@%s:{donor.replication_port} IDENTIFIED BY %s"
+            + encrypted,
             donor.host,
             service.secrets["replication_password"],
         )

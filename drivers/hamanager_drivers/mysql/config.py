@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import AUTHORITIES, CERTIFICATE, KEY, certificate_files
 from hamanager_drivers.guard import ending_with
 from hamanager_drivers.naming import APPLICATION, database_of
 
@@ -195,16 +196,34 @@ def launch_spec(service: ServiceContext, target: Target) -> LaunchSpec:
         f"report-host = {target.host}\n"
         f"report-port = {target.port}\n"
     )
+    files = {
+        "my.cnf": FileContent(
+            _SETTINGS + _memory(service.memory_bytes) + own + encrypted(service) + _SETTINGS_8_0
+        ),
+        "accounts.sql": FileContent(accounts),
+        ".my.cnf": FileContent(_client(service)),
+    }
     return LaunchSpec(
         script=_SCRIPT,
         port=PORT,
         admin_port=ADMIN_PORT,
         stop_signal="SIGKILL",
-        files={
-            "my.cnf": FileContent(_SETTINGS + _memory(service.memory_bytes) + own + _SETTINGS_8_0),
-            "accounts.sql": FileContent(accounts),
-            ".my.cnf": FileContent(_client(service)),
-        },
+        files=files | certificate_files(service.encryption),
+    )
+
+
+def encrypted(service: ServiceContext) -> str:
+    """Nobody is let in whose connection is not encrypted, except at the local socket."""
+    if service.encryption is None:
+        return ""
+    return (
+        f"ssl-ca = {AUTHORITIES}\n"
+        f"ssl-cert = {CERTIFICATE}\n"
+        f"ssl-key = {KEY}\n"
+        "tls-version = TLSv1.2,TLSv1.3\n"
+        "require-secure-transport = ON\n"
+        # A copy: whom the recipient believes.
+        f"loose-clone-ssl-ca = {AUTHORITIES}\n"
     )
 
 

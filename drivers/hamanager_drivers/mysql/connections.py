@@ -9,6 +9,7 @@ import contextlib
 import errno
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pymysql.cursors import DictCursor
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import client_context, distrust, distrusted
 from hamanager_drivers.mysql.config import MANAGER
 from hamanager_drivers.naming import APPLICATION
 
@@ -142,16 +144,15 @@ class Connections:
     ) -> pymysql.Connection[Any]:
         """When clients hold every connection the server keeps one more for accounts like the
         manager's: a change takes it over from the probe."""
-        password = service.secrets["manager_password"]
         for _ in range(_ATTEMPTS - 1):
             try:
-                return connect(target, MANAGER, password, seconds, _MANAGER_SETTING)
+                return as_manager(service, target, seconds, _MANAGER_SETTING)
             except pymysql.MySQLError as error:
                 if _number(error) != _TOO_MANY or purpose is Purpose.PROBE:
                     raise
                 self._close_idle(target, Purpose.PROBE)
                 time.sleep(_ATTEMPT_PAUSE_SECONDS)
-        return connect(target, MANAGER, password, seconds, _MANAGER_SETTING)
+        return as_manager(service, target, seconds, _MANAGER_SETTING)
 
     def _close_idle(self, target: Target, purpose: Purpose) -> None:
         with self._lock:
@@ -174,9 +175,12 @@ def connect(
     password: str,
     timeout_seconds: float,
     setting: str | None = None,
+    *,
+    context: ssl.SSLContext | None = None,
 ) -> pymysql.Connection[Any]:
-    """A connection whose every call is bounded, with an optional first statement; in clear, so
-    that the end of the socket is the server's end and nothing else is ever read from it."""
+    """A connection whose every call is bounded, with an optional first statement; in clear without
+    a context. Nothing comes on an idle one before its end, encrypted or not (the tickets of TLS 1.3
+    are read with the first answer)."""
     return pymysql.connect(
         host=target.host,
         port=target.port if user == APPLICATION else target.replication_port,
@@ -187,15 +191,33 @@ def connect(
         read_timeout=timeout_seconds,
         write_timeout=timeout_seconds,
         init_command=setting,
-        ssl_disabled=True,
+        ssl=context,
+        ssl_disabled=context is None,
     )
+
+
+def as_manager(
+    service: ServiceContext, target: Target, timeout_seconds: float, setting: str | None = None
+) -> pymysql.Connection[Any]:
+    """With the manager's account."""
+    password = service.secrets["manager_password"]
+    context = client_context(service)
+    return connect(target, MANAGER, password, timeout_seconds, setting, context=context)
+
+
+def as_application(
+    service: ServiceContext, target: Target, timeout_seconds: float
+) -> pymysql.Connection[Any]:
+    """With the application's account."""
+    password = service.secrets["password"]
+    context = client_context(service)
+    return connect(target, APPLICATION, password, timeout_seconds, context=context)
 
 
 def idle_socket(service: ServiceContext, target: Target) -> socket.socket:
     """The socket of an authenticated connection that the server does not close by itself."""
     with told_apart(target, service):
-        password = service.secrets["manager_password"]
-        connection = connect(target, MANAGER, password, CONNECT_SECONDS, _MANAGER_SETTING)
+        connection = as_manager(service, target, CONNECT_SECONDS, _MANAGER_SETTING)
         # The client library has no way to hand its socket over; closing the file object that
         # reads from it leaves the socket open.
         taken: socket.socket = connection._sock  # type: ignore[attr-defined]  # noqa: SLF001
@@ -247,6 +269,8 @@ def in_words(target: Target, service: ServiceContext, error: pymysql.MySQLError)
 
 
 def _lost(target: Target, error: BaseException) -> ServerError:
+    if distrusted(error):
+        return distrust(target)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TimeoutError):

@@ -18,6 +18,7 @@ from hamanager.model.capabilities import Traits
 from hamanager.model.durability import Durability
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role, ServerStatus, SyncProgress
+from hamanager_drivers.certificates import CLIENT_AUTHORITIES
 from hamanager_drivers.mysql import config, gtid
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import (
@@ -29,7 +30,12 @@ from hamanager_drivers.mysql.connections import (
 )
 from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS
 from hamanager_drivers.mysql.led import Led
-from hamanager_drivers.mysql.parts import MySQLCache, MySQLReplication, MySQLSemiSync
+from hamanager_drivers.mysql.parts import (
+    MySQLCache,
+    MySQLCertificates,
+    MySQLReplication,
+    MySQLSemiSync,
+)
 from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term
 from hamanager_drivers.mysql.replication import APPLY_SECONDS, STOP_SECONDS
 from hamanager_drivers.mysql.status import has_source, holds, server_status
@@ -64,6 +70,7 @@ class MySQLDriver(Driver):
         self.settling: MySQLReplication = self.replication
         self.shutdown: MySQLReplication = self.replication
         self.semisync: MySQLSemiSync = MySQLSemiSync(self._connections)
+        self.certificates: MySQLCertificates = MySQLCertificates(self._connections)
         self.cache: MySQLCache = MySQLCache(self._connections)
         self.workload: MySQLWorkload = MySQLWorkload()
 
@@ -89,6 +96,8 @@ class MySQLDriver(Driver):
         host, port = address
         password, database = service.secrets["password"], config.database(service)
         url = f"mysql://{APPLICATION}:{password}@{host}:{port}/{database}"
+        if service.encryption is not None:
+            url += f"?ssl-mode=VERIFY_CA&ssl-ca={CLIENT_AUTHORITIES}"
         return Connection(url, APPLICATION, password, database, host, port)
 
     def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002

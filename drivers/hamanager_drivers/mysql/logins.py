@@ -13,11 +13,10 @@ import contextlib
 import pymysql
 
 from hamanager.model.service import ServiceContext, Target
-from hamanager_drivers.mysql.connections import PROBE_SECONDS, connect
-from hamanager_drivers.naming import APPLICATION
+from hamanager_drivers.mysql.connections import PROBE_SECONDS, as_application
 
 
 def remember_application(service: ServiceContext, target: Target) -> None:
     """Log in once as the application; it works without, too."""
     with contextlib.suppress(pymysql.MySQLError):
-        connect(target, APPLICATION, service.secrets["password"], PROBE_SECONDS).close()
+        as_application(service, target, PROBE_SECONDS).close()

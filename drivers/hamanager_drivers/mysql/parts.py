@@ -10,6 +10,7 @@ from hamanager.contracts.replication import HandOver
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
+from hamanager_drivers.certificates import FILE_NAMES
 from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose
@@ -232,6 +233,20 @@ class MySQLSemiSync:
         with self._connections.session(service, primary) as session:
             ended = end_waiting(session, required_acks)
         return f"{ended} connections were ended"
+
+
+class MySQLCertificates:
+    """Others without a restart."""
+
+    file_names = FILE_NAMES
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def reload_certificates(self, service: ServiceContext, target: Target) -> None:
+        """For new connections; replication reads the authorities when it connects anyway."""
+        with self._connections.session(service, target) as session:
+            session.run("ALTER INSTANCE RELOAD TLS")
 
 
 class MySQLCache:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import AUTHORITIES
 from hamanager_drivers.mysql import gtid, semisync
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Row, Session
@@ -31,6 +32,10 @@ CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = '
   SOURCE_PASSWORD = %s, SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1,
   SOURCE_RETRY_COUNT = 4294967295, SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_SECONDS},
   GET_SOURCE_PUBLIC_KEY = 1
+"""
+
+_ENCRYPTED = f""",
+  SOURCE_SSL = 1, SOURCE_SSL_CA = '{AUTHORITIES}', SOURCE_SSL_VERIFY_SERVER_CERT = 1
 """
 
 _COORDINATOR = """
@@ -59,7 +64,8 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         apply_received(session, target, server)
         stop_replicating(session, target)
         password = service.secrets["replication_password"]
-        session.rows(_CHANGE, primary.host, primary.replication_port, password)
+        change = _CHANGE if service.encryption is None else _CHANGE + _ENCRYPTED
+        session.rows(change, primary.host, primary.replication_port, password)
     session.run("START REPLICA")
 
 

@@ -8,8 +8,7 @@ import pymysql
 
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import database
-from hamanager_drivers.mysql.connections import connect, hang_up, told_apart
-from hamanager_drivers.naming import APPLICATION
+from hamanager_drivers.mysql.connections import as_application, hang_up, told_apart
 
 ROWS, BALLAST = "hamanager_workload", "hamanager_ballast"
 KIB = 1024
@@ -72,8 +71,7 @@ class MySQLWriter:
 
     def _connect(self, timeout_seconds: float) -> pymysql.Connection[Any]:
         with told_apart(self._target, self._service):
-            password = self._service.secrets["password"]
-            connection = connect(self._target, APPLICATION, password, timeout_seconds)
+            connection = as_application(self._service, self._target, timeout_seconds)
             connection.select_db(database(self._service))
             return connection
 

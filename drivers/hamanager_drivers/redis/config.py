@@ -6,6 +6,7 @@ import hashlib
 
 from hamanager.contracts.driver import DATA_DIRECTORY, FILES_DIRECTORY, FileContent, LaunchSpec
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import AUTHORITIES, CERTIFICATE, KEY, certificate_files
 from hamanager_drivers.guard import guarded
 from hamanager_drivers.redis.torn import CUT_ZEROS
 
@@ -39,7 +40,8 @@ def launch_spec(service: ServiceContext, target: Target, program: str) -> Launch
         files={
             "redis.conf": FileContent(_configuration(service, target)),
             CLIENT_PASSWORD: FileContent(service.secrets["password"]),
-        },
+        }
+        | certificate_files(service.encryption),
     )
 
 
@@ -63,7 +65,7 @@ def _configuration(service: ServiceContext, target: Target) -> str:
     # MIGRATE would send data away, SWAPDB takes it from under other clients.
     application = f"user {APPLICATION} on {_hashed(secrets['password'])} ~* &* +@all -@admin"
     lines = [
-        f"port {PORT}",
+        *(_ports(service)),
         "bind * -::*",
         "protected-mode no",
         f"dir {DATA_DIRECTORY}",
@@ -90,6 +92,23 @@ def _configuration(service: ServiceContext, target: Target) -> str:
     lines.append(f"maxmemory {data_bytes(service.memory_bytes) or 0}")
     lines.append("maxmemory-policy noeviction")
     return "\n".join(lines) + "\n"
+
+
+def _ports(service: ServiceContext) -> list[str]:
+    """Standbys and the manager come as clients do. These prove who they are by their passwords, and
+    the server by its certificate, before it hears one."""
+    if service.encryption is None:
+        return [f"port {PORT}"]
+    return [
+        "port 0",
+        f"tls-port {PORT}",
+        f"tls-ca-cert-file {AUTHORITIES}",
+        f"tls-cert-file {CERTIFICATE}",
+        f"tls-key-file {KEY}",
+        "tls-auth-clients no",
+        "tls-replication yes",
+        'tls-protocols "TLSv1.2 TLSv1.3"',
+    ]
 
 
 def _hashed(password: str) -> str:

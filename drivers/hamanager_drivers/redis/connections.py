@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ from redis.retry import Retry
 
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
+from hamanager_drivers.certificates import client_context, distrust, distrusted
 from hamanager_drivers.redis.config import APPLICATION, MANAGER
 
 TIMEOUT_SECONDS = 1.0
@@ -23,33 +26,63 @@ class Connections:
     """One client, with a small pool of connections, per server."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, redis.Redis] = {}
+        self._clients: dict[str, tuple[redis.Redis, ssl.SSLContext | None]] = {}
         self._lock = threading.Lock()
 
     def manager(self, service: ServiceContext, target: Target) -> redis.Redis:
         """A client with the manager's rights."""
+        context = client_context(service)
+        password = service.secrets["manager_password"]
         with self._lock:
-            client = self._clients.get(target.address)
-            if client is None:
-                client = self._clients[target.address] = connect(
-                    target, MANAGER, service.secrets["manager_password"], TIMEOUT_SECONDS, retries=1
-                )
-            return client
+            client, trusting = self._clients.get(target.address, (None, None))
+            if client is not None and trusting is context:
+                return client
+            made = connect(service, target, MANAGER, password, TIMEOUT_SECONDS, retries=1)
+            self._clients[target.address] = made, context
+        if client is not None:
+            client.close()
+        return made
 
     def forget(self, target: Target) -> None:
         """Close the connections to that server."""
         with self._lock:
-            client = self._clients.pop(target.address, None)
+            client, _ = self._clients.pop(target.address, (None, None))
         if client is not None:
             client.close()
 
 
+class _Encrypted(redis.Connection):
+    """Verified by the service's own context: the package's has no way to expect another name than
+    the address."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._context = context
+
+    def _connect(self) -> socket.socket:
+        plain: socket.socket = super()._connect()  # type: ignore[no-untyped-call]
+        try:
+            return self._context.wrap_socket(plain)
+        except BaseException:
+            plain.close()
+            raise
+
+
 def connect(
-    target: Target, username: str, password: str, timeout_seconds: float, retries: int = 0
+    service: ServiceContext,
+    target: Target,
+    username: str,
+    password: str,
+    timeout_seconds: float,
+    retries: int = 0,
 ) -> redis.Redis:
     """A client whose every call is bounded. With `retries=1` a connection that turns out to be
     broken is replaced once."""
-    return redis.Redis(
+    context = client_context(service)
+    encrypted: dict[str, Any] = {}
+    if context is not None:
+        encrypted = {"connection_class": _Encrypted, "context": context}
+    pool = redis.ConnectionPool(
         host=target.host,
         port=target.port,
         username=username,
@@ -61,7 +94,9 @@ def connect(
         retry_on_error=[redis.ConnectionError] if retries else [],
         decode_responses=True,
         protocol=2,
+        **encrypted,
     )
+    return redis.Redis.from_pool(pool)
 
 
 @contextlib.contextmanager
@@ -80,6 +115,8 @@ def told_apart(target: Target) -> Iterator[None]:
             raise BusyError(f"{target.name} has no connection left") from error
         if _cause(error) in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT):
             raise SilentError(f"{target.name} at {target.address} is out of reach") from error
+        if distrusted(error):
+            raise distrust(target) from error
         raise RefusedError(f"nothing answers for {target.name} at {target.address}") from error
     except redis.ResponseError as error:
         if str(error).startswith("BUSY"):

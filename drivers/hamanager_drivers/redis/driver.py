@@ -20,6 +20,7 @@ from hamanager.model.capabilities import Traits
 from hamanager.model.durability import Durability
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
+from hamanager_drivers.certificates import AUTHORITIES, CLIENT_AUTHORITIES
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.connections import (
     TIMEOUT_SECONDS,
@@ -29,7 +30,7 @@ from hamanager_drivers.redis.connections import (
 )
 from hamanager_drivers.redis.handover import PAUSE_SECONDS
 from hamanager_drivers.redis.lag import OffsetHistories
-from hamanager_drivers.redis.parts import RedisCache, RedisReplication
+from hamanager_drivers.redis.parts import RedisCache, RedisCertificates, RedisReplication
 from hamanager_drivers.redis.status import server_status
 from hamanager_drivers.redis.term import told_term
 from hamanager_drivers.redis.writer import RedisWorkload
@@ -60,6 +61,7 @@ class RedisDriver(Driver):
             self._connections, self._histories, self.product
         )
         self.required_acks: RedisReplication = self.replication
+        self.certificates: RedisCertificates = RedisCertificates(self._connections)
         self.cache: RedisCache = RedisCache(self._connections)
         self.workload: RedisWorkload = RedisWorkload()
 
@@ -83,13 +85,18 @@ class RedisDriver(Driver):
             return None
         host, port = address
         login, password = config.APPLICATION, service.secrets["password"]
-        url = f"redis://{login}:{password}@{host}:{port}/0"
+        url = f"{login}:{password}@{host}:{port}/0"
+        if service.encryption is None:
+            url = f"redis://{url}"
+        else:
+            url = f"rediss://{url}?ssl_ca_certs={CLIENT_AUTHORITIES}"
         return Connection(url, login, password, "0", host, port)
 
-    def shell(self, service: ServiceContext) -> Shell:  # noqa: ARG002
+    def shell(self, service: ServiceContext) -> Shell:
         """`redis-cli` or such, which takes the password from a variable that it alone sees."""
         path = f"{FILES_DIRECTORY}/{config.CLIENT_PASSWORD}"
-        return Shell((self.client_program,), f'export REDISCLI_AUTH="$(cat {path})"')
+        encrypted = () if service.encryption is None else ("--tls", "--cacert", AUTHORITIES)
+        return Shell((self.client_program, *encrypted), f'export REDISCLI_AUTH="$(cat {path})"')
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """INFO, and what the data tell of the last promotion."""

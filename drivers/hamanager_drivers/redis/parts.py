@@ -9,6 +9,7 @@ from hamanager.contracts.replication import HandOver
 from hamanager.errors import RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, ServerStatus
+from hamanager_drivers.certificates import AUTHORITIES, CERTIFICATE, FILE_NAMES, KEY
 from hamanager_drivers.ranking import rank_by
 from hamanager_drivers.redis import config
 from hamanager_drivers.redis.connections import Connections, cut_clients, info, told_apart
@@ -166,6 +167,22 @@ class RedisReplication:
             if missing
             else "none seen; replication is asynchronous, so the last moment's writes may be"
         )
+
+
+class RedisCertificates:
+    """Others without a restart."""
+
+    file_names = FILE_NAMES
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def reload_certificates(self, service: ServiceContext, target: Target) -> None:
+        """The files are read again when their names are set, though they are the same."""
+        with told_apart(target):
+            self._connections.manager(service, target).config_set(
+                "tls-ca-cert-file", AUTHORITIES, "tls-cert-file", CERTIFICATE, "tls-key-file", KEY
+            )
 
 
 class RedisCache:

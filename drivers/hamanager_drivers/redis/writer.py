@@ -29,7 +29,8 @@ class RedisWriter:
         self._target = target
         self._confirmed_by = confirmed_by
         self._confirmed_in_ms = int(CONFIRMED_IN * timeout_seconds * 1000)
-        self._client = connect(target, APPLICATION, service.secrets["password"], timeout_seconds)
+        password = service.secrets["password"]
+        self._client = connect(service, target, APPLICATION, password, timeout_seconds)
 
     def prepare(self) -> None:
         """A set needs no preparation."""

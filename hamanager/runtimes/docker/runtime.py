@@ -15,7 +15,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
-from hamanager.contracts.driver import DATA_DIRECTORY
+from hamanager.contracts.driver import DATA_DIRECTORY, LaunchSpec
 from hamanager.contracts.runtime import Container, InstanceRef, LogLine, RuntimeEvent, Sidecar
 from hamanager.errors import AddressTakenError, RuntimeFailedError
 from hamanager.model.host import EngineInfo, HostSeen
@@ -25,6 +25,7 @@ from hamanager.model.upgrade import sources
 from hamanager.runtimes.docker import containers as containers
 from hamanager.runtimes.docker import sidecars as sidecars
 from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
+from hamanager.runtimes.docker.archive import launch_archive
 from hamanager.runtimes.docker.engine import (
     CHANGE_SECONDS,
     OBSERVATION_SECONDS,
@@ -183,6 +184,11 @@ class DockerRuntime:
                 ) from error
             finally:
                 self._handles.forget(name)
+
+    def rewrite_files(self, ref: InstanceRef, launch: LaunchSpec) -> None:
+        """Put the files into the container, whether or not it runs."""
+        with self._engine.asked_to(f"write the files of {ref.instance}") as client:
+            client.api.put_archive(self._names.container(ref), "/", launch_archive(launch))
 
     def process(self, ref: InstanceRef) -> Process:
         """Whether its process runs: microseconds while the kernel tells, else the engine's word

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.runtime import (
     Container,
     InstanceRef,
@@ -121,6 +122,10 @@ class HostsRuntime:
     def start(self, ref: InstanceRef, container: Container) -> None:
         """Start it where it is placed."""
         self._change(ref.placed_on, lambda runtime: runtime.start(ref, container))
+
+    def rewrite_files(self, ref: InstanceRef, launch: LaunchSpec) -> None:
+        """Put them into its container where it is placed."""
+        self._change(ref.placed_on, lambda runtime: runtime.rewrite_files(ref, launch))
 
     def process(self, ref: InstanceRef) -> Process:
         """Whether its process runs; UNKNOWN at once while its host is known not to answer."""

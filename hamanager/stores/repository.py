@@ -152,8 +152,18 @@ def load_context(store: Store, spec: Spec) -> ServiceContext:
         load_secrets(store, spec.name),
         spec.port,
         spec.health_path,
-        load_encryption(store, spec.name)[0] if spec.encrypted else None,
+        _encryption_of(store, spec),
     )
+
+
+def _encryption_of(store: Store, spec: Spec) -> Encryption | None:
+    """An encrypted service never starts a server in clear because a row was lost."""
+    if not spec.encrypted:
+        return None
+    found, _ = load_encryption(store, spec.name)
+    if found is None and not spec.destroy:
+        raise _damaged(spec.name, "certificate", encryption_key(spec.name))
+    return found
 
 
 def load_encryption(store: Store, name: str) -> tuple[Encryption | None, int]:
@@ -236,6 +246,7 @@ def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None
         )
     load_record(store, name)
     load_secrets(store, name)
+    _encryption_of(store, spec)
     return spec
 
 

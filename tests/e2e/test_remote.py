@@ -105,3 +105,44 @@ def test_a_certificate_watches_and_the_token_is_in_no_process_list(
         words = Path(f"/proc/{watching.pid}/cmdline").read_text().split("\0")
         assert words[-3:] == ["info", "--watch", ""]
         watching.terminate()
+
+
+@pytest.mark.long
+def test_a_change_of_the_authority_under_a_running_service(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Nobody is restarted, nobody is turned away; in the end the former one counts nowhere."""
+    sandbox.command("create", "turn", "--engine", "redis", "--instances", "2")
+    started = {
+        name: sandbox.container(name).attrs["State"]["StartedAt"] for name in ("turn.0", "turn.1")
+    }
+    before = Elsewhere(sandbox, tmp_path)
+    token = tmp_path / "token"
+    token.write_text(sandbox.command("token", "create", "turner", "--role", "admin"))
+    before.environment["HAMANAGER_TOKEN_FILE"] = str(token)
+    assert "trusted beside" in before.run("ca", "rotate").stdout
+    assert "does not sign yet" in before.run("ca", "rotate", "--finish").stderr
+    wait_for(
+        "the new authority to sign",
+        120,
+        lambda: "the new authority signs" in sandbox.command("ca", "show", "--text"),
+    )
+    (tmp_path / "ca.pem").write_text(sandbox.command("ca", "show"))
+    wait_for(
+        "the change to be finished",
+        120,
+        lambda: before.run("ca", "rotate", "--finish").returncode == 0,
+    )
+    after = tmp_path / "after"
+    after.mkdir()
+    elsewhere = Elsewhere(sandbox, after)
+    elsewhere.environment["HAMANAGER_TOKEN_FILE"] = str(token)
+    wait_for("the listener to follow", 30, lambda: elsewhere.run("list").returncode == 0)
+    assert sandbox.ask("info", "turn")["state"] == "running"
+    for name, at in started.items():
+        assert sandbox.container(name).attrs["State"]["StartedAt"] == at
+    # Whoever connects from now on sees the new certificates.
+    primary = sandbox.ask("info", "turn")["primary"]
+    sandbox.container(primary).kill()
+    wait_for("the other one to lead", 30, lambda: sandbox.ask("info", "turn")["primary"] != primary)
+    wait_for("both to be up", 90, lambda: sandbox.ask("info", "turn")["state"] == "running")

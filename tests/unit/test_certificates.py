@@ -12,12 +12,19 @@ from hamanager.contracts.driver import Driver, FileContent, LaunchSpec
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.succession import SETTLE_SECONDS, Succession
-from hamanager.errors import RefusedError
+from hamanager.errors import RefusedError, UnmanageableError
 from hamanager.model.encryption import Encryption
 from hamanager.model.host import Host
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Contact, Observation, Process, Snapshot
-from hamanager.stores.repository import host_key, load_context, load_encryption, load_spec
+from hamanager.stores.repository import (
+    encryption_key,
+    host_key,
+    load_context,
+    load_encryption,
+    load_spec,
+    load_whole,
+)
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import NOW, FakeClock, FakeManager, FakeRuntime, commands, standby_seen
 
@@ -215,3 +222,20 @@ def test_a_change_of_authority_goes_through_all_servers_and_leaves_nobody_out(
     assert last.certificate == signed.certificate
     assert last.trusted == world.authority.trust().bundle
     assert world.certificates.behind() == []
+
+
+def test_a_lost_row_starts_no_server_in_clear(world: World) -> None:
+    loaded = load_spec(world.store, "db")
+    kept = world.store.get(encryption_key("db"))
+    assert loaded is not None
+    assert kept is not None
+    world.store.delete(encryption_key("db"), kept.version)
+    with pytest.raises(UnmanageableError, match="'services/db/encryption' in the store is damaged"):
+        load_context(world.store, loaded[0])
+    with pytest.raises(UnmanageableError):
+        load_whole(world.store, "db", ["redis"])
+    assert load_context(world.store, loaded[0].destroyed()).encryption is None
+    world.store.put(encryption_key("db"), kept.value[:-9], 0)
+    with pytest.raises(UnmanageableError) as caught:
+        load_context(world.store, loaded[0])
+    assert "PRIVATE" not in str(caught.value)

@@ -4,13 +4,14 @@
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   CLIENTS=1000 ROUNDS=5        how many connections, and how many kills (crowd)
+#   SERVICES=150                 how many services (many)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check simulate bench address crowd sysbench soak images docker \
+.PHONY: help demo test scenarios check simulate bench address crowd many sysbench soak images docker \
     sysbenchprogram testbed venv clean
 
 BIN := .venv/bin
@@ -51,6 +52,10 @@ address: images ## What plain clients notice at the one address when the primary
 crowd: images ## When 1,000 connected clients are all back after the primary is killed
 	@exec $(BIN)/python -m benchmarks.crowd $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CLIENTS),--clients $(CLIENTS))
+
+many: images ## 150 small services on this host: what they take and what the manager costs
+	@exec $(BIN)/python -m benchmarks.many $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(SERVICES),--services $(SERVICES))
 
 sysbench: images sysbenchprogram ## sysbench on the address while the primary is killed, and its cost
 	@exec $(BIN)/python -m benchmarks.sysbench

@@ -64,6 +64,8 @@ class Pass:
     """It did not reach its goal: it is not tried again at once, and others may have their turn."""
     decided_in_seconds: float | None = None
     """When the time that a silent primary is given runs out."""
+    versions: tuple[int, int] = (0, 0)
+    """Of the spec and of the record that it began with."""
     unfinished_seconds: float | None = None
     """For how long some instance has not been where it belongs without anything being done about
     it; None when all are."""
@@ -148,7 +150,7 @@ class ServiceLoop:
         self._runner = Runner(name, store, clock, owner, playbooks)
         self._retries = Retries(clock)
         self._backing_off: tuple[BackingOff, ...] = ()
-        self._spec_version = 0
+        self._spec_version = self._record_version = 0
         self._noted = ""
         self._warned: set[str] = set()
         self._unfinished_since: float | None = None
@@ -172,6 +174,7 @@ class ServiceLoop:
             decision.reason if idle else intent,
             acted=False,
             decided_in_seconds=_decided_in(ctx),
+            versions=(self._spec_version, self._record_version),
             unfinished_seconds=self._unfinished_for(ctx),
         )
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
@@ -266,6 +269,7 @@ class ServiceLoop:
             self._backing_off = self._retries.backing_off()
         service = load_context(self._store, spec)
         record, record_version = load_record(self._store, self.name)
+        self._record_version = record_version
         snapshot = self.observer.observe(service, record)
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)

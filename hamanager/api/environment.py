@@ -126,6 +126,11 @@ class EnvironmentFile:
         self._of: dict[str, dict[str, str]] = {}
         self._problem = ""
 
+    @property
+    def problem(self) -> str:
+        """Why it could not be written the last time; '' when it could."""
+        return self._problem
+
     def begin(self, connections: Iterable[ConnectionView], unreadable: Iterable[str] = ()) -> None:
         """Write the variables of all services there are; of those whose connection cannot be read
         what is in the file already stays."""

@@ -80,6 +80,12 @@ class Sandbox(Services):
         """What the names and labels of this manager's containers carry."""
         return paths.manager_id(self.home)
 
+    @property
+    def daemon_pid(self) -> int:
+        """The number of the daemon's process."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
     # --- The daemon ----------------------------------------------------------------------------
 
     def start_daemon(self) -> None:

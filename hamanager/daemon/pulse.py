@@ -11,6 +11,8 @@ from hamanager.daemon.worker import Worker
 PULSE_SECONDS = 0.2
 """Between questions to one primary; with many services less often."""
 QUESTIONS_PER_SECOND = 50
+LONGEST_PAUSE_SECONDS = 1.0
+"""Where it would have to be longer nothing is asked: the observations come as often."""
 
 
 class Pulse:
@@ -30,6 +32,8 @@ class Pulse:
         now = self._clock.monotonic()
         workers = self._workers()
         pause = len(workers) / QUESTIONS_PER_SECOND
+        if pause > LONGEST_PAUSE_SECONDS:
+            return
         for gone in self._asked.keys() - workers.keys():
             del self._asked[gone]
         for name, worker in workers.items():

@@ -47,6 +47,9 @@ log = logging.getLogger("hamanager")
 
 TICK_SECONDS = 1
 """Each service is observed so often, when nothing else wakes its worker."""
+SPREAD_SECONDS = 0.7 * TICK_SECONDS
+"""Over which the wake-ups of one tick are shared out."""
+WOKEN_AT_ONCE = 5
 CONNECTION, PROCESS = "connection", "process"
 
 
@@ -79,6 +82,8 @@ class Daemon:
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._written: dict[str, tuple[int, int]] = {}
+        """Of which spec and record the variables of each service tell."""
         self._endpoint_problem = ""
         self._store_problem = ""
         self._threads = Threads.started()
@@ -146,8 +151,11 @@ class Daemon:
             self._store_problem = str(error)
             with self._lock:
                 names = list(self._workers)
-        for name in names:
+        for number, name in enumerate(names, 1):
             self.wake(name)
+            # Not all at once: a failover of one of many would have to wait for its turn.
+            if number % WOKEN_AT_ONCE == 0:
+                self._stopping.wait(SPREAD_SECONDS * WOKEN_AT_ONCE / len(names))
 
     def _worker_of(self, name: str) -> Worker | None:
         with self._lock:
@@ -227,7 +235,7 @@ class Daemon:
     def _after_pass(self, loop: ServiceLoop, done: Pass) -> None:
         """Have a connection and a process handle open to every instance that is well."""
         record, _ = load_record(self._store, loop.name)
-        self._keep_environment(loop.name)
+        self._keep_environment(loop.name, done.versions)
         if loop.driver.certificates is not None and self.certificates.is_time(loop.name):
             self._threads.runtime.submit(
                 self.certificates.look, loop.name, loop.driver, self._runtime, done.snapshot
@@ -265,6 +273,7 @@ class Daemon:
         with self._lock:
             self._workers.pop(loop.name, None)
         self._tripwires.unwatch(loop.name)
+        self._written.pop(loop.name, None)
         with suppress(HamanagerError):
             if self._store.get(spec_key(loop.name)) is None:
                 self._environment.forget(loop.name)
@@ -272,9 +281,12 @@ class Daemon:
 
     # --- What clients find written down ---------------------------------------------------
 
-    def _keep_environment(self, name: str) -> None:
+    def _keep_environment(self, name: str, versions: tuple[int, int]) -> None:
+        if self._written.get(name) == versions and not self._environment.problem:
+            return  # nothing that it tells of has changed
         with suppress(NotFoundError):  # nothing to connect to yet, or any more
             self._environment.keep(self.queries.connection(name))
+            self._written[name] = versions
 
     def _begin_environment(self) -> None:
         found, unreadable = [], []

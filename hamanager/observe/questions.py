@@ -26,7 +26,9 @@ T = TypeVar("T")
 Key = tuple[str, str]
 """An instance, and what is asked of it."""
 
-PROBE_THREADS = 32
+PROBE_THREADS = 128
+"""A server that hangs holds one for as long as a probe may take: so many may hang before they are
+in the way of the others."""
 RUNTIME_THREADS = 32
 SAMPLE_THREADS = 8
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import selectors
 import socket
 import threading
@@ -17,8 +18,11 @@ from dataclasses import dataclass
 
 log = logging.getLogger("hamanager")
 
-LIMIT = 1000
-"""Watched at once; more are refused, as descriptors are what the manager cannot run out of."""
+LIMIT = 8000
+"""Watched at once, two for each instance; more are refused, as descriptors are what the manager
+cannot run out of."""
+SHARE = 0.4
+"""Of the descriptors that the process may have."""
 CLOSE_SECONDS = 5.0
 
 Key = tuple[str, str, str]
@@ -44,6 +48,7 @@ class Tripwires:
         """`on_trip(service, instance, kind)` is called once per trip, in the watching thread: it
         has to return soon."""
         self._on_trip = on_trip
+        self._share = int(SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._lock = threading.Lock()
         self._wires: dict[Key, _Wire] = {}
         self._changed: list[_Wire] = []
@@ -64,7 +69,9 @@ class Tripwires:
         wire = _Wire((service, instance, kind), fileobj)
         with self._lock:
             accepted = (
-                not self._closing and wire.key not in self._wires and len(self._wires) < LIMIT
+                not self._closing
+                and wire.key not in self._wires
+                and len(self._wires) < min(LIMIT, self._share)
             )
             if accepted:
                 self._wires[wire.key] = wire

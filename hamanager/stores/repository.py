@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -19,6 +20,8 @@ from hamanager.model.service import ServiceContext
 from hamanager.model.spec import Spec
 
 _ROOT = "services/"
+REMEMBERED = 1024
+"""Texts of each kind: of so many services, or a few of each."""
 _HOSTS = "hosts/"
 ROUTES = "routes/"
 """Apart from the rest, so that whoever follows them hears of nothing else."""
@@ -97,7 +100,7 @@ def load_spec(store: Store, name: str) -> tuple[Spec, int] | None:
     if kept is None:
         return None
     try:
-        return Spec.model_validate_json(kept.value), kept.version
+        return _spec(kept.value), kept.version
     except ValidationError:
         raise _damaged(name, "spec", spec_key(name)) from None
 
@@ -117,7 +120,7 @@ def load_record(store: Store, name: str) -> tuple[ServiceRecord, int]:
     if kept is None:
         return ServiceRecord(), 0
     try:
-        return ServiceRecord.model_validate_json(kept.value), kept.version
+        return _record(kept.value), kept.version
     except ValidationError:
         raise _damaged(name, "record", record_key(name)) from None
 
@@ -272,3 +275,16 @@ def _repair(name: str, cure: str) -> str:
         f"nobody watches over its servers, which were left as they are; {cure}, or remove the"
         f" service and its data with `hamanager destroy {name}`"
     )
+
+
+# Most of what is read has been read a moment ago: the same text is the same (frozen) value.
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _spec(text: str) -> Spec:
+    return Spec.model_validate_json(text)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _record(text: str) -> ServiceRecord:
+    return ServiceRecord.model_validate_json(text)

@@ -14,7 +14,7 @@ from hamanager.endpoints.haproxy.backend import (
     changes,
     let_out,
     parse_queued,
-    parse_state,
+    parse_states,
     render,
     retired,
 )
@@ -185,7 +185,12 @@ def test_the_state_that_haproxy_tells(admin: str, mode: str) -> None:
         "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_port\n"
         f"2 db 1 s0 10.0.0.1 2 {admin} 7100\n\n"
     )
-    assert parse_state(text) == {"s0": ("10.0.0.1", 7100, Mode(mode))}
+    text += f"3 web 1 s0 10.0.0.2 2 {admin} 7200\n"
+    assert parse_states(text) == {
+        "db": {"s0": ("10.0.0.1", 7100, Mode(mode))},
+        "web": {"s0": ("10.0.0.2", 7200, Mode(mode))},
+    }
+    assert parse_states("") == {}
 
 
 def test_the_configuration_is_in_force_after_a_restart() -> None:

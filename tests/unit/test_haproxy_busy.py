@@ -43,7 +43,8 @@ class BusyControl:
             if commands[0].startswith("show stat"):
                 return f"# pxname,qcur\ndb,{self.queued}\n"
             slot, place = self.state
-            return f"# srv_name srv_addr srv_admin_state srv_port\ns0 {slot}\nwait - {place} 0\n"
+            columns = "# be_name srv_name srv_addr srv_admin_state srv_port"
+            return f"{columns}\ndb s0 {slot}\ndb wait - {place} 0\n"
         if commands[0].startswith("set maxconn"):
             self.queued -= 1
             return "\n"

@@ -53,3 +53,10 @@ def test_many_services_are_asked_less_often() -> None:
     clock.sleep(0.5)
     pulse.beat()
     assert {len(asked.answers) for asked in many.values()} == {0}
+
+
+def test_nothing_is_asked_where_observations_come_as_often() -> None:
+    many = {f"db{n}": Asked(True) for n in range(QUESTIONS_PER_SECOND + 1)}
+    workers = {name: cast(Worker, asked) for name, asked in many.items()}
+    Pulse(lambda: workers, InlineExecutor(), World().clock).beat()
+    assert {len(asked.answers) for asked in many.values()} == {1}

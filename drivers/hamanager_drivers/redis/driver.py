@@ -25,14 +25,13 @@ from hamanager_drivers.redis import config
 from hamanager_drivers.redis.connections import (
     TIMEOUT_SECONDS,
     Connections,
-    info,
     told_apart,
 )
 from hamanager_drivers.redis.handover import PAUSE_SECONDS
 from hamanager_drivers.redis.lag import OffsetHistories
 from hamanager_drivers.redis.parts import RedisCache, RedisCertificates, RedisReplication
 from hamanager_drivers.redis.status import server_status
-from hamanager_drivers.redis.term import told_term
+from hamanager_drivers.redis.term import info_and_term
 from hamanager_drivers.redis.writer import RedisWorkload
 
 
@@ -101,10 +100,7 @@ class RedisDriver(Driver):
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         """INFO, and what the data tell of the last promotion."""
         with told_apart(target):
-            client = self._connections.manager(service, target)
-            answer = info(client)
-            loads = answer.get("loading") or answer.get("async_loading")
-            term = None if loads else told_term(client)
+            answer, term = info_and_term(self._connections.manager(service, target))
         history = self._histories.of(service.name)
         now = time.monotonic()
         replid, offset = str(answer["master_replid"]), int(answer["master_repl_offset"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from typing import Any
 
 import redis
 
@@ -26,11 +27,15 @@ def note_term(client: redis.Redis, term: int | None) -> None:
             client.function_load(_CODE.replace("TERM", str(term)), replace=True)
 
 
-def told_term(client: redis.Redis) -> int | None:
-    """The term, or None when the data tell of none, or cannot be asked now."""
-    try:
-        listed = client.function_list(library=LIBRARY, withcode=True)
-    except redis.ResponseError:
-        return None
-    found = _TERM.search(str(listed))
-    return int(found[1]) if found else None
+def info_and_term(client: redis.Redis) -> tuple[dict[str, Any], int | None]:
+    """INFO, and the term: None when the data tell of none, or cannot be asked now. In one round
+    trip, as it is asked again and again."""
+    pipe = client.pipeline(transaction=False)
+    pipe.info()
+    pipe.function_list(library=LIBRARY, withcode=True)
+    answer, listed = pipe.execute(raise_on_error=False)
+    if isinstance(answer, Exception):
+        raise answer
+    loads = answer.get("loading") or answer.get("async_loading")
+    found = None if loads else _TERM.search(str(listed))
+    return answer, int(found[1]) if found else None

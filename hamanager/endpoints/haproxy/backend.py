@@ -29,6 +29,9 @@ WAIT = "wait"
 """The server whose one place is taken: who else comes to it waits in the queue."""
 MOST_CONNECTIONS = 60_000
 """Of a slot. HAProxy lets none out of the queue to a server without a limit (3.0.11)."""
+MOST_RELOADS = 50
+"""Connections live on through so many reloads, about one for each service that is made or removed;
+whoever is connected for longer has to come again. Each costs a process of some 10 MB meanwhile."""
 ETC, RUN = "/hamanager/etc", "/hamanager/run"
 """Where the two directories shared with the manager are mounted in the container: the manager's,
 which HAProxy only reads, and HAProxy's own."""
@@ -147,6 +150,8 @@ def _leads_there_still(before: Slot, after: Slot) -> bool:
 # Of the bits in `srv_admin_state`: "disabled" in the configuration (0x04) only says how it began.
 _MAINTENANCE, _DRAIN = 0x63, 0x18
 
+_STATE_COLUMNS = ("be_name", "srv_name", "srv_addr", "srv_port", "srv_admin_state")
+
 Actual = Mapping[str, tuple[str, int, Mode]]
 """Per slot name, where it leads now and whether it is used."""
 
@@ -178,20 +183,22 @@ def changes(backend: Backend, actual: Actual, address: Callable[[str], str]) -> 
     return first + then
 
 
-def parse_state(text: str) -> dict[str, tuple[str, int, Mode]]:
-    """The answer to `show servers state NAME`; empty when there is no such listener."""
+def parse_states(text: str) -> dict[str, dict[str, tuple[str, int, Mode]]]:
+    """The answer to `show servers state`, by listener."""
     columns: list[str] = []
-    found = {}
+    of = name = addr = port = state = 0
+    found: dict[str, dict[str, tuple[str, int, Mode]]] = {}
     for line in text.splitlines():
+        words = line.split()
         if line.startswith("# "):
-            columns = line[2:].split()
-        elif columns and len(line.split()) == len(columns):
-            row = dict(zip(columns, line.split(), strict=True))
-            admin = int(row["srv_admin_state"])
+            columns = words[1:]
+            of, name, addr, port, state = (columns.index(column) for column in _STATE_COLUMNS)
+        elif columns and len(words) == len(columns):
+            admin = int(words[state])
             mode = (
                 Mode.MAINT if admin & _MAINTENANCE else Mode.DRAIN if admin & _DRAIN else Mode.READY
             )
-            found[row["srv_name"]] = (row["srv_addr"], int(row["srv_port"]), mode)
+            found.setdefault(words[of], {})[words[name]] = (words[addr], int(words[port]), mode)
     return found
 
 
@@ -217,6 +224,8 @@ _HEAD = f"""\
 global
     log stdout format raw daemon notice
     fd-hard-limit 65536
+    # Each reload leaves a worker behind that serves who was connected; so many at the most.
+    mworker-max-reloads {MOST_RELOADS}
 
 defaults
     log global

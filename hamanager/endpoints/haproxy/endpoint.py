@@ -32,7 +32,7 @@ from hamanager.endpoints.haproxy.backend import (
     changes,
     let_out,
     parse_queued,
-    parse_state,
+    parse_states,
     render,
     retired,
     script,
@@ -88,6 +88,8 @@ class HaproxyEndpoint:
         self._made_anew: float | None = None
         """When it was ended last because it did not answer (monotonic)."""
         self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._shape = self._shape_in_force = 0
+        """Which change of what only a reload can change was written last, and which was read."""
         self._in_force: set[str] = set()
         """Listeners that are known to lead where they should."""
         self._to_cut: dict[tuple[str, int], float] = {}
@@ -102,8 +104,9 @@ class HaproxyEndpoint:
             if not reshaped:
                 self._tell([listener.name for listener in listeners], cut=cut)
                 return
+            self._shape = shape = self._shape + 1
         # Not under the lock: while HAProxy starts, other services must be able to fail over.
-        self._bring_up()
+        self._bring_up(shape)
 
     def published(self, service: str) -> tuple[Listener, ...]:
         """As the configuration has it."""
@@ -147,7 +150,7 @@ class HaproxyEndpoint:
             names = list(self._backends)
             if names:
                 try:
-                    self._enforce(names)
+                    self._enforce_all()
                     self._cut(self._due(names))
                     self._well()
                     return
@@ -238,7 +241,8 @@ class HaproxyEndpoint:
             told_at: float | None = None
             waited = False
             while True:
-                actual = parse_state(self._control.ask([f"show servers state {name}"]))
+                told = self._control.ask([f"show servers state {name}"])
+                actual = parse_states(told).get(name, {})
                 if set(actual) != backend.servers:
                     raise EndpointFailedError(f"HAProxy does not know the address of {name} yet")
                 wanted = changes(backend, actual, self._resolve)
@@ -257,6 +261,23 @@ class HaproxyEndpoint:
                 else:
                     time.sleep(IN_FORCE_POLL_SECONDS)
                 self._control.ask(wanted)
+
+    def _enforce_all(self) -> None:
+        """The same for all listeners, with one question where nothing differs."""
+        told = parse_states(self._control.ask(["show servers state"]))
+        same, differs = [], []
+        for name, backend in self._backends.items():
+            actual = told.get(name, {})
+            if set(actual) != backend.servers:
+                if not self._starting.locked():  # else it is about to be read
+                    differs.append(name)
+            elif changes(backend, actual, self._resolve):
+                differs.append(name)
+            else:
+                same.append(backend)
+        self._occupants.take(same)
+        self._in_force |= {backend.listener.name for backend in same}
+        self._enforce(differs)
 
     def _let_out(self, backend: Backend) -> None:
         """Whoever waited goes where the listener leads now."""
@@ -286,14 +307,20 @@ class HaproxyEndpoint:
 
     # --- Bringing it up ----------------------------------------------------------------------
 
-    def _bring_up(self) -> None:
-        """Have HAProxy run with the configuration that is written down."""
+    def _bring_up(self, shape: int | None = None) -> None:
+        """Have HAProxy run with the configuration that is written down; with a number given only
+        when it has not read that change of it yet: those that come while it reads another one are
+        read together."""
         with self._starting:
             with self._lock:
+                if shape is not None and shape <= self._shape_in_force:
+                    return
+                reading = self._shape
                 backends = list(self._backends.values())
                 self._in_force.clear()
             if not backends:
                 self._end()
+                self._shape_in_force = reading
                 return
             try:
                 self._control.ask_master("show proc")
@@ -308,8 +335,9 @@ class HaproxyEndpoint:
             self._await(backends)
             with self._lock:
                 self._occupants.leave()
+                self._shape_in_force = reading
                 # What changed while it was reading was told to its predecessor.
-                self._enforce(list(self._backends))
+                self._enforce_all()
 
     def _end_hung(self) -> None:
         left = self._pause_left()
@@ -345,15 +373,22 @@ class HaproxyEndpoint:
         except HamanagerError as error:
             raise EndpointFailedError(str(error)) from error
 
+    def _is_wanted(self, backend: Backend) -> bool:
+        with self._lock:
+            present = self._backends.get(backend.listener.name)
+        return present is not None and present.shape == backend.shape
+
     def _await(self, backends: Sequence[Backend]) -> None:
         deadline = time.monotonic() + UP_SECONDS
         while True:
             try:
+                known = parse_states(self._control.ask(["show servers state"]))
                 for backend in backends:
-                    listener = backend.listener
-                    known = parse_state(self._control.ask([f"show servers state {listener.name}"]))
-                    if set(known) != backend.servers:
-                        raise EndpointFailedError(f"{listener.name} is not served yet")
+                    name = backend.listener.name
+                    if not self._is_wanted(backend):
+                        continue  # it was taken away before this was read
+                    if set(known.get(name, {})) != backend.servers:
+                        raise EndpointFailedError(f"{name} is not served yet")
                 return
             except CannotAskError:
                 raise

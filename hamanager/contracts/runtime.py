@@ -134,6 +134,10 @@ class Runtime(Protocol):
         """Whether its process runs. Never raises: UNKNOWN when the runtime does not answer."""
         ...
 
+    def known_process(self, ref: InstanceRef) -> Process | None:
+        """The same at once, where nobody has to be asked, as the kernel tells; None elsewhere."""
+        ...
+
     def request_stop(self, ref: InstanceRef) -> None:
         """Ask the process to end cleanly and return at once; does nothing when it has ended. No
         guard holds that back, and no event calls it `ASKED_TO_END`."""

@@ -256,6 +256,10 @@ class Observer:
 
     def _ask_runtime(self, ref: InstanceRef, now: float) -> None:
         key = (ref.instance, PROCESS)
+        known = self._runtime.known_process(ref)
+        if known is not None and not self._questions.is_open(key):
+            self._questions.tell(key, now, known)
+            return
         self._questions.ask(key, now, self._threads.runtime, self._process, ref)
 
     def _process(self, ref: InstanceRef) -> Process:

@@ -63,6 +63,9 @@ class SimRuntime:
             return Process.MISSING
         return Process.RUNNING if server.running else Process.EXITED
 
+    def known_process(self, ref: InstanceRef) -> Process | None:
+        return None  # so that it can hang
+
     def request_stop(self, ref: InstanceRef) -> None:
         self._effect("request_stop")
         server = self.world.servers.get((ref.service, ref.instance))

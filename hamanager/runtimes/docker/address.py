@@ -7,6 +7,8 @@ import ipaddress
 import os
 import random
 import socket
+import threading
+import time
 from urllib.parse import urlsplit
 
 import docker
@@ -17,6 +19,7 @@ from hamanager.errors import RuntimeFailedError
 VARIABLE = "HAMANAGER_ADVERTISE_HOST"
 FIRST_PORT, LAST_PORT = 20_000, 29_999
 """Below the range that Linux takes outgoing connections' ports from (32768 and up)."""
+HANDED_OUT_SECONDS = 60.0
 
 
 def choose_host(client: docker.DockerClient, advertised: str | None) -> str:
@@ -55,6 +58,25 @@ def bind_address(host: str) -> str:
         raise RuntimeFailedError(
             f"the advertised host '{host}' has no address here; correct {VARIABLE}"
         ) from error
+
+
+class HandedOut:
+    """Ports that were given to somebody a moment ago: until that is on record only this keeps
+    another service from getting the same. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ports: dict[int, float] = {}
+        """With when it was (monotonic)."""
+
+    def choose(self, address: str, taken: frozenset[int]) -> int:
+        """One that nobody has; see `free_port`."""
+        with self._lock:
+            since = time.monotonic() - HANDED_OUT_SECONDS
+            self._ports = {port: at for port, at in self._ports.items() if at > since}
+            port = free_port(address, taken | self._ports.keys())
+            self._ports[port] = time.monotonic()
+            return port
 
 
 def free_port(address: str, taken: frozenset[int]) -> int:

@@ -24,7 +24,7 @@ from hamanager.model.snapshot import Process
 from hamanager.model.upgrade import sources
 from hamanager.runtimes.docker import containers as containers
 from hamanager.runtimes.docker import sidecars as sidecars
-from hamanager.runtimes.docker.address import bind_address, choose_host, free_port, is_remote
+from hamanager.runtimes.docker.address import HandedOut, bind_address, choose_host, is_remote
 from hamanager.runtimes.docker.archive import launch_archive
 from hamanager.runtimes.docker.engine import (
     CHANGE_SECONDS,
@@ -79,6 +79,7 @@ class DockerRuntime:
         reached = location.url if location is not None else ""
         self._handles = ProcessHandles(elsewhere=reached.startswith(("tcp://", "ssh://")))
         self._network = Network(self._names)
+        self._handed_out = HandedOut()
         self._missing = MissingImages()
         self._versions = ImageVersions(self._names)
 
@@ -117,7 +118,7 @@ class DockerRuntime:
         told = [found.get(ADDRESS, "").rpartition(":")[2] for found in labels]
         told += [found.get(ADMIN_PORT, "") for found in labels]
         ports = {int(port) for port in told if port.isdecimal()}
-        return host, free_port(bind_address(host), taken | ports)
+        return host, self._handed_out.choose(bind_address(host), taken | ports)
 
     def volume_name(self, ref: InstanceRef) -> str:
         """The name of the data volume, for people."""
@@ -207,6 +208,10 @@ class DockerRuntime:
             self._handles.forget(name)
             return Process.MISSING
         return self._handles.learn(name, found)
+
+    def known_process(self, ref: InstanceRef) -> Process | None:
+        """By its handle."""
+        return self._handles.word(self._names.container(ref))
 
     def exit_descriptor(self, ref: InstanceRef) -> int | None:
         """A pidfd of the running process where the engine is local, None otherwise."""

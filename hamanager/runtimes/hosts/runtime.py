@@ -131,6 +131,10 @@ class HostsRuntime:
         """Whether its process runs; UNKNOWN at once while its host is known not to answer."""
         return self._observe(ref.placed_on, lambda runtime: runtime.process(ref), Process.UNKNOWN)
 
+    def known_process(self, ref: InstanceRef) -> Process | None:
+        """Only of those on this machine there are handles; one of that name may have been here."""
+        return self.here.known_process(ref) if ref.placed_on in ("", self._on) else None
+
     def request_stop(self, ref: InstanceRef) -> None:
         """Ask its process to end."""
         self._change(ref.placed_on, lambda runtime: runtime.request_stop(ref))

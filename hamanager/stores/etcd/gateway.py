@@ -90,7 +90,7 @@ class Gateway:
             CompactedError: it is about a version that etcd has let go of.
             UncertainError: no member answered in time.
         """
-        deadline = time.monotonic() + CALL_SECONDS
+        deadline = time.monotonic() + CALL_SECONDS - STATUS_SECONDS
         members = self.address.endpoints
         begin, troubles, sent = self._first, dict[str, _MemberError](), False
         for tried in range(1000):
@@ -252,19 +252,22 @@ class Gateway:
         """One sentence."""
         each = "; ".join(f"{_name(member)} {trouble}" for member, trouble in troubles.items())
         what = f"the store {self.address} cannot be used: {each}"
-        alive = [member for member, trouble in troubles.items() if not trouble.refused]
-        leaders = [leader for member in alive if (leader := self._leader(member)) is not None]
+        deadline, leaders = time.monotonic() + STATUS_SECONDS, list[int]()
+        for member, trouble in troubles.items():
+            left = deadline - time.monotonic()
+            if not trouble.refused and left > 0:
+                leaders += self._leaders(member, left)
         if leaders and not any(leaders):
             what += "; it has no leader, for which more than half of its members have to run"
         return what
 
-    def _leader(self, member: str) -> int | None:
-        """Which member leads, as that one thinks (0: none); None when it does not answer."""
+    def _leaders(self, member: str, seconds: float) -> list[int]:
+        """Which member leads, as that one thinks (0: none); nothing when it does not answer."""
         try:
-            status = self._post(member, "maintenance/status", {}, STATUS_SECONDS, {})
+            status = self._post(member, "maintenance/status", {}, seconds, {})
         except (_MemberError, HamanagerError):
-            return None
-        return None if status is None else number(status, "leader")
+            return []
+        return [] if status is None else [number(status, "leader")]
 
 
 _FINAL = {

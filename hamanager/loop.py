@@ -35,6 +35,7 @@ from hamanager.model.snapshot import Snapshot
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager.stores.repository import (
+    at_one_moment,
     forget_service,
     load_context,
     load_record,
@@ -259,7 +260,8 @@ class ServiceLoop:
         return replace(snapshot, observations=seen)
 
     def _look(self) -> PlaybookContext | None:
-        loaded = load_spec(self._store, self.name)
+        kept = at_one_moment(self._store, self.name)
+        loaded = load_spec(kept, self.name)
         if loaded is None:
             return None
         spec, version = loaded
@@ -267,8 +269,8 @@ class ServiceLoop:
             self._spec_version = version
             self._retries.spec_changed()
             self._backing_off = self._retries.backing_off()
-        service = load_context(self._store, spec)
-        record, record_version = load_record(self._store, self.name)
+        service = load_context(kept, spec)
+        record, record_version = load_record(kept, self.name)
         self._record_version = record_version
         snapshot = self.observer.observe(service, record)
         if self.driver.replication is None:

@@ -31,6 +31,14 @@ class Keep:
     """... except so many of the newest."""
 
 
+class Reader(Protocol):
+    """What single values are read from: a store, or what a part of it was at one moment."""
+
+    def get(self, key: str) -> Versioned | None:
+        """The value of a key, or None."""
+        ...
+
+
 class Store(Protocol):
     """Where specs, records, secrets and history live.
 
@@ -64,7 +72,7 @@ class Store(Protocol):
 
     def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
         """All keys that begin so and have been changed later than that version, with their values
-        (0: all that there are)."""
+        (0: all that there are): as they were at one moment."""
         ...
 
     def version(self) -> int:

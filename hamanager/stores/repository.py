@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.routes import Told, Word
-from hamanager.contracts.store import Store
+from hamanager.contracts.store import Reader, Store, Versioned
 from hamanager.errors import UnmanageableError
 from hamanager.model.encryption import Encryption
 from hamanager.model.host import Host
@@ -90,7 +90,22 @@ def service_names(store: Store) -> Sequence[str]:
     return [key.split("/")[1] for key in store.keys(_ROOT) if key.endswith("/wish")]
 
 
-def load_spec(store: Store, name: str) -> tuple[Spec, int] | None:
+class _Moment:
+    """What a part of the store was at one moment."""
+
+    def __init__(self, values: Mapping[str, Versioned]) -> None:
+        self._values = values
+
+    def get(self, key: str) -> Versioned | None:
+        return self._values.get(key)
+
+
+def at_one_moment(store: Store, name: str) -> Reader:
+    """All rows of that service, read in one go."""
+    return _Moment(store.changed(f"{_ROOT}{name}/", 0))
+
+
+def load_spec(store: Reader, name: str) -> tuple[Spec, int] | None:
     """The spec and its version; None when there is no such service.
 
     Raises:
@@ -110,7 +125,7 @@ def save_spec(store: Store, spec: Spec, expected: int) -> int:
     return store.put(spec_key(spec.name), spec.model_dump_json(), expected)
 
 
-def load_record(store: Store, name: str) -> tuple[ServiceRecord, int]:
+def load_record(store: Reader, name: str) -> tuple[ServiceRecord, int]:
     """The record and its version; an empty one of version 0 when nothing was done yet.
 
     Raises:
@@ -130,7 +145,7 @@ def save_record(store: Store, name: str, record: ServiceRecord, expected: int) -
     return store.put(record_key(name), record.model_dump_json(), expected)
 
 
-def load_secrets(store: Store, name: str) -> dict[str, str]:
+def load_secrets(store: Reader, name: str) -> dict[str, str]:
     """The secrets; none when the service is not (or no longer) there.
 
     Raises:
@@ -146,7 +161,7 @@ def load_secrets(store: Store, name: str) -> dict[str, str]:
         raise _damaged(name, "secrets", secrets_key(name)) from None
 
 
-def load_context(store: Store, spec: Spec) -> ServiceContext:
+def load_context(store: Reader, spec: Spec) -> ServiceContext:
     """The service as drivers need it."""
     return ServiceContext(
         spec.name,
@@ -159,7 +174,7 @@ def load_context(store: Store, spec: Spec) -> ServiceContext:
     )
 
 
-def _encryption_of(store: Store, spec: Spec) -> Encryption | None:
+def _encryption_of(store: Reader, spec: Spec) -> Encryption | None:
     """An encrypted service never starts a server in clear because a row was lost."""
     if not spec.encrypted:
         return None
@@ -169,7 +184,7 @@ def _encryption_of(store: Store, spec: Spec) -> Encryption | None:
     return found
 
 
-def load_encryption(store: Store, name: str) -> tuple[Encryption | None, int]:
+def load_encryption(store: Reader, name: str) -> tuple[Encryption | None, int]:
     """What its servers encrypt with, and its version; None and 0 when there is nothing.
 
     Raises:
@@ -238,7 +253,8 @@ def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None
     Raises:
         UnmanageableError: one of its rows is damaged, or its engine is none of these.
     """
-    loaded = load_spec(store, name)
+    kept = at_one_moment(store, name)
+    loaded = load_spec(kept, name)
     if loaded is None:
         return None
     spec, _ = loaded
@@ -247,9 +263,9 @@ def load_whole(store: Store, name: str, engines: Collection[str]) -> Spec | None
             f"'{name}' is of the engine '{spec.engine}', which this hamanager does not know"
             f" ({', '.join(sorted(engines))}): {_repair(name, 'run the one that does')}"
         )
-    load_record(store, name)
-    load_secrets(store, name)
-    _encryption_of(store, spec)
+    load_record(kept, name)
+    load_secrets(kept, name)
+    _encryption_of(kept, spec)
     return spec
 
 

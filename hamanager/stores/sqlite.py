@@ -22,6 +22,8 @@ from hamanager.model.history import HistoryEntry
 
 BUSY_SECONDS = 5.0
 """How long to wait for another thread's or process's transaction."""
+LAST = chr(0x10FFFF)
+"""Sorts after every character of a key."""
 POLL_SECONDS = 0.01
 """How often one that waits looks for what another process has changed."""
 SCHEMA_VERSION = 3
@@ -160,8 +162,8 @@ class SqliteStore:
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT key, value, version FROM entries"
-                " WHERE version > ? AND substr(key, 1, ?) = ? ORDER BY key",
-                (after, len(prefix), prefix),
+                " WHERE key >= ? AND key < ? AND version > ? ORDER BY key",
+                (prefix, prefix + LAST, after),
             ).fetchall()
         return {key: Versioned(value, version) for key, value, version in rows}
 

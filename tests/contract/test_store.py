@@ -15,6 +15,7 @@ from hamanager.contracts.store import Keep, Store, Versioned
 from hamanager.errors import ConflictError, StaleVersionError, StoreError
 from hamanager.model.history import HistoryEntry
 from hamanager.stores.copying import Copied, copy, refuse_moved
+from hamanager.stores.etcd import store as etcd_store
 from hamanager.stores.sqlite import SqliteStore
 from tests.support.altered import altered
 from tests.support.etcd_cluster import EtcdCluster
@@ -138,6 +139,22 @@ def test_keys_by_prefix(store: Store) -> None:
     assert len(store.keys("")) == 5
     assert store.keys("services/%") == []
     assert store.keys("nothing") == []
+
+
+def test_values_by_prefix(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_store, "PAGE", 2)
+    versions = {
+        f"services/db/{name}": store.put(f"services/db/{name}", f"ü {name}", 0)
+        for name in ("wish", "record", "ü", "lock", "\N{GRINNING FACE}")
+    }
+    for other in ("services/db", "services/db0", "services/db2/wish", "services/da/wish"):
+        store.put(other, "", 0)
+    found = store.changed("services/db/", 0)
+    assert found == {key: Versioned(f"ü {key[12:]}", versions[key]) for key in versions}
+    assert list(found) == sorted(versions)
+    assert store.changed("services/d%/", 0) == {}
+    assert len(store.changed("", 0)) == 9
+    store.put("services/db/wish", "later", found["services/db/wish"].version)
 
 
 def test_one_that_waits_hears_of_a_change_and_of_a_deletion(store: Store) -> None:

@@ -151,6 +151,7 @@ class PoweredStore:
         return self.inner.keys(prefix)
 
     def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
+        self.power.question()
         self._check()
         return self.inner.changed(prefix, after)
 

@@ -336,6 +336,7 @@ def test_a_store_that_is_away_is_told_once(
 
     monkeypatch.setattr(setting.store, "keys", away)
     monkeypatch.setattr(setting.store, "get", away)
+    monkeypatch.setattr(setting.store, "changed", away)
     for _ in range(3):
         setting.daemon._tick()
         setting.daemon.wake("hurt")

@@ -103,8 +103,6 @@ class Gateway:
             except _MemberError as error:
                 troubles[members[at]] = error
                 sent = sent or error.sent
-                if self._first == at:
-                    self._first = (at + 1) % len(members)
             else:
                 self._first = at
                 return Answer(answer, sent)

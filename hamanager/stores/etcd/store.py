@@ -107,10 +107,13 @@ class EtcdStore:
     def changed(self, prefix: str, after: int) -> Mapping[str, Versioned]:
         """All keys that begin so and have been changed later than that version."""
         first = self._keys + prefix
-        found = self._pages(first, wire.end_of(first), min_mod_revision=after + 1)
-        return {
-            kept.key.removeprefix(self._keys): Versioned(kept.value, kept.version) for kept in found
+        newer = {"min_mod_revision": after + 1} if after else {}
+        found = {
+            kept.key.removeprefix(self._keys): kept
+            for kept in self._pages(first, wire.end_of(first), **newer)
         }
+        self._known |= found
+        return {key: Versioned(kept.value, kept.version) for key, kept in found.items()}
 
     def version(self) -> int:
         """The newest version of the whole store."""

@@ -205,7 +205,7 @@ RULES: list[Rule] = [
     Rule(
         "stuck-undoing",
         standbys.stuck_undoing,
-        [Action.END_INSTANCE],
+        [Action.END_INSTANCE, Action.REBUILD],
         yields=True,
         only=Engines.ELECTING,
     ),

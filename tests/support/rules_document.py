@@ -32,6 +32,7 @@ GRAVE = frozenset(
 """They change who leads, for whom writes wait, or whose data is there."""
 
 WHY_NONE = {
+    "stuck-undoing": "the set elects, and what it undoes had no majority; its volume is retained",
     "destroy": "an operator's word",
     "set-up": "nothing was written yet",
     "upgrade-undone": "the same data, and a primary that hangs anyway",

@@ -290,17 +290,18 @@ def test_where_nobody_is_known_to_hold_everything_a_primary_that_works_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("broken_for", "changes", "ends"),
+    ("broken_for", "changes", "expected"),
     [
-        pytest.param(61, {}, True, id="for too long"),
-        pytest.param(59, {}, False, id="it is given some time"),
-        pytest.param(61, {"started_at": NOW - 30}, False, id="counted from its last start"),
-        pytest.param(100, {"starts": 2}, False, id="and more time after each"),
-        pytest.param(121, {"starts": 2}, True, id="which has an end, too"),
+        pytest.param(61, {}, Action.END_INSTANCE, id="for too long"),
+        pytest.param(59, {}, Action.NOTHING, id="it is given some time"),
+        pytest.param(61, {"started_at": NOW - 30}, Action.NOTHING, id="counted from its start"),
+        pytest.param(61, {"starts": 1}, Action.END_INSTANCE, id="it came back as a standby"),
+        pytest.param(100, {"starts": 2}, Action.NOTHING, id="and more time when it was ended"),
+        pytest.param(121, {"starts": 2}, Action.REBUILD, id="which has an end, too"),
     ],
 )
-def test_one_that_undoes_writes_for_ever_is_started_anew(
-    broken_for: float, changes: dict[str, Any], ends: bool
+def test_one_that_undoes_writes_for_ever_is_started_anew_and_then_rebuilt(
+    broken_for: float, changes: dict[str, Any], expected: Action
 ) -> None:
     undoing = up(undoes=True, relation=Relation.UNKNOWN, broken_since=NOW - broken_for)
     decision = table(
@@ -308,5 +309,5 @@ def test_one_that_undoes_writes_for_ever_is_started_anew(
         capabilities=ELECTING,
         instances=(instance("db.0"), instance("db.1", **changes), instance("db.2")),
     )
-    assert (decision.rule == "stuck-undoing") is ends
-    assert not ends or (decision.action, decision.instance) == (Action.END_INSTANCE, "db.1")
+    assert decision.action is expected
+    assert expected is Action.NOTHING or decision.instance == "db.1"

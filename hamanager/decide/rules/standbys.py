@@ -12,8 +12,8 @@ from hamanager.model.record import RETAINED_LIMIT
 from hamanager.model.snapshot import Observation, Process, Relation, Role
 from hamanager.model.upgrade import runs_from
 
-UNDOING_SECONDS, LONGEST_UNDOING_SECONDS = 60.0, 3600.0
-"""So long a standby may take back writes before it is started anew, twice as long each time."""
+UNDOING_SECONDS = 60.0
+"""So long a standby may take back writes before it is started anew."""
 STARTS_BEFORE_REBUILD = 5
 """A standby that does not come up after so many starts is rebuilt from nothing."""
 
@@ -89,15 +89,20 @@ def rejoin(s: Situation) -> Decision | None:
 
 def stuck_undoing(s: Situation) -> Decision | None:
     """A standby that takes back writes and comes to no end is started anew: it does that from the
-    beginning, and is given longer after each time."""
+    beginning, and is given longer. One that comes to no end then either is rebuilt."""
     for instance, seen in s.due(s.standbys):
         if seen.status is None or not seen.status.undoes or seen.broken_since is None:
             continue
-        limit = min(LONGEST_UNDOING_SECONDS, UNDOING_SECONDS * 2.0 ** max(0, instance.starts - 1))
+        anew = instance.starts > 1
+        limit = 2 * UNDOING_SECONDS if anew else UNDOING_SECONDS
         since = max(seen.broken_since, instance.started_at or 0.0)
-        if s.snapshot.at - since >= limit and seen.process is Process.RUNNING:
-            reason = f"it has been undoing writes for {limit:g} s and comes to no end"
+        if s.snapshot.at - since < limit or seen.process is not Process.RUNNING:
+            continue
+        reason = f"it has been undoing writes for {limit:g} s and comes to no end"
+        if not anew:
             return do(Action.END_INSTANCE, instance.name, reason)
+        if _has_room(s):
+            return do(Action.REBUILD, instance.name, f"{reason}, as before its last start")
     return None
 
 

@@ -7,12 +7,15 @@ import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hamanager.cli.app import named_way
 from hamanager.errors import HamanagerError, UsageError
+
+if TYPE_CHECKING:
+    from hamanager.routes.sources import StoreSource
 
 
 def proxy(
@@ -24,6 +27,14 @@ def proxy(
             help="This machine's, where its clients connect.",
         ),
     ] = "127.0.0.1",
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="HAMANAGER_STORE",
+            metavar="URL",
+            help="Follow this store (etcd://...) and no manager; it holds the services' passwords.",
+        ),
+    ] = "",
     state: Annotated[
         Path | None,
         typer.Option(help="Where it keeps what it knows ($HAMANAGER_HOME/proxy).", file_okay=False),
@@ -50,10 +61,25 @@ def proxy(
         typer.echo("the services' addresses are on this machine no more")
         return
     address = _own_address(listen)
+    if store:
+        run_proxy(directory, address, [_store_source(store, directory)])
+        return
     way = named_way()
     # Each is asked on its own, all at the same time: who hears first tells first.
     ways = [replace(way, managers=(url,)) for url in way.managers] or [way]
     run_proxy(directory, address, [ManagerSource(partial(reach, one)) for one in ways])
+
+
+def _store_source(url: str, directory: Path) -> StoreSource:
+    from hamanager.routes.sources import StoreSource
+    from hamanager.stores.opening import ETCD, open_store
+
+    if not url.startswith(ETCD):
+        raise UsageError(
+            f"'{url}' is the store of one manager, which writes down where clients are led when it"
+            " is asked: follow it with --manager, or without on its machine; nothing was started"
+        )
+    return StoreSource(open_store(url, directory), "the store")
 
 
 def _own_address(listen: str) -> str:

@@ -130,7 +130,8 @@ class Follower:
 
     def _bring(self, service: str) -> None:
         try:
-            self._here.bring(service)
+            if self._here.bring(service):
+                log.info("%s: clients are led to %s", service, self._here.told_of(service))
         except Exception as error:  # noqa: BLE001 - the next round tries again
             self._tell(str(error) if isinstance(error, HamanagerError) else repr(error))
 

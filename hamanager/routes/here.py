@@ -46,15 +46,27 @@ class Here:
         with self._turn(service):
             self.endpoint.publish(service, self.listeners(service), cut=cut)
 
-    def bring(self, service: str) -> None:
-        """The same, unless that is written down already: then `check` brings it into force.
+    def bring(self, service: str) -> bool:
+        """The same, unless that is written down already: then `check` brings it into force. Whether
+        it was not.
 
         Raises:
             EndpointFailedError: it may not be in force yet.
         """
         with self._turn(service):
-            if self._differs(service):
+            differs = self._differs(service)
+            if differs:
                 self.endpoint.publish(service, self.listeners(service), cut=False)
+        return differs
+
+    def told_of(self, service: str) -> str:
+        """Where its addresses lead, for people."""
+        found = [
+            f"{', '.join(route.instance for route in listener.routes) or 'nobody'}"
+            f" (port {listener.port})"
+            for listener in self.listeners(service)
+        ]
+        return " and ".join(found) or "nobody: it has no address"
 
     def differing(self) -> list[str]:
         """The services whose clients are led by an earlier word."""

@@ -44,7 +44,7 @@ def sandbox(bed: Testbed) -> Iterator[Sandbox]:
     made = Sandbox(serve_options=["--listen", f"{bed.gateway}:{port}"])
     made.environment["HAMANAGER_ADVERTISE_HOST"] = bed.gateway
     with made:
-        made.command("create", "db", "--engine", "redis", "--instances", "2")
+        made.command("create", "db", "--engine", "mysql", "--instances", "2")
         token = made.home / "proxies"
         printed = made.command("token", "create", "proxies", "--role", "read").split()
         token.write_text(printed[-1])
@@ -104,8 +104,9 @@ def writer(bed: Testbed, sandbox: Sandbox) -> Iterator[PlainWriter]:
         configuration = host.path("hamanager", "proxy", "endpoint", "etc", "haproxy.cfg")
         wait_for(f"the proxy of {host.name}", 60, host.outside(configuration).exists)
     wait_for("an address that answers", 60, lambda: answers(url))
-    made = PlainWriter("redis", url)
-    held = PLAIN["redis"](url)
+    made = PlainWriter("mysql", url)
+    held = PLAIN["mysql"](url)
+    held.prepare()
     made.begin_after(max(held.numbers(), default=0))
     held.close()
     made.start()
@@ -116,7 +117,7 @@ def writer(bed: Testbed, sandbox: Sandbox) -> Iterator[PlainWriter]:
 
 def answers(url: str) -> bool:
     try:
-        PLAIN["redis"](url).close()
+        PLAIN["mysql"](url).close()
     except Exception:
         return False
     return True
@@ -135,6 +136,7 @@ def test_primary_killed_and_its_clients_are_led_on_from_other_machines(
     sandbox.wait_until_in_step("db", record.term, 60)
     goes_on(writer)
     assert not writer.turned_away
+    assert writer.lost() == 0
 
 
 def test_machine_with_the_address_crashes_and_the_other_one_takes_it(

@@ -25,6 +25,7 @@ class SimEndpoint:
         if tuple(listeners) != self.world.published:
             self.power.effect()
             self.world.published = tuple(listeners)
+            self.world.elsewhere.say(listeners)
         self.world.misled = False
         self.settle(service)
 

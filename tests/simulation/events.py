@@ -93,6 +93,10 @@ def carry_out(simulation: Simulation, kind: str, argument: object) -> None:
             simulation.store.restore(simulation.copy)
             simulation.term = 0
             simulation.new_manager()
+        case "hear elsewhere", int(behind):
+            known = world.elsewhere.version
+            world.elsewhere.hear(behind)
+            assert world.elsewhere.version >= known, "clients elsewhere are led back"
         case "scale", int(instances):
             simulation.spec(instances=instances)
         case "memory", int(memory_bytes):

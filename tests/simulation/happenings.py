@@ -78,6 +78,7 @@ def happenings(instances: int = 3) -> tuple[Kind, ...]:
         Kind("mend image", (2, 3), fault=False),
         Kind("durability", (Durability.AVAILABILITY, Durability.STRICT)),
         Kind("time", (0.5, 2.0, 4.0, 31.0, 70.0, 120.0), fault=False),
+        Kind("hear elsewhere", (0, 1, 2, 5), fault=False),
         Kind("clock jump", (-3600.0, -30.0, 30.0, 3600.0)),
     )
 

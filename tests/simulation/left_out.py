@@ -16,6 +16,7 @@ from tests.simulation import mutant_stories as told
 from tests.simulation import mutants
 from tests.simulation import test_acknowledgements as acks
 from tests.simulation import test_during_operations as operations
+from tests.simulation import test_elsewhere as elsewhere
 from tests.simulation import test_failures as failures
 from tests.simulation import test_found as found
 from tests.simulation import test_manager_fails as manager_fails
@@ -374,6 +375,11 @@ MUTANTS = [
         mutants.primary_removed,
         told.fewer_instances_are_wanted,
         rules=("surplus",),
+    ),
+    Mutant(
+        "an address elsewhere follows whoever speaks last",
+        mutants.any_word_is_the_last,
+        elsewhere.answers_come_in_any_order,
     ),
     Mutant(
         "a sixth set of data is set aside, whatever has to go for it",

@@ -31,6 +31,7 @@ from hamanager.model.snapshot import Observation, ServerStatus
 from hamanager.model.spec import Spec
 from hamanager.observe import observer as observe
 from hamanager.observe.observer import Observer
+from hamanager.routes.book import Book
 from hamanager_playbooks import create, failover, syncing
 from hamanager_playbooks.registry import PLAYBOOKS
 from tests.simulation.driver import SimDriver
@@ -99,6 +100,11 @@ def with_evidence(
         return weigh(primary, address, *change(list(standbys), down_after_seconds))
 
     return lambda patch: patch.setattr(situation, "weigh", mutated)
+
+
+def any_word_is_the_last(patch: Patch) -> None:
+    """Whoever speaks last about where clients are led is believed."""
+    patch.setattr(Book, "_merged", lambda book, told: {**book._words, **told.words})
 
 
 def no_fence(patch: Patch) -> None:

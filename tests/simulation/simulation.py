@@ -294,6 +294,9 @@ class Simulation:
             if routed is not None and routed.running:
                 may_lead = {record.primary, record.promoting, record.switching_to}
                 assert name in may_lead, f"after {after}: clients are sent to {name}"
+        if not old_copy:
+            may_lead = {record.primary, record.promoting, record.switching_to}
+            self.world.elsewhere.check(after, {*leading} - may_lead)
         assert record.term >= self.term, f"after {after}: term {self.term} became {record.term}"
         self.term = record.term
         promised = self.world.acknowledged | self.world.errant

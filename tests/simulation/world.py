@@ -13,6 +13,7 @@ from hamanager.contracts.driver import HELD_SECONDS
 from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.runtime import Container
 from hamanager.model.snapshot import Role
+from tests.simulation.elsewhere import Elsewhere
 from tests.simulation.power import SimClock, StoreHealth
 from tests.simulation.servers import CONNECTIONS, Engine, SimServer, Volume, version_of
 
@@ -40,6 +41,7 @@ class World:
         self.store = StoreHealth()
         self.published: tuple[Listener, ...] = ()
         """The service's addresses, and where they lead."""
+        self.elsewhere = Elsewhere(self.clock.monotonic)
         self.endpoint_down = False
         self.names_lost = False
         """The endpoint cannot find out where the servers are."""

@@ -73,6 +73,7 @@ def test_a_disk_that_cannot_be_written_is_told_once(
     [
         (("proxy", "--listen", "192.0.2.77"), "192.0.2.77 is no address of this machine"),
         (("proxy", "--listen", "no-such-host.invalid"), "no-such-host.invalid"),
+        (("proxy", "--store", "sqlite:///x.db"), "is the store of one manager"),
         (("--manager", "http://x", "proxy"), "'http://x' is no manager's address"),
         (("--manager", "https://x:1", "--ca", "/no/file", "proxy"), "/no/file cannot be read"),
     ],

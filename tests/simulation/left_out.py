@@ -380,6 +380,7 @@ MUTANTS = [
         "an address elsewhere follows whoever speaks last",
         mutants.any_word_is_the_last,
         elsewhere.answers_come_in_any_order,
+        rules=("route-clients",),
     ),
     Mutant(
         "a sixth set of data is set aside, whatever has to go for it",

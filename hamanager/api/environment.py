@@ -120,8 +120,10 @@ class EnvironmentFile:
     read it as they read dotCloud's `environment.json`. Thread-safe. When it cannot be written that
     is told once and tried again with each pass: nothing else depends on it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at: str | None = None) -> None:
+        """`at`: this machine's own address, where it is not the one that services have on record."""
         self._path = path
+        self._at = at
         self._lock = threading.Lock()
         self._of: dict[str, dict[str, str]] = {}
         self._problem = ""
@@ -139,13 +141,13 @@ class EnvironmentFile:
             for service in unreadable:
                 stem = _stem(service)
                 self._of[service] = {k: v for k, v in written.items() if k.startswith(stem)}
-            self._of |= {found.service: variables(found) for found in connections}
+            self._of |= {found.service: self._variables(found) for found in connections}
             self._write()
 
     def keep(self, connection: ConnectionView) -> None:
         """Write that service's variables, if they changed."""
         with self._lock:
-            present = variables(connection)
+            present = self._variables(connection)
             if self._of.get(connection.service) != present or self._problem:
                 self._of[connection.service] = present
                 self._write()
@@ -155,6 +157,9 @@ class EnvironmentFile:
         with self._lock:
             if self._of.pop(service, None) is not None:
                 self._write()
+
+    def _variables(self, connection: ConnectionView) -> dict[str, str]:
+        return variables(at_address(connection, self._at) if self._at else connection)
 
     def _read(self) -> dict[str, str]:
         """What is written; nothing when it is not there or damaged, as it is written anew."""

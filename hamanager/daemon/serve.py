@@ -65,8 +65,8 @@ def serve(
         sidecar = SIDECAR if installation == manager_id else f"{SIDECAR}-{manager_id}"
         directory = paths.endpoint_directory(home)
         proxy = HaproxyEndpoint(directory, runtime.here, bind_address, sidecar)
-        own = advertise_host or os.environ.get(VARIABLE)
-        addresses = Addresses(store, proxy, own if store_url else None)
+        own = (advertise_host or os.environ.get(VARIABLE)) if store_url else None
+        addresses = Addresses(store, proxy, own)
         daemon = Daemon(
             store,
             drivers,
@@ -74,7 +74,7 @@ def serve(
             addresses,
             SystemClock(),
             manager_id,
-            EnvironmentFile(paths.environment_path(home)),
+            EnvironmentFile(paths.environment_path(home), own),
         )
         addresses.begin(several=bool(store_url))
         daemon.start()

@@ -88,3 +88,13 @@ def test_the_file_is_private_and_up_to_date(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["HAMANAGER_MY_DB_MYSQL_READS_PORT"] == "7001"
     file.forget("my-db")
     assert json.loads(path.read_text()) == variables(SET)
+
+
+def test_the_file_names_this_machine_s_own_address(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    file = EnvironmentFile(path, "10.0.0.7")
+    file.begin([DB])
+    moved = variables(at_address(DB, "10.0.0.7"))
+    assert json.loads(path.read_text()) == moved
+    file.keep(SET)
+    assert json.loads(path.read_text()) == {**moved, **variables(SET)}

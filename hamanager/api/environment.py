@@ -121,7 +121,7 @@ class EnvironmentFile:
     is told once and tried again with each pass: nothing else depends on it."""
 
     def __init__(self, path: Path, at: str | None = None) -> None:
-        """`at`: this machine's own address, where it is not the one that services have on record."""
+        """`at`: this machine's own address, where it is not the one that is on record."""
         self._path = path
         self._at = at
         self._lock = threading.Lock()

@@ -4,6 +4,7 @@ led: `hamanager proxy` with its real book. What it leads to may be long outdated
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.routes import Told, Word
@@ -16,11 +17,24 @@ class Elsewhere:
     """Its clients, and what was said so far."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._said: list[tuple[Listener, ...]] = []
         """All words on the service; the first has version 1."""
-        self._book = Book(monotonic)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._book = Book(self._monotonic)
         self._endpoint = MemoryEndpoint()
         self._here = Here(self._endpoint, self._book, alone=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A history begins with a copy of a world, and locks cannot be copied."""
+        return {"monotonic": self._monotonic, "said": self._said, "told": self._book.told()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._monotonic, self._said = state["monotonic"], state["said"]
+        self._begin()
+        self._take_over(state["told"])
 
     def say(self, listeners: Sequence[Listener]) -> None:
         """The leading manager has said where clients are led. Nobody here has heard it yet."""
@@ -38,6 +52,9 @@ class Elsewhere:
             services=frozenset({"db"}),
             words={"db": word},
         )
+        self._take_over(told)
+
+    def _take_over(self, told: Told) -> None:
         for service in self._book.hear(told):
             self._here.bring(service)
 

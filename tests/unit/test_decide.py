@@ -133,6 +133,27 @@ def test_all_is_well() -> None:
             replace(SILENT, contact=Contact.BUSY), LINK_DOWN, Action.WAIT, id="busy is alive"
         ),
         pytest.param(BLIND, BLIND, Action.WAIT, id="blind"),
+        pytest.param(
+            SILENT,
+            up(link_up=False, link_age_seconds=4.0),
+            Action.FAIL_OVER,
+            id="a short silence, and the standby's of long: of a manager that took over",
+        ),
+        pytest.param(
+            SILENT, up(link_up=False, link_age_seconds=3.9), Action.WAIT, id="it may have said less"
+        ),
+        pytest.param(
+            replace(SILENT, silent_seconds=0.9),
+            up(link_up=False, link_age_seconds=4.0),
+            Action.WAIT,
+            id="the manager has hardly asked itself",
+        ),
+        pytest.param(
+            SILENT,
+            up(link_up=False, link_age_seconds=16.0),
+            Action.WAIT,
+            id="that link was broken before",
+        ),
     ],
 )
 def test_evidence_of_death(primary: Observation, standby: Observation, expected: Action) -> None:

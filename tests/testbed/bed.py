@@ -147,7 +147,19 @@ class Testbed:
 
     @property
     def _forwarding(self) -> tuple[str, ...]:
-        return ("-i", self.bridge, "-m", "comment", "--comment", MARK, "-j", "ACCEPT")
+        """Among the hosts alone: not to what else this machine has."""
+        return (
+            "-i",
+            self.bridge,
+            "-o",
+            self.bridge,
+            "-m",
+            "comment",
+            "--comment",
+            MARK,
+            "-j",
+            "ACCEPT",
+        )
 
     def _remove_leftovers(self) -> None:
         """Of this bed, or of an earlier one of its number that was killed."""

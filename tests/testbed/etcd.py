@@ -92,6 +92,16 @@ def _peer(host: Host) -> str:
     return f"http://{host.address}:{ETCD_PORT + 1}"
 
 
+def why_no_etcd() -> str:
+    """Why there can be no etcd here; '' when there can."""
+    try:
+        for name in ("etcd", "etcdctl"):
+            program(name)
+    except TestbedError as error:
+        return str(error)
+    return ""
+
+
 def program(name: str) -> str:
     """Where it is: installed, or unpacked in the checkout.
 

@@ -191,6 +191,10 @@ class Host:
         for stream in (self._first.stdin, self._first.stdout):
             if stream is not None:
                 stream.close()
+        image = self.directory / "disk.img"
+        wait_until(
+            f"the end of {self.name}'s disk", END_SECONDS, lambda: not sh("losetup", "-j", image)
+        )
         self._processes.clear()
         self._filters.clear()  # they went with its network
         self._ails = False

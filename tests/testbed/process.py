@@ -114,6 +114,7 @@ class Process:
         """`nsenter`, which waits for the program and ends as it did."""
         self.pid = only_child(entering.pid)
         """In the numbers of this machine."""
+        self.suspended = False
 
     @property
     def runs(self) -> bool:
@@ -132,10 +133,12 @@ class Process:
 
     def suspend(self) -> None:
         """SIGSTOP, to it alone."""
+        self.suspended = True
         send([self.pid], signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT. `nsenter` stops with its program, and would not see its end."""
+        self.suspended = False
         send([self.pid, self._entering.pid], signal.SIGCONT)
 
     def wait(self, seconds: float) -> int:

@@ -125,6 +125,8 @@ class EtcdCluster:
         client = f"{self.scheme}://127.0.0.1:{member.client_port}"
         peer = f"http://127.0.0.1:{member.peer_port}"
         words = [
+            # It ends with the tests, however these end.
+            "setpriv", "--pdeathsig", "KILL",
             program("etcd"), "--name", member.name, "--data-dir", str(member.directory),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,

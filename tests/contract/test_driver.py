@@ -12,7 +12,8 @@ from hamanager_drivers.mongodb.driver import MongoDBDriver
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.redis.driver import RedisDriver
 from hamanager_drivers.stateless.driver import StatelessDriver
-from hamanager_testing import DriverContract, StatementContract
+from hamanager_testing import DriverContract, ReplicationContract, StatementContract
+from hamanager_testing.servers import encrypted
 
 
 class TestMySQL(DriverContract):
@@ -31,6 +32,16 @@ class TestMongoDB(DriverContract):
     @pytest.fixture
     def driver(self) -> Driver:
         return MongoDBDriver()
+
+
+@pytest.mark.long
+class TestEncrypted(ReplicationContract):
+    """Nothing of it depends on whether the servers encrypt; see also test_encryption.py."""
+
+    @pytest.fixture(params=[MySQLDriver, RedisDriver, MongoDBDriver])
+    def driver(self, request: pytest.FixtureRequest) -> Driver:
+        made: Driver = request.param()
+        return encrypted(made)
 
 
 class TestStateless(StatementContract):

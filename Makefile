@@ -12,7 +12,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test scenarios check simulate bench address crowd many sysbench soak images docker \
-    sysbenchprogram testbed venv clean
+    sysbenchprogram etcdprogram keepalivedprogram testbed venv clean
 
 BIN := .venv/bin
 
@@ -25,11 +25,11 @@ demo: docker ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/python -m scripts.images $(DEMO)
 	@exec $(BIN)/hamanager demo $(addprefix --engine ,$(DEMO)) $(if $(QUICK),--quick)
 
-test: images sysbenchprogram testbed ## Run all tests
+test: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
 	    --no-loadscope-reorder $(ARGS)
 
-scenarios: images testbed ## Run every failure on every engine and print a table; takes an hour
+scenarios: images etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
 	@exec $(BIN)/pytest tests/scenarios -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker

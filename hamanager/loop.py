@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from hamanager.act.backoff import Retries
 from hamanager.act.context import Playbook, PlaybookContext
+from hamanager.act.lock import ServiceLock
 from hamanager.act.runner import Runner
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
@@ -25,6 +26,8 @@ from hamanager.errors import (
     EndpointFailedError,
     HamanagerError,
     NotFoundError,
+    StaleVersionError,
+    StoreError,
     UnmanageableError,
 )
 from hamanager.model.decision import Action, BackingOff, Decision
@@ -32,6 +35,7 @@ from hamanager.model.history import HistoryEntry
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
+from hamanager.model.spec import Spec
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
 from hamanager.stores.repository import (
@@ -135,20 +139,22 @@ class ServiceLoop:
         endpoint: Endpoint,
         clock: Clock,
         threads: Threads,
-        owner: str,
+        lock: ServiceLock,
         playbooks: Mapping[Action, Playbook],
     ) -> None:
         self.name = name
         self.driver = driver
         self.observer = Observer(driver, runtime, clock, threads)
         self.last: Pass | None = None
+        self.known: tuple[Spec, ServiceContext, ServiceRecord] | None = None
+        """As the store had them last."""
         self.address_problem = ""
         """Why the service's address does not lead where it should; '' when it does."""
         self._store = store
         self._runtime = runtime
         self._endpoint = endpoint
         self._clock = clock
-        self._runner = Runner(name, store, clock, owner, playbooks)
+        self._runner = Runner(name, store, clock, lock, playbooks)
         self._retries = Retries(clock)
         self._backing_off: tuple[BackingOff, ...] = ()
         self._spec_version = self._record_version = 0
@@ -160,7 +166,12 @@ class ServiceLoop:
     def run_pass(self) -> Pass | None:
         """Observe, decide, act, record once; None when the service is no more."""
         self._backing_off = self._retries.backing_off()
-        ctx = self._look()
+        try:
+            ctx = self._look()
+        except StaleVersionError:
+            raise
+        except StoreError as away:
+            raise self._only_observed(away) from away
         if ctx is None:
             return None
         decision = ctx.decision
@@ -207,6 +218,17 @@ class ServiceLoop:
             failed=outcome.failure is not None,
         )
         return self.last
+
+    def _only_observed(self, error: StoreError) -> StoreError:
+        """Without the store nothing can be changed; what is to be seen is seen all the same."""
+        reason = f"{error}: everything goes on as it is, and nothing is done before it answers"
+        if self.known is not None:
+            spec, service, record = self.known
+            snapshot = self.observer.observe(service, record)
+            decision = decide(spec, record, snapshot, self.driver.capabilities, self._backing_off)
+            unable = Decision("store-away", Action.WAIT, f"{decision.reason}; {reason}")
+            self.last = Pass(snapshot, unable, unable.reason, acted=False)
+        return StoreError(reason)
 
     def _unfinished_for(self, ctx: PlaybookContext) -> float | None:
         situation = Situation(ctx.spec, ctx.records.read(), ctx.snapshot, self.driver.capabilities)
@@ -272,6 +294,7 @@ class ServiceLoop:
         service = load_context(kept, spec)
         record, record_version = load_record(kept, self.name)
         self._record_version = record_version
+        self.known = spec, service, record
         snapshot = self.observer.observe(service, record)
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)

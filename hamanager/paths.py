@@ -107,6 +107,17 @@ def environment_path(state: Path) -> Path:
     return state / "environment.json"
 
 
+def place(state: Path) -> str:
+    """Which state directory of which running machine this is, for one daemon at a time: a copy of
+    the directory is another place, and so is the same one after the machine's restart."""
+    with suppress(OSError):
+        seen = state.stat()
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        words = f"{booted} {seen.st_dev} {seen.st_ino}"
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+    return ""
+
+
 def manager_id(state: Path) -> str:
     """Eight hexadecimal digits that tell this manager's containers from others'; made once and
     kept in the state directory, so that moving the directory does not change them."""

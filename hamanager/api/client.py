@@ -14,7 +14,7 @@ from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.reach import NoDaemonError as NoDaemonError
 from hamanager.api.reach import Reach, Way, reach
-from hamanager.api.views import ServiceView
+from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.runtime import LogLine
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.model.access import AccessRole
@@ -34,6 +34,7 @@ _ERRORS: dict[int, type[HamanagerError]] = {
     409: ConflictError,
 }
 _VIEWS = TypeAdapter(list[ServiceView])
+_MANAGERS = TypeAdapter(list[ManagerView])
 _TOKENS = TypeAdapter(list[TokenView])
 _LOGS = TypeAdapter(list[LogLine])
 _HISTORY = TypeAdapter(list[HistoryEntry])
@@ -61,6 +62,10 @@ class Client:
         """Every service."""
         answer = self._ask("GET", "/services", timeout_seconds=timeout_seconds)
         return _VIEWS.validate_json(answer)
+
+    def managers(self) -> list[ManagerView]:
+        """All managers of the installation."""
+        return _MANAGERS.validate_json(self._ask("GET", "/managers"))
 
     def view(self, name: str) -> ServiceView:
         """One service."""

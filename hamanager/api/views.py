@@ -250,5 +250,26 @@ class ServiceView(_View):
     """What became of the last order."""
     at: float = 0.0
     """When all this was seen (seconds since the epoch)."""
+    led_by: str = ""
+    """The manager that leads it, where that is another one than the one that was asked."""
     address: AddressView | None = None
     """Where clients connect; null for engines whose clients know all instances."""
+
+
+class ManagerView(_View):
+    """One manager of the installation."""
+
+    name: str
+    me: bool
+    """The one that was asked."""
+    alive: bool
+    silent_seconds: float | None
+    """For how long it has given no sign of life, as far as the one that was asked knows; null when
+    it is alive, or when nobody counted."""
+    started_at: float
+    """Seconds since the epoch."""
+    version: str
+    addresses: list[str]
+    """Where its API is reached."""
+    leads: list[str]
+    """The services that it acts on."""

@@ -44,15 +44,24 @@ class Sandbox(Services):
         show: Callable[[str], None] | None = None,
         store_url: str = "",
         serve_options: Sequence[str] = (),
+        *,
+        name: str = "",
+        beside: Sandbox | None = None,
     ) -> None:
+        """`name`: one of several managers, whose store is the one's that it stands `beside`."""
         super().__init__()
         self._serve_options = serve_options
         self._show = show
-        self._serve_options = serve_options
+        self._serve_options = [*serve_options, *(("--name", name) if name else ())]
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")
         self.home = Path(self._directory.name)
         here = {"HAMANAGER_HOME": str(self.home), "HAMANAGER_MANAGER": "", "COLUMNS": "100"}
         self.environment = {**os.environ, **here}
+        self._first = beside or self
+        if beside is not None:
+            store_url = beside.environment["HAMANAGER_STORE"]
+        elif name and not store_url:
+            store_url = f"sqlite://{paths.database_path(self.home)}"
         self.environment["HAMANAGER_STORE"] = store_url
         self.docker = docker.from_env(timeout=30)
         self.store = open_store(store_url, self.home)
@@ -77,8 +86,8 @@ class Sandbox(Services):
 
     @property
     def manager_id(self) -> str:
-        """What the names and labels of this manager's containers carry."""
-        return paths.manager_id(self.home)
+        """What the names and labels of this installation's containers carry."""
+        return paths.manager_id(self._first.home)
 
     @property
     def daemon_pid(self) -> int:
@@ -203,13 +212,15 @@ class Sandbox(Services):
             raise HamanagerError(f"`hamanager {' '.join(words)}` ended with {code}: {printed[-1:]}")
         return "".join(printed)
 
-    def ask(self, what: Literal["info", "history"], service: str | None = None) -> Any:
+    def ask(self, what: Literal["info", "history", "managers"], service: str | None = None) -> Any:
         """What such a command prints as JSON; None when the daemon does not answer. Asked over its
         socket: a process for each look would take most of a core from what is looked at."""
         try:
             with Client.connect(self.home) as client:
                 if what == "history":
                     return [entry.model_dump(mode="json") for entry in client.history(str(service))]
+                if what == "managers":
+                    return [manager.model_dump(mode="json") for manager in client.managers()]
                 views = client.views() if service is None else [client.view(service)]
         except HamanagerError:
             return None

@@ -109,6 +109,8 @@ def info_document(view: ServiceView) -> Document:
         document["warnings"] = warnings
     if view.topology != "stateless":
         document["term"] = view.term
+    if view.led_by:
+        document["led_by"] = view.led_by
     if view.message:
         document["message"] = view.message
     document["state"] = "destroying" if view.destroying else str(view.state)

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from hamanager.api.grammar import check_service_name
 from hamanager.chaos.drill.fault import Fault
-from hamanager.cli import access, credentials, operations, services
+from hamanager.cli import access, credentials, managers, operations, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
 from hamanager.cli.proxy import proxy
@@ -96,6 +96,9 @@ def serve(
     ] = None,
     listen_key: Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)] = None,
     store: StoreOption = "",
+    name: Annotated[
+        str | None, typer.Option(help="What other managers on the store call this one.")
+    ] = None,
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -110,7 +113,7 @@ def serve(
 
     own = own_pair(listen_cert, listen_key)
     offered = None if listen is None else Listen.at(listen, listen_name or (), own)
-    run(paths.make_private(paths.home()), advertise_host, offered, store)
+    run(paths.make_private(paths.home()), advertise_host, offered, store, name)
 
 
 def demo(
@@ -183,6 +186,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     access.run,
     access.logs,
     services.list_,
+    managers.managers,
     operations.set_,
     operations.upgrade,
     operations.switchover,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Reads the time. The core never reads it any other way."""
@@ -14,7 +16,8 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards; for durations."""
+        """Seconds that never go backwards, and go on while this process or its machine sleeps; for
+        durations."""
         ...
 
 
@@ -26,5 +29,5 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds of the system's monotonic clock."""
-        return time.monotonic()
+        """Seconds since the machine was started, those in which it slept among them."""
+        return time.clock_gettime(_MONOTONIC)

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
-from hamanager.api.views import ServiceView
+from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.routes import Told
 from hamanager.contracts.runtime import LogLine
 from hamanager.daemon.callers import CALLER
@@ -62,6 +62,10 @@ class QueriesPort(Protocol):
 
     def views(self) -> Sequence[ServiceView]:
         """Every service as last seen."""
+        ...
+
+    def managers(self) -> Sequence[ManagerView]:
+        """All managers of the installation."""
         ...
 
     def probe(self, name: str) -> ServiceView:
@@ -240,6 +244,10 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
     @app.get("/services")
     def services() -> list[ServiceView]:
         return [_shown(view) for view in manager.queries.views()]
+
+    @app.get("/managers")
+    def managers() -> list[ManagerView]:
+        return list(manager.queries.managers())
 
     @app.get("/services/{name}")
     def service(name: str) -> ServiceView:

@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from hamanager.api.environment import ConnectionView
-from hamanager.api.views import ServiceView
+from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.leading import Leading
 from hamanager.daemon.unmanaged import Unmanaged
 from hamanager.daemon.view_builder import service_view
 from hamanager.daemon.worker import Worker
-from hamanager.errors import HamanagerError, NotFoundError, UnmanageableError
+from hamanager.errors import HamanagerError, NotFoundError, StoreError, UnmanageableError
 from hamanager.model.history import HistoryEntry
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
-from hamanager.model.service import Target
+from hamanager.model.service import ServiceContext, Target
 from hamanager.model.shell import ShellView
 from hamanager.model.snapshot import Snapshot
 from hamanager.model.spec import Spec
@@ -45,6 +46,7 @@ class Queries:
         threads: Threads,
         unmanaged: Unmanaged,
         worker_of: Callable[[str], Worker | None],
+        leading: Leading,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -53,6 +55,7 @@ class Queries:
         self._threads = threads
         self._unmanaged = unmanaged
         self._worker_of = worker_of
+        self._leading = leading
 
     def view(self, name: str) -> ServiceView:
         """What `info` shows of one service.
@@ -72,10 +75,23 @@ class Queries:
     def views(self) -> Sequence[ServiceView]:
         """What `info` shows of every service."""
         views = []
-        for name in service_names(self._store):
+        for name in self._names():
             with suppress(NotFoundError):  # destroyed this moment
                 views.append(self._view_or_reason(name))
         return views
+
+    def _names(self) -> Sequence[str]:
+        try:
+            return service_names(self._store)
+        except StoreError:
+            led = self._leading.watched()
+            if not led:
+                raise
+            return led
+
+    def managers(self) -> Sequence[ManagerView]:
+        """All managers of the installation, by name."""
+        return self._leading.view()
 
     def _view_or_reason(self, name: str) -> ServiceView:
         try:
@@ -89,11 +105,21 @@ class Queries:
 
     def probe(self, name: str) -> ServiceView:
         """The same as `view`, from an observation taken now."""
-        spec = self._whole(name)
+        spec, context, record = self._known(name)
         driver = self._drivers[spec.engine]
         observer = Observer(driver, self._runtime, self._clock, self._threads)
-        record, _ = load_record(self._store, name)
-        return self._view(name, observer.observe(load_context(self._store, spec), record), "")
+        return self._view(name, observer.observe(context, record), "")
+
+    def _known(self, name: str) -> tuple[Spec, ServiceContext, ServiceRecord]:
+        """As the store has it, or had it when it last answered."""
+        try:
+            spec = self._whole(name)
+            return spec, load_context(self._store, spec), load_record(self._store, name)[0]
+        except StoreError:
+            worker = self._worker_of(name)
+            if worker is None or worker.loop.known is None:
+                raise
+            return worker.loop.known
 
     def _whole(self, name: str) -> Spec:
         spec = load_whole(self._store, name, self._drivers)
@@ -109,12 +135,13 @@ class Queries:
         """
         spec = self._whole(name)
         record, _ = load_record(self._store, name)
-        found = self._connection(spec, record)
+        context = load_context(self._store, spec)
+        found = self._connection(spec, context, record)
         if found is None:
             raise NotFoundError(f"'{name}' is still being set up: there is no address yet")
         port = record.endpoint.reads_port if record.endpoint else None
         wanted = port is not None and spec.reads_max_lag_seconds is not None
-        reads = self._connection(spec, record, port) if wanted else None
+        reads = self._connection(spec, context, record, port) if wanted else None
         return ConnectionView(
             service=name,
             engine=spec.engine,
@@ -176,10 +203,9 @@ class Queries:
         return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
-        spec = self._whole(name)
-        record, _ = load_record(self._store, name)
+        spec, context, record = self._known(name)
         driver = self._drivers[spec.engine]
-        found = self._connection(spec, record)
+        found = self._connection(spec, context, record)
         worker = self._worker_of(name)
         return service_view(
             spec,
@@ -189,16 +215,22 @@ class Queries:
             driver.capabilities,
             (worker.failure if worker else "") or message,
             address_problem=worker.loop.address_problem if worker else "",
+            led_by="" if worker else self._leading.led_by(name),
+            unable=self._leading.problem,
         )
 
     def _connection(
-        self, spec: Spec, record: ServiceRecord, port: int | None = None
+        self,
+        spec: Spec,
+        context: ServiceContext,
+        record: ServiceRecord,
+        port: int | None = None,
     ) -> Connection | None:
         if not record.initialized:
             return None
         endpoint = record.endpoint
         return self._drivers[spec.engine].connection(
-            load_context(self._store, spec),
+            context,
             (endpoint.host, port or endpoint.port) if endpoint else None,
             [Target.of(instance) for instance in record.instances],
         )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import secrets
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,17 +23,22 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.http import make_app
+from hamanager.daemon.leading import Leading
 from hamanager.daemon.places import runtime_of
 from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import SIDECAR, HaproxyEndpoint
-from hamanager.errors import HamanagerError
+from hamanager.errors import HamanagerError, UsageError
+from hamanager.model.manager import Manager
 from hamanager.runtimes.docker.address import VARIABLE, bind_address
-from hamanager.stores.opening import join, open_store
+from hamanager.stores.opening import join, open_store, using
+from hamanager.version import program_version
 
 log = logging.getLogger("hamanager")
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
 def serve(
@@ -38,11 +46,13 @@ def serve(
     advertise_host: str | None = None,
     listen: Listen | None = None,
     store_url: str = "",
+    name: str | None = None,
 ) -> None:
     """Run the daemon with that state directory and store until SIGINT or SIGTERM; `listen`: with
-    the API also over TLS.
+    the API also over TLS; `name`: what other managers on the store call this one.
 
     Raises:
+        UsageError: there is no such store, or the name cannot be one.
         HamanagerError: the program's time-outs contradict each other.
         ConflictError: another daemon uses the directory, somebody the address, or the directory
             and the store do not go together.
@@ -52,13 +62,15 @@ def serve(
     log_to_standard_error()
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
+    me = _manager(home, name)
     with (
         paths.only_one(home),
+        using(store_url, home),
         _listening(paths.socket_path(home)) as listener,
         offering(listen) as remote_listener,
         ExitStack() as while_serving,
     ):
-        store = open_store(store_url, home, manages=True)
+        store, clock = open_store(store_url, home, manages=True), SystemClock()
         manager_id = paths.manager_id(home)
         installation = join(store, store_url, home)
         runtime = runtime_of(store, installation, advertise_host)
@@ -72,13 +84,13 @@ def serve(
             drivers,
             runtime,
             addresses,
-            SystemClock(),
-            manager_id,
+            clock,
+            Leading(store, clock, me, alone=not store_url),
             EnvironmentFile(paths.environment_path(home), own),
         )
         addresses.begin(several=bool(store_url))
         daemon.start()
-        log.info("hamanager %s is watching; state in %s", manager_id, home)
+        log.info("hamanager %s is watching; state in %s", me.name, home)
         try:
             config = uvicorn.Config(
                 make_app(daemon), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
@@ -123,6 +135,22 @@ def _checked(drivers: Mapping[str, Driver]) -> Mapping[str, Driver]:
             " nothing was started"
         )
     return sound
+
+
+def _manager(home: Path, name: str | None) -> Manager:
+    """What this one tells the others of itself."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' cannot be a manager's name: use up to 63 small letters, digits, dots and"
+            " hyphens, such as host-1; nothing was started"
+        )
+    return Manager(
+        name=name or paths.manager_id(home),
+        incarnation=secrets.token_hex(8),
+        place=paths.place(home),
+        version=program_version(),
+        started_at=time.time(),
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hamanager.api import client
 from hamanager.contracts.driver import HELD_SECONDS, Driver, LaunchSpec
 from hamanager.daemon.supervisor import TICK_SECONDS
 from hamanager.daemon.validation import SHORTEST_DOWN_AFTER_SECONDS
-from hamanager.decide import situation
+from hamanager.decide import leading, situation
 from hamanager.decide.rules.primary import HURRY_SECONDS
 from hamanager.endpoints.haproxy import backend as haproxy_board
 from hamanager.endpoints.haproxy import control as haproxy_control
@@ -31,8 +31,14 @@ from hamanager.stores.etcd import gateway as etcd
 class Timeouts:
     """All in seconds."""
 
-    lease: float = runner.LEASE_SECONDS
-    assured: float = runner.ASSURED_SECONDS
+    beat: float = leading.BEAT_SECONDS
+    session_valid: float = leading.VALID_SECONDS
+    session_dead: float = leading.DEAD_SECONDS
+    session_look: float = leading.LOOK_SECONDS
+    answering: float = leading.ANSWERING_SECONDS
+    late: float = leading.LATE_SECONDS
+    takeover: float = leading.TAKEOVER_SECONDS
+    longest_call: float = runner.LONGEST_CALL_SECONDS
     probes: Mapping[str, float] = field(default_factory=dict)
     """By engine."""
     calls: Mapping[str, float] = field(default_factory=dict)
@@ -79,14 +85,11 @@ def problems(t: Timeouts) -> list[str]:
 
 
 def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
-    assured = "what is assured of the lease"
+    yield from _session(t)
+    a_call, why = "a call", "as nothing else is done about the service meanwhile"
     for engine, seconds in sorted(t.calls.items()):
-        why = "as another manager could take over in the middle of it"
-        yield seconds, f"the longest call of the {engine} driver", t.assured, assured, why
-    why = "as another manager could take over in the middle of it"
-    yield t.runtime_call, "the longest call of the runtime", t.assured, assured, why
-    why = "as it would have to be extended before each call, and that may take as long"
-    yield t.assured + t.store_busy, f"{assured} and a busy store", t.lease, "the lease", why
+        yield seconds, f"the longest call of the {engine} driver", t.longest_call, a_call, why
+    yield t.runtime_call, "the longest call of the runtime", t.longest_call, a_call, why
     for engine, seconds in sorted(t.probes.items()):
         what, why = f"a probe of {engine}", "which would not hear of its answer"
         yield seconds, what, t.observation, "an observation", why
@@ -144,3 +147,19 @@ def _relations(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
         "a command's wait",
         why,
     )
+
+
+def _session(t: Timeouts) -> Iterator[tuple[float, str, float, str, str]]:
+    valid = "the time for which a manager counts its session as valid"
+    dead = "the silence after which others take it for dead"
+    why = "as it would only observe when one sign of life is late"
+    yield 2 * t.beat, "two signs of life", t.session_valid, valid, why
+    why = "as another manager could take over while it acts"
+    yield t.session_valid, valid, t.session_dead, dead, why
+    why = "as nobody had the time to tell that it lives when the store is back"
+    yield t.beat, "a sign of life", t.answering, "the time that the store has to answer before", why
+    why = "as a manager that ends would be missed for longer"
+    longest = t.session_look + t.session_dead + t.session_look
+    yield longest, "until a manager is found dead", t.takeover, "the time for a takeover", why
+    why = "as the one that should lead would always be too late"
+    yield t.session_look, "a look at the others", t.late, "what it is given before others lead", why

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 
-from hamanager.act.runner import ServiceLock
+from hamanager.act.lock import ServiceLock
 from hamanager.api.views import ServiceView
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.endpoint import Endpoint
@@ -33,7 +33,7 @@ class Unmanaged:
         runtime: Runtime,
         endpoint: Endpoint,
         clock: Clock,
-        owner: str,
+        lock_of: Callable[[str], ServiceLock],
         executor: Executor,
         after_removal: Callable[[str], None],
     ) -> None:
@@ -41,11 +41,10 @@ class Unmanaged:
         self._runtime = runtime
         self._endpoint = endpoint
         self._clock = clock
-        self._owner = owner
+        self._lock_of = lock_of
         self._executor = executor
         self._after_removal = after_removal
         self._lock = threading.Lock()
-        self._locks: dict[str, ServiceLock] = {}
         self._told: dict[str, str] = {}
         self._removing: set[str] = set()
 
@@ -66,7 +65,6 @@ class Unmanaged:
         """It is managed (again), or no more."""
         with self._lock:
             self._told.pop(name, None)
-            self._locks.pop(name, None)
 
     def view(self, name: str, problem: str) -> ServiceView:
         """What `info` shows of it."""
@@ -105,17 +103,14 @@ class Unmanaged:
                 self._removing.discard(name)
 
     def _remove_all(self, name: str) -> None:
-        with self._lock:
-            lock = self._locks.get(name)
-            if lock is None:
-                lock = ServiceLock(self._store, name, self._owner, self._clock)
-                self._locks[name] = lock
+        lock = self._lock_of(name)
         if not lock.take():
             raise StaleVersionError(lock.refusal)
+        tenure = lock.tenure
         with suppress(HamanagerError):  # without its servers the address leads to nobody anyway
             self._endpoint.publish(name, ())
         self._runtime.destroy_service(name)
-        lock.assure()
+        lock.assure(tenure)
         forget_service(self._store, name)
         self.forget(name)
         self._after_removal(name)

@@ -53,8 +53,10 @@ def service_view(
     message: str = "",
     *,
     address_problem: str = "",
+    led_by: str = "",
+    unable: str = "",
 ) -> ServiceView:
-    """The view of one service. Pure."""
+    """The view of one service; `unable`: why nothing can be done about it now. Pure."""
     situation = Situation(spec, record, snapshot, capabilities)
     instances = [_instance_view(situation, i) for i in record.instances]
     return ServiceView(
@@ -62,7 +64,7 @@ def service_view(
         engine=spec.engine,
         version=_version(situation),
         state=_service_state(situation, instances),
-        message=message,
+        message="; ".join(part for part in (message, unable) if part),
         desired=DesiredView(instances=spec.instances, memory_bytes=spec.memory_bytes),
         primary=record.primary,
         term=record.term,
@@ -91,6 +93,7 @@ def service_view(
         last_resorts=_unsafe_candidates(situation),
         order_result=record.order_result,
         at=snapshot.at,
+        led_by=led_by,
         address=_address_view(spec, record, address_problem),
     )
 

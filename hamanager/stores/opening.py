@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from hamanager import paths
 from hamanager.contracts.store import Store
-from hamanager.errors import UsageError
+from hamanager.errors import ConflictError, UsageError
 from hamanager.stores.copying import MOVED_KEY, refuse_moved
 from hamanager.stores.etcd.address import EXAMPLE, parse
 from hamanager.stores.etcd.lineage import accept as accept_lineage
@@ -50,6 +52,32 @@ def sqlite_path(url: str) -> Path:
     if not path.startswith("/") or len(path) < 2:
         raise UsageError(f"'{url}' names no file: it is sqlite:///PATH, with three slashes")
     return Path(path)
+
+
+@contextmanager
+def using(url: str, home: Path) -> Iterator[None]:
+    """While a manager uses that store: alone, when it is the state directory's own and none was
+    named, so that it need not tell others that it lives; otherwise with others that named it, too.
+
+    Raises:
+        ConflictError: another one uses it alone, or others use it.
+    """
+    if url and not url.startswith(SQLITE):
+        yield
+        return
+    path = sqlite_path(url) if url else paths.database_path(home)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.used").open("w") as lock:
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if url else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            too = f"start {'that' if url else 'this'} one, too, with `--store {SQLITE}{path}`"
+            whose = "a manager uses" if url else "other managers use"
+            alone = " alone" if url else ""
+            raise ConflictError(
+                f"{whose} the store {path}{alone}: {too}; nothing was started"
+            ) from None
+        yield
 
 
 def join(store: Store, url: str, home: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hamanager.contracts.assurance import assure
 from hamanager.contracts.driver import Connection, Driver, LaunchSpec, Shell
 from hamanager.contracts.replication import HandOver
 from hamanager.errors import (
@@ -359,6 +360,9 @@ class SimDriver(Driver):
     # --- The way to a server --------------------------------------------------------------------
 
     def _act(self, target: Target) -> SimServer:
+        """Before each statement: whether it may still be sent."""
+        self.power.statement()
+        assure()
         self.power.effect()
         return self._reach(target)
 

@@ -57,6 +57,8 @@ def carry_out(simulation: Simulation, kind: str, argument: object) -> None:
             simulation.new_manager()
         case "pass with a lost answer", int(effect):
             simulation.run_pass(0, loses_answer_of=effect)
+        case "pass and be suspended in a call", int(statement):
+            simulation.run_pass(0, suspended_in=statement)
         case "pass and be suspended", int(question):
             simulation.run_pass(0, suspended_at=question)
         case "pass amid", (int(effect), str(other), happening):
@@ -65,10 +67,24 @@ def carry_out(simulation: Simulation, kind: str, argument: object) -> None:
             simulation.interjected.clear()
         case "new manager", _:
             simulation.new_manager()
+        case "manager dies", int(which):
+            simulation.managers[which].power.dead = True
+        case "manager returns", int(which):
+            simulation.start_manager(which)
+        case "manager sleeps", int(which):
+            simulation.managers[which].suspended = True
+        case "manager wakes", int(which):
+            simulation.managers[which].suspended = False
+        case "manager loses the store", int(which):
+            world.store.cut_off.add(simulation.managers[which].name)
+        case "manager finds the store", int(which):
+            world.store.cut_off.discard(simulation.managers[which].name)
+        case "leads again", bool(again):
+            simulation.leads_again = again
         case "live", int(seconds):
             simulation.live(seconds)
         case "time", float(seconds):
-            world.clock.seconds += seconds
+            simulation.elapse(seconds)
         case "clock jump", float(seconds):
             world.clock.jumped_seconds += seconds
         case "write", int(first):

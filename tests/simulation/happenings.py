@@ -20,6 +20,8 @@ EFFECTS = tuple(range(17))
 """Of a pass: before which of them something goes wrong."""
 QUESTIONS = tuple(range(40))
 """Likewise: to the store, and before each effect."""
+STATEMENTS = tuple(range(24))
+"""Likewise: in the middle of a driver's call, before each of its statements."""
 AMID = "pass amid"
 """Its argument is the number of an effect and what happens before that one: a kind, an argument."""
 AMID_EFFECTS = tuple(range(17))
@@ -66,6 +68,11 @@ def happenings(instances: int = 3) -> tuple[Kind, ...]:
         Kind("runtime down", (True, False), end="runtime down"),
         Kind("runtime out", RUNTIME_CALLS),
         Kind("names lost", (True, False), end="names lost"),
+        Kind("manager sleeps", (0, 1), end="manager wakes"),
+        Kind("manager wakes", (0, 1), fault=False),
+        Kind("manager loses the store", (0, 1), end="manager finds the store"),
+        Kind("manager finds the store", (0, 1), fault=False),
+        Kind("leads again", (True, False), fault=False),
         Kind("store down", (True, False), end="store down"),
         Kind("store full", (True, False), end="store full"),
         Kind("pause", (False, True), end="pause"),
@@ -89,6 +96,9 @@ PASSES = (
     Kind("pass and die", EFFECTS),
     Kind("pass with a lost answer", EFFECTS),
     Kind("pass and be suspended", QUESTIONS),
+    Kind("pass and be suspended in a call", STATEMENTS),
     Kind("new manager", (0,)),
+    Kind("manager dies", (0, 1), end="manager returns"),
+    Kind("manager returns", (0, 1), fault=False),
 )
 """What managers do, beside `AMID`; to live is to do so while time goes by and clients write."""

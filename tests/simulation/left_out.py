@@ -20,9 +20,13 @@ from tests.simulation import test_elsewhere as elsewhere
 from tests.simulation import test_failures as failures
 from tests.simulation import test_found as found
 from tests.simulation import test_manager_fails as manager_fails
+from tests.simulation import test_managers as managers
 from tests.simulation import test_older_store as older_store
 from tests.simulation import test_standby_fails as standby_fails
 from tests.simulation import test_upgrade as upgrades
+from tests.support.memory_store import MemoryStore
+from tests.unit import test_managers as among_managers
+from tests.unit import test_runner as running_books
 
 
 @dataclass(frozen=True)
@@ -282,7 +286,7 @@ MUTANTS = [
         "clients are led without the lease",
         mutants.clients_led_without_the_lease,
         lambda: manager_fails.test_suspended_manager_sends_nobody_to_a_former_primary(
-            "lossless, availability"
+            "lossless, availability", again=False
         ),
         rules=("route-clients",),
     ),
@@ -290,14 +294,48 @@ MUTANTS = [
         "clients are led by what was seen before the lease was taken",
         mutants.clients_led_by_an_old_look,
         lambda: manager_fails.test_suspended_manager_has_seen_clients_sent_nowhere(
-            "lossless, availability"
+            "lossless, availability", again=True
         ),
         rules=("route-clients",),
     ),
     Mutant(
         "a lock that was lost is taken anew",
         mutants.lock_taken_anew,
-        lambda: told.suspended(Action.JOIN_SYNC_SET, "lossless, availability", passes=1),
+        lambda: told.suspended(
+            Action.JOIN_SYNC_SET, "lossless, availability", passes=1, again=True
+        ),
+    ),
+    Mutant(
+        "a holder does not count its own session",
+        mutants.sessions_never_run_out,
+        lambda: told.suspended(Action.LEAVE_SYNC_SET, "lossless, availability", ("repair", "db.1")),
+    ),
+    Mutant(
+        "an observer does not wait after the store was away",
+        mutants.a_store_that_is_back_has_answered_all_the_time,
+        lambda: managers.test_a_store_that_was_away_changes_nobodys_place("lossless, availability"),
+    ),
+    Mutant(
+        "an owner is taken over while it is alive",
+        mutants.the_living_are_buried,
+        lambda: managers.test_only_one_manager_leads("lossless, availability"),
+    ),
+    Mutant(
+        "the row of a dead manager is left as it is",
+        mutants.the_dead_are_not_buried,
+        lambda: told.bench_of_managers(among_managers.test_its_own_clock_stood_still),
+    ),
+    Mutant(
+        "a lock of one's own is confirmed by reading it",
+        mutants.own_locks_are_only_read,
+        lambda: told.bench_of_managers(
+            among_managers.test_whoever_wanted_to_take_over_comes_too_late_when_the_owner_is_back
+        ),
+    ),
+    Mutant(
+        "a driver's call is not interrupted between two statements",
+        mutants.statements_ask_for_nothing,
+        lambda: running_books.test_a_call_of_many_statements_is_ended_between_two(MemoryStore()),
     ),
     Mutant(
         "no compare-and-swap",

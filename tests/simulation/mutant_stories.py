@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hamanager.model.decision import Action
 from hamanager.model.snapshot import Role
 from tests.simulation.modes import running
 from tests.simulation.simulation import PASSES_MEANWHILE, SUSPENDED_SECONDS
 from tests.simulation.stories import STORIES, Story, until
+from tests.unit.test_managers import Bench, two_managers
 
 BUSY = 255
 LATEST = 40
@@ -107,18 +110,26 @@ def suspended(
     mode: str,
     *meanwhile: tuple[str, object],
     passes: int = PASSES_MEANWHILE,
+    again: bool = False,
 ) -> None:
-    """At every question of the action, while another manager works for so many passes."""
+    """At every question of the action, while another manager works for so many passes; `again`: and
+    then is gone in turn, so that the first one leads again before it goes on."""
     for story in stories_of(action, mode):
         for question in range(LATEST):
             simulation = story.brink(mode)
             simulation.busy = BUSY
             simulation.meanwhile, simulation.passes_meanwhile = list(meanwhile), passes
+            simulation.leads_again = again
             began = simulation.world.clock.seconds
             simulation.event("pass and be suspended", question)
             simulation.settle()
             if simulation.world.clock.seconds < began + SUSPENDED_SECONDS:
                 break
+
+
+def bench_of_managers(test: Callable[[Bench], None]) -> None:
+    """A test of managers among themselves."""
+    test(two_managers())
 
 
 def manager_dies_amid_a_switchover(mode: str) -> None:

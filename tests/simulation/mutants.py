@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from hamanager.act import runner
+from hamanager.act import runner, session
 from hamanager.act.context import Playbook, PlaybookContext, Step, needed
-from hamanager.act.runner import Runner, ServiceLock
+from hamanager.act.lock import ServiceLock, owner_of
+from hamanager.act.runner import Runner
+from hamanager.act.session import Others, Session
 from hamanager.contracts.driver import LaunchSpec
 from hamanager.contracts.replication import Replication
 from hamanager.decide import situation
 from hamanager.decide import table as decide
 from hamanager.decide.evidence import Evidence, Verdict, weigh
+from hamanager.decide.leading import DEAD_SECONDS, Sighting
 from hamanager.decide.routing import leader
 from hamanager.decide.rules import primary
 from hamanager.decide.rules import standbys as standby_rules
@@ -169,6 +173,7 @@ def empty_primary_taken_for_full(patch: Patch) -> None:
 
 def no_lease_guard(patch: Patch) -> None:
     patch.setattr(runner, "_Guarded", lambda inner, assure: inner)
+    patch.setattr(runner, "assured_by", lambda check: nullcontext())
 
 
 def clients_led_without_the_lease(patch: Patch) -> None:
@@ -183,7 +188,50 @@ def clients_led_by_an_old_look(patch: Patch) -> None:
 
 
 def lock_taken_anew(patch: Patch) -> None:
-    patch.setattr(ServiceLock, "keep", ServiceLock.take)
+    """A run goes on when its manager leads again, whoever did so in between."""
+    assure = ServiceLock.assure
+    patch.setattr(ServiceLock, "assure", lambda self, tenure: assure(self, self.tenure))
+
+
+def sessions_never_run_out(patch: Patch) -> None:
+    patch.setattr(Session, "epoch", property(lambda self: self._state[0]))
+
+
+def a_store_that_is_back_has_answered_all_the_time(patch: Patch) -> None:
+    patch.setattr(session, "is_dead", lambda seen, looks: _unchanged(seen))
+
+
+def _unchanged(seen: Sighting) -> bool:
+    return seen.last_at - seen.first_at >= DEAD_SECONDS
+
+
+def the_living_are_buried(patch: Patch) -> None:
+    patch.setattr(Others, "bury", lambda self, name: True)
+    patch.setattr(Others, "led", lambda self, living: set())
+
+
+def the_dead_are_not_buried(patch: Patch) -> None:
+    def mutated(self: Others, name: str) -> bool:
+        return name not in self.living()
+
+    patch.setattr(Others, "bury", mutated)
+
+
+def own_locks_are_only_read(patch: Patch) -> None:
+    take = ServiceLock._take
+
+    def mutated(self: ServiceLock) -> bool:
+        epoch = self._session.epoch
+        if epoch is None or owner_of(self._store, "db") != self._session.name:
+            return take(self)
+        self.tenure, self._epoch = self.tenure + 1, epoch
+        return True
+
+    patch.setattr(ServiceLock, "_take", mutated)
+
+
+def statements_ask_for_nothing(patch: Patch) -> None:
+    patch.setattr(runner, "assured_by", lambda check: nullcontext())
 
 
 def no_compare_and_swap(patch: Patch) -> None:

@@ -6,9 +6,10 @@ any two of them, lose an answer, let something else happen just before, or suspe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,9 @@ class Power:
         """The number of the effect before which it dies."""
         self.loses_answer_of: int | None = None
         """The number of the effect whose answer is lost: it fails, and is done all the same."""
+        self.suspended_in: int | None = None
+        """The number of the statement before which it is suspended, in the middle of a call."""
+        self.statements = 0
         self.suspended_at: int | None = None
         """The number of the question before which the manager is suspended: to the store, or
         whether it may act."""
@@ -42,7 +46,18 @@ class Power:
         self.before_effect = before_effect
         """Called before each effect: the world does not stand still during a pass."""
         self.effects = 0
+        self.behind = False
+        """What it does now is done by a thread beside its passes: that is not counted."""
         self._questions = 0
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """What is done inside is not part of its pass."""
+        before, self.behind = self.behind, True
+        try:
+            yield
+        finally:
+            self.behind = before
 
     def plan(
         self,
@@ -50,22 +65,36 @@ class Power:
         dies_at: int | None = None,
         loses_answer_of: int | None = None,
         suspended_at: int | None = None,
+        suspended_in: int | None = None,
     ) -> None:
         """Begin to count, and fail so in the pass that comes."""
-        self.effects = self._questions = 0
+        self.effects = self._questions = self.statements = 0
+        self.suspended_in = suspended_in
         self.dies_at, self.loses_answer_of = dies_at, loses_answer_of
         self.suspended_at = suspended_at
 
     def question(self) -> None:
         """Called before the manager asks the store for anything, and before it acts."""
         self.live()
+        if self.behind:
+            return
         if self._questions == self.suspended_at:
             self.suspended_at = None
             self.while_suspended()
         self._questions += 1
 
+    def statement(self) -> None:
+        """Called before each statement of a call, before it asks whether it may be sent."""
+        if self.suspended_in == self.statements:
+            self.suspended_in = None
+            self.while_suspended()
+        self.statements += 1
+
     def effect(self) -> None:
         """Called before each effect of the manager on the world."""
+        if self.behind:
+            self.live()
+            return
         self.dead = self.dead or self.effects == self.dies_at
         self.live()
         self.effects += 1
@@ -122,13 +151,15 @@ class StoreHealth:
     down: bool = False
     full: bool = False
     """It can be read, and nothing can be written."""
+    cut_off: set[str] = field(default_factory=set)
+    """The managers that do not reach it."""
 
 
 class PoweredStore:
     """A store that a dead manager cannot use any more, and that may be out of order."""
 
-    def __init__(self, inner: Store, power: Power, health: StoreHealth) -> None:
-        self.inner, self.power, self.health = inner, power, health
+    def __init__(self, inner: Store, power: Power, health: StoreHealth, owner: str = "") -> None:
+        self.inner, self.power, self.health, self.owner = inner, power, health, owner
 
     def get(self, key: str) -> Versioned | None:
         self.power.question()
@@ -190,7 +221,8 @@ class PoweredStore:
         return before
 
     def _check(self, *, writing: bool = False) -> None:
-        if self.health.down or (writing and self.health.full):
+        away = self.health.down or self.owner in self.health.cut_off
+        if away or (writing and self.health.full):
             raise StoreError("the store cannot be used")
 
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import contextlib
 
-from hamanager.act.runner import LEASE_SECONDS
 from hamanager.chaos.watch import rivals
+from hamanager.decide.leading import LOOK_SECONDS
 from hamanager.decide.situation import follows
 from hamanager.decide.table import rules_of
 from hamanager.errors import HamanagerError
@@ -41,7 +41,10 @@ from tests.simulation.world import World
 from tests.support.altered import altered
 from tests.support.memory_store import MemoryStore
 
-SUSPENDED_SECONDS = 2 * LEASE_SECONDS
+TAKEN_OVER_SECONDS = 6.0
+"""By then the services of a manager that is gone are led by another one."""
+SUSPENDED_SECONDS = 2 * TAKEN_OVER_SECONDS
+LATE_BEAT_SECONDS = 2.0
 PASSES_MEANWHILE = 8
 HEALTHY_SECONDS = 200
 
@@ -74,6 +77,8 @@ class Simulation:
         self.meanwhile: list[tuple[str, object]] = []
         """What happens as soon as a manager is suspended."""
         self.passes_meanwhile = PASSES_MEANWHILE
+        self.leads_again = False
+        """Whether a manager that was suspended leads again before it goes on."""
         self._passing = 0
         """How many managers are in the middle of a pass."""
         self._record: tuple[int, ServiceRecord] = (0, ServiceRecord())
@@ -124,8 +129,9 @@ class Simulation:
     def live(self, seconds: int, *, writing: bool = True) -> None:
         """Time goes by as it does in daily life."""
         for _ in range(seconds):
-            self.world.clock.seconds += 1
-            self.event("pass", 0)
+            self.elapse(1)
+            for which in range(len(self.managers)):
+                self.event("pass", which)
             if self.world.elects:
                 self.event("elect")
             if writing:
@@ -141,14 +147,22 @@ class Simulation:
         dies_at: int | None = None,
         loses_answer_of: int | None = None,
         suspended_at: int | None = None,
+        suspended_in: int | None = None,
     ) -> None:
         """One pass of one manager; what a daemon survives is survived here, too."""
         power = self.managers[which].power
-        power.while_suspended = lambda: self._meanwhile(1 - which)
-        power.plan(dies_at=dies_at, loses_answer_of=loses_answer_of, suspended_at=suspended_at)
+        if power.dead or self.managers[which].suspended:
+            return
+        power.while_suspended = lambda: self._meanwhile(which)
+        power.plan(
+            dies_at=dies_at,
+            loses_answer_of=loses_answer_of,
+            suspended_at=suspended_at,
+            suspended_in=suspended_in,
+        )
         self._passing += 1
         with contextlib.suppress(ManagerDiedError, HamanagerError):
-            self.managers[which].loop.run_pass()
+            self.managers[which].run_pass()
         self._passing -= 1
         if last := self.managers[which].loop.last:
             self._is_declared(last.decision)
@@ -159,17 +173,36 @@ class Simulation:
             if rule.name == decision.rule:
                 assert decision.action in rule.may, f"{rule.name} decided {decision.action.value}"
 
-    def _meanwhile(self, other: int) -> None:
-        """One manager is suspended; its lease runs out, the other does its work, and its lease runs
-        out, too."""
+    def _meanwhile(self, which: int) -> None:
+        """One manager is suspended, and another one does its work. Then its own pass goes on
+        at once; or the other one is gone, too, and the first one leads again before that."""
+        suspended, other = self.managers[which], self.managers[1 - which]
+        suspended.suspended = True
         self.events(*self.meanwhile)
-        self.world.clock.seconds += LEASE_SECONDS
+        self.elapse(TAKEN_OVER_SECONDS)
         for _ in range(self.passes_meanwhile):
-            self.event("pass", other)
+            self.event("pass", 1 - which)
             self.event("write", 0)
             self.event("replicate")
-            self.world.clock.seconds += 1
-        self.world.clock.seconds += LEASE_SECONDS
+            self.elapse(1)
+        other.suspended, suspended.suspended = self.leads_again, not self.leads_again
+        self.elapse(TAKEN_OVER_SECONDS)
+        suspended.suspended = False
+        if not self.leads_again:
+            return
+        with contextlib.suppress(HamanagerError), suspended.power.in_background():
+            suspended.leading.lead("db")
+        other.suspended = False
+
+    def elapse(self, seconds: float) -> None:
+        """Time goes by, and managers that are alive say so; of a long time every sign of life but
+        the last ones is rather a late one."""
+        until = self.world.clock.seconds + seconds
+        while (left := until - self.world.clock.seconds) > 0:
+            step = LOOK_SECONDS if left < TAKEN_OVER_SECONDS or seconds < 30 else LATE_BEAT_SECONDS
+            self.world.clock.seconds = min(until, self.world.clock.seconds + step)
+            for manager in self.managers:
+                manager.breathe()
 
     def interject(self, effect: int, kind: str, argument: object = 0) -> None:
         """Let that happen before the effect with that number, counted from now."""
@@ -190,23 +223,35 @@ class Simulation:
         """Manager a is started (again), knowing nothing."""
         self.managers[0] = self._manager("a")
 
+    def start_manager(self, which: int) -> None:
+        """Likewise, if it is dead."""
+        if self.managers[which].power.dead:
+            self.managers[which] = self._manager(self.managers[which].name)
+
     def peek(self) -> Decision | None:
         """What manager a would do in its next pass; its hand is held before the first effect."""
         manager = self.managers[0]
+        with manager.power.in_background():
+            manager.leading.lead("db")
         self.run_pass(0, dies_at=0)
         manager.power.dead = False
         return manager.loop.last.decision if manager.loop.last else None
 
     @property
+    def leader(self) -> Manager:
+        """The manager that leads; the first one when none does."""
+        return next((m for m in self.managers if m.leads), self.managers[0])
+
+    @property
     def decision(self) -> Decision:
-        """What manager a decided in its last pass."""
-        last = self.managers[0].loop.last
+        """What whoever leads decided in its last pass."""
+        last = self.leader.loop.last
         assert last is not None
         return last.decision
 
     def unfinished_for(self) -> float | None:
-        """For how long some instance was not where it belongs in manager a's last pass."""
-        last = self.managers[0].loop.last
+        """For how long some instance was not where it belongs in the leader's last pass."""
+        last = self.leader.loop.last
         assert last is not None
         return last.unfinished_seconds
 
@@ -323,6 +368,10 @@ class Simulation:
         self.world.runtime_down = self.world.store.down = self.world.store.full = False
         self.world.endpoint_down = self.world.names_lost = False
         self.world.runtime_out = frozenset()
+        self.world.store.cut_off.clear()
+        for which, manager in enumerate(self.managers):
+            manager.suspended = False
+            self.start_manager(which)
         self.world.bad_images.clear()
         if load_spec(self.store, "db") is not None:
             self.spec(paused=False)
@@ -335,7 +384,7 @@ class Simulation:
             if self.healthy():
                 break
         else:
-            last = self.managers[0].loop.last
+            last = self.leader.loop.last
             raise AssertionError(f"not healthy after {HEALTHY_SECONDS} s: {last}")
         if self.world.engine is Engine.ACKNOWLEDGING and not self.forced | self.destroying:
             lost = self.world.acknowledged - self.log(self.record.primary or "")
@@ -351,13 +400,13 @@ class Simulation:
         """What the manager leaves to people: to let go of data set aside when that is too much,
         whether a write that somebody made on a standby is what the restarted primary lost, whether
         to go on without what went with a disk, and back to which image."""
-        last = self.managers[0].loop.last
+        last = self.leader.loop.last
         reason = last.decision.reason if last else ""
         if "sets of data are kept already" in reason:
             self.world.archiving = True
             self.order(OrderKind.DISCARD)
             for _ in range(PASSES_MEANWHILE):  # something else may come first
-                self.event("pass", 0)
+                self.event("pass", self.managers.index(self.leader))
                 order, result = self.current_spec().order, self.record.order_result
                 if pending(order, result, OrderKind.DISCARD) is None:
                     break
@@ -380,7 +429,7 @@ class Simulation:
     def healthy(self) -> bool:
         if self.destroying:
             return load_spec(self.store, "db") is None and not self.world.volumes
-        last, record = self.managers[0].loop.last, self.record
+        last, record = self.leader.loop.last, self.record
         primary = self.world.named(record.primary or "")
         standbys = [i.name for i in record.instances if i.name != record.primary]
         acknowledging = standbys if self.world.engine is Engine.ACKNOWLEDGING else []

@@ -55,7 +55,7 @@ class Failing:
 def often(simulation: Simulation, seconds: float) -> None:
     """Many more passes than there may be tries."""
     for _ in range(round(seconds * 10)):
-        simulation.world.clock.seconds += 0.1
+        simulation.elapse(0.1)
         simulation.event("pass", 0)
 
 
@@ -171,7 +171,7 @@ def test_a_fault_of_ours_starves_nobody_either(mode: str, monkeypatch: pytest.Mo
     failing = Failing(monkeypatch, "attach", "db.1", KeyError)
     simulation.events(("kill", "db.1"), ("scale", 3))
     for _ in range(20):
-        simulation.world.clock.seconds += 1
+        simulation.elapse(1)
         try:
             simulation.event("pass", 0)
         except KeyError:

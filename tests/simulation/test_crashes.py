@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from hamanager.act.runner import LEASE_SECONDS
 from hamanager.model.decision import Action
 from hamanager.stores.repository import lock_key
 from hamanager_playbooks.registry import PLAYBOOKS
-from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
+from tests.simulation.simulation import SUSPENDED_SECONDS, TAKEN_OVER_SECONDS, Simulation
 from tests.simulation.stories import STORIES, Story
 
 LATEST = 60
@@ -70,17 +69,17 @@ def may_differ(story: Story, mode: str) -> set[str]:
 
 @every_story
 def test_dies_and_another_manager_goes_on(story: Story, mode: str) -> None:
-    """Under load, after the dead one's lease has run out."""
+    """Under load, when it has found out that the other one is dead."""
     for effect in range(LATEST):
         simulation = story.brink(mode)
         simulation.busy = BUSY
         simulation.run_pass(0, dies_at=effect)
         died = simulation.managers[0].power.dead
-        simulation.new_manager()
-        simulation.event("time", LEASE_SECONDS)
+        simulation.event("time", TAKEN_OVER_SECONDS)
         for _ in range(4):
             simulation.event("pass", 1)
             simulation.event("write", effect)
+        assert simulation.destroying or simulation.managers[1].leads is died
         simulation.settle()
         if not died:
             return

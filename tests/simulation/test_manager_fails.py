@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hamanager.act.runner import LEASE_SECONDS
+from hamanager.decide.leading import TAKEOVER_SECONDS, VALID_SECONDS
 from hamanager.model.decision import Action
 from tests.simulation.modes import MODES, in_all_modes, lossless, promoted, running
 from tests.simulation.simulation import SUSPENDED_SECONDS, Simulation
@@ -121,12 +121,14 @@ def test_two_managers_from_the_beginning(mode: str) -> None:
 
 
 @in_all_modes
-def test_other_manager_takes_over_when_the_lease_runs_out(mode: str) -> None:
+def test_other_manager_takes_over_when_the_session_runs_out(mode: str) -> None:
     simulation = running(mode)
     simulation.event("kill", "db.1")
+    simulation.managers[0].power.dead = True
+    simulation.event("time", VALID_SECONDS)
     simulation.event("pass", 1)
-    assert not simulation.server("db.1").running  # the first one holds the lock, and is no more
-    simulation.event("time", LEASE_SECONDS)
+    assert not simulation.server("db.1").running  # nobody knows yet
+    simulation.event("time", TAKEOVER_SECONDS - VALID_SECONDS)
     simulation.events(("pass", 1), ("pass", 1))
     assert simulation.server("db.1").running
     simulation.settle()
@@ -236,15 +238,17 @@ def test_paused_by_a_person(mode: str) -> None:
     assert simulation.writes()
 
 
+@pytest.mark.parametrize("again", [False, True])
 @promoted
-def test_suspended_manager_sends_nobody_to_a_former_primary(mode: str) -> None:
+def test_suspended_manager_sends_nobody_to_a_former_primary(mode: str, again: bool) -> None:
     """It has seen that all is well, and wakes up when another one has failed over. (That the former
     primary is back as a standby, and clients are not sent there, the invariants check.)"""
-    suspended_until_another_leads(lambda: running(mode), "db.0", "db.1")
+    suspended_until_another_leads(lambda: running(mode), "db.0", "db.1", again)
 
 
+@pytest.mark.parametrize("again", [False, True])
 @promoted
-def test_suspended_manager_has_seen_clients_sent_nowhere(mode: str) -> None:
+def test_suspended_manager_has_seen_clients_sent_nowhere(mode: str, again: bool) -> None:
     """It was about to send them to the primary, and then another one leads."""
 
     def brink() -> Simulation:
@@ -257,14 +261,16 @@ def test_suspended_manager_has_seen_clients_sent_nowhere(mode: str) -> None:
         simulation.event("names lost", False)
         return simulation
 
-    suspended_until_another_leads(brink, "db.1", "db.0")
+    suspended_until_another_leads(brink, "db.1", "db.0", again)
 
 
-def suspended_until_another_leads(brink: Callable[[], Simulation], old: str, new: str) -> None:
-    """At every question of a pass."""
+def suspended_until_another_leads(
+    brink: Callable[[], Simulation], old: str, new: str, again: bool
+) -> None:
+    """At every question of a pass; `again`: and leads again before it goes on."""
     for question in range(40):
         simulation = brink()
-        simulation.meanwhile = [("kill", old)]
+        simulation.meanwhile, simulation.leads_again = [("kill", old)], again
         began = simulation.world.clock.seconds
         simulation.event("pass and be suspended", question)
         if simulation.world.clock.seconds < began + SUSPENDED_SECONDS:
@@ -312,7 +318,7 @@ def dying_in_a_failover(mode: str, *before: tuple[str, object]) -> Iterator[Simu
         simulation.live(2)
         died = False
         while not died and simulation.record.primary == "db.0":
-            simulation.world.clock.seconds += 1
+            simulation.elapse(1)
             simulation.run_pass(0, dies_at=effect)
             died = simulation.managers[0].power.dead
         if not died:

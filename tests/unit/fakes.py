@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from hamanager.api.environment import ConnectionView
-from hamanager.api.views import ServiceView
+from hamanager.api.views import ManagerView, ServiceView
 from hamanager.authority.authority import Authority
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
@@ -258,6 +258,21 @@ class FakeManager:
 
     def views(self) -> Sequence[ServiceView]:
         return [self.view(name) for name in service_names(self.store)]
+
+    def managers(self) -> Sequence[ManagerView]:
+        since = 1_700_000_000.0
+        one = ManagerView(
+            name="one",
+            me=True,
+            alive=True,
+            silent_seconds=None,
+            started_at=since,
+            version="1.0",
+            addresses=[],
+            leads=["db"],
+        )
+        gone = {"name": "two", "me": False, "alive": False, "silent_seconds": 75.0, "leads": []}
+        return [one, one.model_copy(update=gone)]
 
     def probe(self, name: str) -> ServiceView:
         return self.view(name)

@@ -310,6 +310,7 @@ def test_version_and_help() -> None:
         "run",
         "logs",
         "list",
+        "managers",
     ):
         text = CliRunner().invoke(app, [command, "--help"]).output
         assert f"Example: hamanager {command}" in text
@@ -403,3 +404,13 @@ def test_upgrade_tells_where_it_has_stopped(run: Run, manager: FakeManager, db: 
     assert "the upgrade has stopped: db.0 does not come up" in result.stderr
     assert run("upgrade", "nosuch", "--no-wait").exit_code == 1
     assert "Traceback" not in result.output
+
+
+def test_managers(run: Run) -> None:
+    lines = run("managers").output.splitlines()
+    assert lines[0].split() == ["MANAGER", "STATE", "SINCE", "VERSION", "LEADS", "API"]
+    assert lines[1].startswith("one *")
+    assert "  alive  " in lines[1]
+    assert lines[1].split()[-2:] == ["db", "-"]
+    assert "silent for 1m15s" in lines[2]
+    assert json.loads(run("managers", "--output", "json").output)[1]["silent_seconds"] == 75.0

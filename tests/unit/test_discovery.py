@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from hamanager.act.runner import ASSURED_SECONDS
+from hamanager.act.runner import LONGEST_CALL_SECONDS
 from hamanager.daemon.serve import _checked
 from hamanager.discovery import GROUP, load_drivers
 from hamanager_drivers.mysql.driver import MySQLDriver
@@ -92,7 +92,7 @@ def test_a_driver_whose_calls_outlast_the_lease_costs_only_itself(
 ) -> None:
     endless = CacheDriver()
     endless.traits = type(endless.traits)(
-        **{**vars(endless.traits), "call_seconds": ASSURED_SECONDS}
+        **{**vars(endless.traits), "call_seconds": LONGEST_CALL_SECONDS}
     )
     assert list(_checked({"cache": endless, "stateless": StatelessDriver()})) == ["stateless"]
     assert "the longest call of the cache driver" in caplog.text

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from hamanager.act.context import PlaybookContext
-from hamanager.act.runner import ELSEWHERE, LEASE_SECONDS, Runner, ServiceLock
+from hamanager.act.lock import ELSEWHERE
+from hamanager.act.runner import Runner
 from hamanager.contracts.endpoint import Listener
+from hamanager.decide.leading import DEAD_SECONDS
 from hamanager.errors import EndpointFailedError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
@@ -25,6 +27,7 @@ from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
 from tests.support.altered import altered
+from tests.support.managers import lock, manager
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 
@@ -67,7 +70,8 @@ class Bench:
     def __init__(self) -> None:
         self.store, self.clock, self.endpoint = MemoryStore(), SimClock(), CountingEndpoint()
         self.version = save_record(self.store, "db", RECORD, 0)
-        self.runner = Runner("db", self.store, self.clock, "a", {})
+        self.manager = manager(self.store, self.clock, "a")
+        self.runner = Runner("db", self.store, self.clock, self.manager.lock_of("db"), {})
 
     def lead(self, record: ServiceRecord = RECORD) -> str:
         world, power = World(), Power()
@@ -97,11 +101,11 @@ def bench() -> Bench:
 def test_what_is_as_it_should_be_takes_neither_the_lease_nor_a_word(bench: Bench) -> None:
     assert bench.lead() == ""
     assert bench.leads_to == ("db.0",)
-    bench.clock.sleep(2 * LEASE_SECONDS)
-    lock = bench.store.get(lock_key("db"))
+    bench.clock.sleep(2 * DEAD_SECONDS)
+    kept = bench.store.get(lock_key("db"))
     assert bench.lead() == ""
     assert bench.endpoint.told == 1
-    assert bench.store.get(lock_key("db")) == lock, "no lease was taken"
+    assert bench.store.get(lock_key("db")) == kept, "no lease was taken"
 
 
 def test_it_is_told_once_where_writes_go(bench: Bench) -> None:
@@ -118,8 +122,8 @@ def test_it_is_told_once_where_writes_go(bench: Bench) -> None:
 
 
 def test_nobody_without_the_lease_changes_anything(bench: Bench) -> None:
-    assert ServiceLock(bench.store, "db", "b", bench.clock).take()
-    assert bench.lead() == ELSEWHERE
+    assert lock(bench.store, bench.clock, "b").take()
+    assert bench.lead() == ELSEWHERE.format(owner="b")
     assert bench.endpoint.told == 0
 
 

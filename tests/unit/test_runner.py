@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from inspect import isfunction
@@ -11,9 +10,12 @@ from typing import cast, get_args, get_type_hints
 import pytest
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.act.runner import ASSURED_SECONDS, LEASE_SECONDS, Runner, ServiceLock
+from hamanager.act.runner import Runner
+from hamanager.contracts.assurance import assure
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.runtime import InstanceRef
+from hamanager.contracts.store import Versioned
+from hamanager.daemon.leading import Leading
+from hamanager.decide.leading import LOOK_SECONDS, VALID_SECONDS
 from hamanager.errors import ServerError, StaleVersionError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
@@ -25,6 +27,7 @@ from tests.simulation.driver import SimDriver
 from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
+from tests.support.managers import manager
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 
@@ -51,8 +54,11 @@ def context(store: MemoryStore, decision: Decision = DECISION) -> PlaybookContex
     )
 
 
-def runner(store: MemoryStore, steps: Sequence[Step], clock: SimClock, owner: str = "a") -> Runner:
-    return Runner("db", store, clock, owner, {Action.ATTACH: lambda _: steps})
+def runner(
+    store: MemoryStore, steps: Sequence[Step], clock: SimClock, by: Leading | None = None
+) -> Runner:
+    by = by or manager(store, clock, "a", alone=True)
+    return Runner("db", store, clock, by.lock_of("db"), {Action.ATTACH: lambda _: steps})
 
 
 def test_every_step_is_numbered_timed_and_told(store: MemoryStore) -> None:
@@ -96,65 +102,93 @@ def test_a_failed_step_ends_the_playbook_and_is_told(store: MemoryStore) -> None
     ]
 
 
-def test_two_managers_never_act_at_once_and_a_dead_ones_lease_ends(store: MemoryStore) -> None:
+def test_two_managers_never_act_at_once(store: MemoryStore) -> None:
     clock = SimClock()
-    assert ServiceLock(store, "db", "a", clock).take()
-    outcome = runner(store, [], clock, "b").run(DECISION, lambda: context(store))
-    assert outcome.text == "another manager is acting on this service"
-    clock.sleep(LEASE_SECONDS - 1)
-    assert not ServiceLock(store, "db", "b", clock).take()
-    clock.sleep(2)
-    assert ServiceLock(store, "db", "b", clock).take()
-    assert not ServiceLock(store, "db", "a", clock).take()
+    assert manager(store, clock, "a").lock_of("db").take()
+    second = manager(store, clock, "b")
+    outcome = runner(store, [], clock, second).run(DECISION, lambda: context(store))
+    assert outcome.text == "another manager (a) leads this service"
 
 
-def test_a_lease_from_the_future_does_not_hold_for_ever(store: MemoryStore) -> None:
-    """A clock that jumped back must not leave the service without a manager."""
-    clock = SimClock()
-    assert ServiceLock(store, "db", "a", clock).take()
-    clock.seconds -= 3600
-    assert ServiceLock(store, "db", "b", clock).take()
+def taken_over(store: MemoryStore, clock: SimClock, by: Leading) -> None:
+    """The manager that leads is silent, and another one takes its place."""
+    for _ in range(8):
+        clock.sleep(LOOK_SECONDS)
+        by.beat()
+        by.look()
+    assert by.lock_of("db").take()
 
 
 def test_a_manager_that_lost_the_lock_in_the_middle_stops(store: MemoryStore) -> None:
     clock = SimClock()
     done: list[int] = []
+    first, second = manager(store, clock, "a"), manager(store, clock, "b")
+    steps = [
+        Step("one", lambda: taken_over(store, clock, second)),
+        Step("two", lambda: done.append(1)),
+    ]
+    outcome = runner(store, steps, clock, first).run(DECISION, lambda: context(store))
+    assert not outcome.done
+    assert "this manager's session is over" in outcome.text
+    assert done == []
 
-    def lose() -> None:
-        clock.sleep(LEASE_SECONDS + 1)
-        assert ServiceLock(store, "db", "b", clock).take()
 
-    steps = [Step("one", lose), Step("two", lambda: done.append(1))]
-    outcome = runner(store, steps, clock).run(DECISION, lambda: context(store))
+def test_a_run_does_not_go_on_when_its_manager_leads_again(store: MemoryStore) -> None:
+    """Somebody else may have acted in between."""
+    clock = SimClock()
+    done: list[int] = []
+    first = manager(store, clock, "a")
+
+    def lapse() -> None:
+        clock.sleep(VALID_SECONDS)
+        first.beat()
+        assert first.lock_of("db").take()
+
+    steps = [Step("one", lapse), Step("two", lambda: done.append(1))]
+    outcome = runner(store, steps, clock, first).run(DECISION, lambda: context(store))
     assert not outcome.done
     assert done == []
 
 
-def test_a_step_with_many_slow_calls_keeps_its_lease(store: MemoryStore) -> None:
-    """However long it takes, each call begins with what is assured left."""
+def test_a_run_asks_the_store_for_nothing_but_its_record(store: MemoryStore) -> None:
+    """While the session is valid: a failover does not wait for the store."""
     clock = SimClock()
-    ctx = context(store)
-    left: list[float] = []
+    by = manager(store, clock, "a")
+    assert by.lead("db") or by.lock_of("db").take()
+    asked: list[str] = []
+    get, put = store.get, store.put
 
-    class Slow(SimRuntime):
-        def kill(self, ref: InstanceRef) -> None:
-            lease = json.loads(store.get("services/db/lock").value)  # type: ignore[union-attr]
-            left.append(lease["expires_at"] - clock.now())
-            clock.sleep(ASSURED_SECONDS - 1)
+    def counted_get(key: str) -> Versioned | None:
+        asked.append(key)
+        return get(key)
 
-    slow = replace(ctx, clock=clock, runtime=Slow(World(), Power()))
+    def counted_put(key: str, value: str, expected: int) -> int:
+        asked.append(key)
+        return put(key, value, expected)
 
-    def playbook(given: PlaybookContext) -> Sequence[Step]:
-        def kill_five() -> None:
-            for _ in range(5):
-                given.runtime.kill(InstanceRef("db", "db.1", 1))
+    store.get, store.put = counted_get, counted_put  # type: ignore[method-assign]
+    steps = [Step("one", lambda: None), Step("two", assure)]
+    assert runner(store, steps, clock, by).run(DECISION, lambda: context(store)).done
+    assert asked == ["services/db/record"]
 
-        return [Step("one", kill_five), Step("two", lambda: None)]
 
-    done = Runner("db", store, clock, "a", {Action.ATTACH: playbook}).run(DECISION, lambda: slow)
-    assert done.done, done.text
-    assert len(left) == 5
-    assert min(left) >= ASSURED_SECONDS
+def test_a_call_of_many_statements_is_ended_between_two(store: MemoryStore) -> None:
+    """Also in the middle of a step and of a driver's call."""
+    clock = SimClock()
+    sent: list[int] = []
+    first, second = manager(store, clock, "a"), manager(store, clock, "b")
+
+    def call() -> None:
+        for number in range(3):
+            assure()
+            sent.append(number)
+            if number == 1:
+                taken_over(store, clock, second)
+
+    outcome = runner(store, [Step("one", call)], clock, first).run(DECISION, lambda: context(store))
+    assert sent == [0, 1]
+    assert "this manager's session is over" in outcome.text
+    assure()  # outside of a run there is nothing to ask
 
 
 def test_no_call_of_a_driver_passes_the_lease_by(store: MemoryStore) -> None:
@@ -171,11 +205,11 @@ def test_no_call_of_a_driver_passes_the_lease_by(store: MemoryStore) -> None:
     calls = [(part, method) for part, kind in PARTS.items() for method in methods(kind)]
     calls += [("", method) for method in methods(Driver)]
     refused: list[tuple[str, str]] = []
+    first, second = manager(store, clock, "a"), manager(store, clock, "b")
 
     def playbook(given: PlaybookContext) -> Sequence[Step]:
         def lose_it_and_go_on() -> None:
-            clock.sleep(LEASE_SECONDS + 1)
-            assert ServiceLock(store, "db", "b", clock).take()
+            taken_over(store, clock, second)
             for part, method in calls:
                 try:
                     getattr(getattr(given.driver, part) if part else given.driver, method)()
@@ -185,7 +219,8 @@ def test_no_call_of_a_driver_passes_the_lease_by(store: MemoryStore) -> None:
         return [Step("one", lose_it_and_go_on)]
 
     ctx = replace(context(store), driver=cast(Driver, Recorded()))
-    Runner("db", store, clock, "a", {Action.ATTACH: playbook}).run(DECISION, lambda: ctx)
+    lock = first.lock_of("db")
+    Runner("db", store, clock, lock, {Action.ATTACH: playbook}).run(DECISION, lambda: ctx)
     assert {"promote", "force", "settle", "set_required_acks", "probe"} <= {m for _, m in calls}
     assert reached == []
     assert refused == calls

@@ -17,7 +17,14 @@ from hamanager_drivers.redis import connections, handover
 
 PRESENT = present(load_drivers())
 TOO_LONG = {
-    "assured": "what is assured of the lease and a busy store",
+    "beat": "a sign of life",
+    "session_valid": "the time for which a manager counts its session as valid",
+    "session_dead": "until a manager is found dead",
+    "session_look": "a look at the others",
+    "late": "",
+    "longest_call": "",
+    "answering": "",
+    "takeover": "",
     "runtime_answer": "the runtime's answer in an observation",
     "runtime_call": "the longest call of the runtime",
     "endpoint_answer": "the proxy's answer",
@@ -36,7 +43,10 @@ TOO_LONG = {
     "stop_again": "the time until it is asked again",
 }
 """What is told of each when it is made a day."""
-TOO_SHORT = ("lease", "clients_wait", "longest_gap", "order", "held", "restart_bound", "answer")
+TOO_SHORT = (
+    *("session_valid", "session_dead", "answering", "takeover", "late", "longest_call"),
+    *("clients_wait", "longest_gap", "order", "held", "restart_bound", "answer"),
+)
 
 
 def changed(name: str, seconds: float) -> Timeouts:
@@ -69,8 +79,8 @@ def test_each_is_in_a_relation() -> None:
 def test_a_driver_that_takes_too_long_is_named(engine: str) -> None:
     (told,) = problems(replace(PRESENT, calls={engine: 40.0}))
     assert told == (
-        f"the longest call of the {engine} driver (40 s) has to be shorter than what is assured of"
-        " the lease (40 s), as another manager could take over in the middle of it"
+        f"the longest call of the {engine} driver (40 s) has to be shorter than a call (40 s), as"
+        " nothing else is done about the service meanwhile"
     )
     assert len(problems(replace(PRESENT, probes={engine: 2.6}))) == 2
 
@@ -81,7 +91,7 @@ def test_redis_writes_do_not_go_on_in_the_middle_of_a_hand_over() -> None:
 
 
 def test_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = replace(PRESENT, lease=10.0)
+    wrong = replace(PRESENT, session_dead=1.0)
     monkeypatch.setattr(timeouts, "present", lambda drivers: wrong)
     with pytest.raises(HamanagerError, match=r"contradict each other: .*; nothing was started"):
         serve(tmp_path)

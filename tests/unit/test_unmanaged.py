@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,6 @@ from typing import cast
 
 import pytest
 
-from hamanager.act.runner import LEASE_SECONDS, ServiceLock
 from hamanager.api.client import Client
 from hamanager.api.environment import EnvironmentFile
 from hamanager.api.goals import complete
@@ -24,7 +24,9 @@ from hamanager.cli.text import services_text
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.leading import Leading
 from hamanager.daemon.supervisor import Daemon
+from hamanager.decide.leading import DEAD_SECONDS
 from hamanager.errors import (
     HamanagerError,
     RuntimeFailedError,
@@ -33,6 +35,7 @@ from hamanager.errors import (
 )
 from hamanager.loop import KeptRecords
 from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.manager import Manager
 from hamanager.model.order import OrderKind
 from hamanager.model.record import ServiceRecord
 from hamanager.model.settings import Settings
@@ -52,6 +55,7 @@ from tests.simulation.power import Power, SimClock
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
 from tests.support.altered import altered
+from tests.support.managers import manager
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeDriver, capabilities, instance
@@ -107,7 +111,9 @@ class Setting:
         file = EnvironmentFile(self.path)
         clock = SimClock()
         addresses = Addresses(self.store, MemoryEndpoint())
-        return Daemon(self.store, drivers, runtime, addresses, clock, "m", file)
+        me = Manager(name="m", incarnation=secrets.token_hex(4), place="here")
+        leading = Leading(self.store, clock, me, alone=True)
+        return Daemon(self.store, drivers, runtime, addresses, clock, leading, file)
 
     def restart(self) -> None:
         self.daemon.stop()
@@ -257,23 +263,28 @@ def test_others_reserve_ports_all_the_same(setting: Setting) -> None:
 
 def test_a_damaged_lock_runs_out(setting: Setting) -> None:
     clock = SimClock()
-    assert ServiceLock(setting.store, "hurt", "other", clock).take()
+    other = manager(setting.store, clock, "other")
+    assert other.lead("hurt")
     setting.damage("lock")
-    lock = ServiceLock(setting.store, "hurt", "m", clock)
+    me = manager(setting.store, clock, "m")
+    lock = me.lock_of("hurt")
     assert not lock.take()
     assert "lock in the store ('services/hurt/lock') is damaged" in lock.refusal
-    clock.sleep(LEASE_SECONDS - 1)
-    assert not lock.take()
-    clock.sleep(1)
-    assert lock.take()
-    assert lock.keep()
+    for second in range(5):
+        other.beat()
+        me.beat()
+        me.look()
+        assert not me.lead("hurt"), "the other one says that it leads"
+        assert other.lock_of("hurt").is_held
+        assert lock.take() is (second >= DEAD_SECONDS)
+        clock.sleep(1)
 
 
-def test_whoever_held_a_damaged_lock_stops(setting: Setting) -> None:
-    lock = ServiceLock(setting.store, "hurt", "m", SimClock())
-    assert lock.take()
+def test_a_damaged_lock_is_taken_at_once_when_nobody_else_lives(setting: Setting) -> None:
+    other = manager(setting.store, SimClock(), "other")
+    assert other.lead("hurt")
     setting.damage("lock")
-    assert not lock.keep()
+    assert manager(setting.store, SimClock(), "m", alone=True).lead("hurt")
 
 
 def test_variables_that_cannot_be_written_stop_nothing(
@@ -342,4 +353,4 @@ def test_a_store_that_is_away_is_told_once(
         setting.daemon.wake("hurt")
     told = [record.getMessage() for record in caplog.records]
     sentence = "the store is locked by another process"
-    assert told == [sentence, f"hurt: {sentence}"]
+    assert told == [sentence]

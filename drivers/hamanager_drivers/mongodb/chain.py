@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
@@ -98,7 +99,7 @@ class Chain:
 
         with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
             for _ in range(NOTES_AT_ONCE):
-                pool.submit(write_notes)
+                pool.submit(copy_context().run, write_notes)
             try:
                 with contextlib.suppress(AnsweredError):
                     self._connections.command(service, member, {"replSetSyncFrom": heir.address})

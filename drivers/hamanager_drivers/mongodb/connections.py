@@ -26,6 +26,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from hamanager.contracts.assurance import assure
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.certificates import client_context, distrust, distrusted
@@ -106,6 +107,7 @@ class Connections:
                 cached, is_new = self._get(service, target, deadline)
                 try:
                     cached.await_server()
+                    assure()
                     return _run(cached.client[database], command, deadline)
                 except ServerSelectionTimeoutError:
                     # Nothing was sent. Knocking tells what became of the server meanwhile.

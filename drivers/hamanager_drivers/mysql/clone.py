@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextvars import copy_context
 
 import pymysql
 
-from hamanager.errors import ServerError
+from hamanager.errors import ServerError, StaleVersionError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql.config import REPLICATOR
 from hamanager_drivers.mysql.connections import (
@@ -47,8 +48,8 @@ class Clones:
                 return
             self._running.add(target.address)
         threading.Thread(
-            target=self._run,
-            args=(service, target, donor),
+            target=copy_context().run,
+            args=(self._run, service, target, donor),
             name=f"clone-{target.name}",
             daemon=True,
         ).start()
@@ -61,7 +62,7 @@ class Clones:
     def _run(self, service: ServiceContext, target: Target, donor: Target) -> None:
         try:
             clone(service, target, donor)
-        except ServerError as error:
+        except (ServerError, StaleVersionError) as error:
             # The loop sees an empty server and begins anew; the server keeps the reason too.
             logger.warning("the copy from %s ended: %s", donor.name, error)
         finally:

@@ -20,6 +20,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import DictCursor
 
+from hamanager.contracts.assurance import assure
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.certificates import client_context, distrust, distrusted
@@ -73,6 +74,7 @@ class Session:
 
     def rows(self, statement: str, *arguments: object) -> list[Row]:
         """Run one statement and give all its rows."""
+        assure()
         with self._connection.cursor(DictCursor) as cursor:
             cursor.execute(statement, arguments or None)
             return list(cursor.fetchall())

@@ -12,8 +12,10 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.retry import Retry
 
+from hamanager.contracts.assurance import assure
 from hamanager.errors import BusyError, RefusedError, ServerError, SilentError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.certificates import client_context, distrust, distrusted
@@ -68,6 +70,28 @@ class _Encrypted(redis.Connection):
             raise
 
 
+class _Assured(redis.Redis):
+    """Asks before each command, or transaction, whether it may still be sent."""
+
+    def execute_command(self, *words: Any, **options: Any) -> Any:
+        """Run one command."""
+        assure()
+        return super().execute_command(*words, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Any:
+        """Commands that are sent together."""
+        return _AssuredPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+
+
+class _AssuredPipeline(Pipeline):
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Run them all."""
+        assure()
+        return super().execute(raise_on_error)
+
+
 def connect(
     service: ServiceContext,
     target: Target,
@@ -96,7 +120,7 @@ def connect(
         protocol=2,
         **encrypted,
     )
-    return redis.Redis.from_pool(pool)
+    return _Assured.from_pool(pool)
 
 
 @contextlib.contextmanager

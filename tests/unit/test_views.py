@@ -222,6 +222,7 @@ def test_the_stable_json() -> None:
         "engine": "redis",
         "version": "8.0",
         "state": "degraded",
+        "led_by": "",
         "message": "",
         "desired": {"instances": 2, "memory_bytes": None},
         "primary": "db.0",

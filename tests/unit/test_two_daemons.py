@@ -127,7 +127,7 @@ def test_without_the_store_the_leader_goes_on_looking_and_says_so(
     def away(*_: object) -> None:
         raise StoreError("the store does not answer")
 
-    for call in ("get", "put", "keys", "delete", "append", "wait"):
+    for call in ("get", "changed", "put", "keys", "delete", "append", "wait"):
         monkeypatch.setattr(two.store, call, away)
     until(lambda: "this manager has lost the store" in two.first._leading.problem)
     shown = two.first.queries.view("db")

@@ -5,25 +5,29 @@
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   CLIENTS=1000 ROUNDS=5        how many connections, and how many kills (crowd)
 #   SERVICES=150                 how many services (many)
+#   HOSTS=3                      on so many hosts, made on this machine (soak)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test scenarios check simulate bench address crowd many sysbench soak images docker \
-    sysbenchprogram etcdprogram keepalivedprogram testbed venv clean
+.PHONY: help demo demo-hosts test scenarios check simulate bench address crowd many sysbench soak \
+    images docker sysbenchprogram etcdprogram keepalivedprogram testbed venv clean
 
 BIN := .venv/bin
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 DEMO := $(or $(ENGINE),mysql redis mongodb)
 
 demo: docker ## Run the demo: failovers, and what the clients saw of them
 	@exec $(BIN)/python -m scripts.images $(DEMO)
 	@exec $(BIN)/hamanager demo $(addprefix --engine ,$(DEMO)) $(if $(QUICK),--quick)
+
+demo-hosts: testbed etcdprogram ## The demo on three hosts, one of which is lost with everything on it; needs root
+	@exec $(BIN)/python -m scripts.demo_hosts
 
 test: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
@@ -60,8 +64,9 @@ many: images ## 150 small services on this host: what they take and what the man
 sysbench: images sysbenchprogram ## sysbench on the address while the primary is killed, and its cost
 	@exec $(BIN)/python -m benchmarks.sysbench
 
-soak: images ## Failure after failure under load, and every write counted
-	@exec $(BIN)/python -m benchmarks.soak $(if $(ENGINE),--engine $(ENGINE)) \
+soak: images $(if $(HOSTS),testbed etcdprogram) ## Failure after failure under load, and every write counted
+	@exec $(BIN)/python -m benchmarks.soak$(if $(HOSTS),_hosts --hosts $(HOSTS)) \
+	    $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(INSTANCES),--instances $(INSTANCES)) \
 	    $(if $(DURABILITY),--durability $(DURABILITY))

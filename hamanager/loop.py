@@ -6,7 +6,7 @@ all take the same path, and nothing else changes a service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -32,6 +32,7 @@ from hamanager.errors import (
 )
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.history import HistoryEntry
+from hamanager.model.host import Occupant
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
@@ -111,6 +112,15 @@ class KeptRecords:
             with suppress(UnmanageableError):
                 ports.update(_ports(load_record(self._store, name)[0]))
         return frozenset(ports)
+
+    def occupants(self) -> Sequence[Occupant]:
+        """All instances of all services; those of a damaged record are nowhere."""
+        found = []
+        for name in service_names(self._store):
+            with suppress(UnmanageableError):
+                record, _ = load_record(self._store, name)
+                found += [Occupant(name, i.placed_on, i.memory_bytes) for i in record.instances]
+        return found
 
 
 def _decided_in(ctx: PlaybookContext) -> float | None:
@@ -296,6 +306,7 @@ class ServiceLoop:
         self._record_version = record_version
         self.known = spec, service, record
         snapshot = self.observer.observe(service, record)
+        snapshot = replace(snapshot, hosts={host.name: host for host in self._runtime.hosts()})
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(

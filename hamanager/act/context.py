@@ -14,6 +14,7 @@ from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
 from hamanager.model.decision import Decision
+from hamanager.model.host import Occupant
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.service import ServiceContext, Target
@@ -68,6 +69,10 @@ class Records(Protocol):
 
     def taken_ports(self) -> frozenset[int]:
         """The ports of all instances of all services."""
+        ...
+
+    def occupants(self) -> Sequence[Occupant]:
+        """All instances of all services, for placing another one."""
         ...
 
 

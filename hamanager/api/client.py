@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
+from hamanager.api.hosts import HostView
 from hamanager.api.reach import NoDaemonError as NoDaemonError
 from hamanager.api.reach import Reach, Way, reach
 from hamanager.api.views import ManagerView, ServiceView
@@ -19,6 +20,7 @@ from hamanager.contracts.runtime import LogLine
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.model.access import AccessRole
 from hamanager.model.history import HistoryEntry
+from hamanager.model.host import HostTls
 from hamanager.model.order import OrderKind
 from hamanager.model.settings import Settings
 from hamanager.model.shell import ShellView
@@ -35,6 +37,7 @@ _ERRORS: dict[int, type[HamanagerError]] = {
 }
 _VIEWS = TypeAdapter(list[ServiceView])
 _MANAGERS = TypeAdapter(list[ManagerView])
+_HOSTS = TypeAdapter(list[HostView])
 _TOKENS = TypeAdapter(list[TokenView])
 _LOGS = TypeAdapter(list[LogLine])
 _HISTORY = TypeAdapter(list[HistoryEntry])
@@ -165,6 +168,33 @@ class Client:
     def destroy(self, name: str) -> None:
         """Ask for the end of a service."""
         self._ask("DELETE", _path(name))
+
+    def hosts(self) -> list[HostView]:
+        """Every host."""
+        return _HOSTS.validate_json(self._ask("GET", "/hosts"))
+
+    def add_host(
+        self, name: str, docker: str, address: str, tls: HostTls | None, *, without_tls: bool
+    ) -> HostView:
+        """Ask for a new host, which is tried out first."""
+        body = {
+            "name": name,
+            "docker": docker,
+            "address": address,
+            "tls": tls.model_dump() if tls else None,
+            "without_tls": without_tls,
+        }
+        answer = self._ask("POST", "/hosts", body, CREATE_SECONDS)
+        return HostView.model_validate_json(answer)
+
+    def drain_host(self, name: str, *, draining: bool) -> HostView:
+        """Ask that it be left, or used again."""
+        path = f"/hosts/{quote(name, safe='')}/drain"
+        return HostView.model_validate_json(self._ask("POST", path, {"draining": draining}))
+
+    def remove_host(self, name: str, *, lost: bool) -> None:
+        """Ask that it be forgotten."""
+        self._ask("DELETE", f"/hosts/{quote(name, safe='')}?lost={str(lost).lower()}")
 
     def tokens(self) -> list[TokenView]:
         """Every token."""

@@ -87,6 +87,8 @@ class InstanceView(_View):
     """`primary` or `standby`."""
     state: InstanceState
     address: str
+    host: str | None = None
+    """The host that it is on; null where there is one engine alone."""
     lag_seconds: float | None
     """Of a standby that replicates, measured end to end; null for the primary, and when replication
     is broken."""
@@ -252,6 +254,10 @@ class ServiceView(_View):
     """When all this was seen (seconds since the epoch)."""
     led_by: str = ""
     """The manager that leads it, where that is another one than the one that was asked."""
+    sharing: str = ""
+    """A sentence when instances share a host, so that they fail together; '' otherwise."""
+    replace_after_seconds: float = 600.0
+    """How long an instance's host must have been silent before it is made anew on another one."""
     address: AddressView | None = None
     """Where clients connect; null for engines whose clients know all instances."""
 

@@ -54,6 +54,10 @@ FailoverPeriodOption = Annotated[
     float | None,
     typer.Option(help="Seconds after a failover in which another one needs proof of death."),
 ]
+ReplaceAfterOption = Annotated[
+    float | None,
+    typer.Option(help="Seconds after which an instance of a silent host is made anew elsewhere."),
+]
 DrillsOption = Annotated[
     bool | None,
     typer.Option("--allow-drills/--no-allow-drills", help="Whether `drill` may break it."),
@@ -141,6 +145,7 @@ def settings_of(
     allow_drills: bool | None,
     reads: bool | None = None,
     reads_max_lag: float | None = None,
+    replace_after: float | None = None,
 ) -> Settings:
     """The options that were given."""
     return Settings(
@@ -148,6 +153,7 @@ def settings_of(
         down_after_seconds=down_after,
         failover_period_seconds=failover_period,
         allow_drills=allow_drills,
+        replace_after_seconds=replace_after,
         reads=reads,
         reads_max_lag_seconds=reads_max_lag,
     )

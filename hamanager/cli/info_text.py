@@ -104,7 +104,8 @@ def info_document(view: ServiceView) -> Document:
         ]
     if view.kept:
         document["kept_data"] = [_retained(v) for v in view.kept]
-    warnings = [warning for i in view.instances for warning in i.warnings]
+    warnings = [view.sharing] * bool(view.sharing)
+    warnings += [warning for i in view.instances for warning in i.warnings]
     if warnings:
         document["warnings"] = warnings
     if view.topology != "stateless":
@@ -143,7 +144,7 @@ def _settings(view: ServiceView) -> Document:
 
 def _alike(instance: InstanceView) -> Document:
     state = "starting" if instance.state is InstanceState.SYNCHRONIZING else str(instance.state)
-    document: Document = {"state": "draining" if instance.draining else state}
+    document: Document = {"state": "draining" if instance.draining else state, **_host(instance)}
     if instance.draining and instance.connections is not None:
         document["requests"] = instance.connections
     return {**document, **_instance_memory(instance.memory), **_detail(instance)}
@@ -203,6 +204,7 @@ def _replication(view: ServiceView) -> list[Document]:
     if primary is not None:
         master = {
             "name": primary.name,
+            **_host(primary),
             "status": primary.state.upper(),
             **_instance_memory(primary.memory),
             **_detail(primary),
@@ -217,6 +219,7 @@ def _replication(view: ServiceView) -> list[Document]:
 def _slave(instance: InstanceView, now: float) -> Document:
     return {
         "name": instance.name,
+        **_host(instance),
         **_lag(instance, now),
         "status": instance.state.upper(),
         **({"synchronized": instance.synchronized} if instance.synchronized is not None else {}),
@@ -227,10 +230,14 @@ def _slave(instance: InstanceView, now: float) -> Document:
     }
 
 
+def _host(instance: InstanceView) -> Document:
+    return {} if instance.host is None else {"host": instance.host}
+
+
 def _member(instance: InstanceView, now: float) -> Document:
     leads = instance.role == "primary" and instance.state is InstanceState.UP
     state = _MEMBER_STATES.get(instance.state, instance.state.upper())
-    document: Document = {"state": "PRIMARY" if leads else state}
+    document: Document = {"state": "PRIMARY" if leads else state, **_host(instance)}
     if not leads:
         document |= _lag(instance, now)
     memory = _instance_memory(instance.memory)

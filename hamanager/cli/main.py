@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from hamanager.api.grammar import check_service_name
 from hamanager.chaos.drill.fault import Fault
-from hamanager.cli import access, credentials, managers, operations, services
+from hamanager.cli import access, credentials, hosts, managers, operations, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
 from hamanager.cli.proxy import proxy
@@ -99,6 +99,9 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="What other managers on the store call this one.")
     ] = None,
+    on: Annotated[
+        str, typer.Option(metavar="HOST", help="The host on record that this machine is.")
+    ] = "",
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -113,7 +116,7 @@ def serve(
 
     own = own_pair(listen_cert, listen_key)
     offered = None if listen is None else Listen.at(listen, listen_name or (), own)
-    run(paths.make_private(paths.home()), advertise_host, offered, store, name)
+    run(paths.make_private(paths.home()), advertise_host, offered, store, name, on)
 
 
 def demo(
@@ -194,6 +197,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     operations.discard,
     operations.pause,
     operations.resume,
+    hosts.replace,
+    hosts.rebalance,
 )
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 for _command in _COMMANDS:
@@ -201,6 +206,7 @@ for _command in _COMMANDS:
         _command.__name__.rstrip("_"),
         context_settings=_PASSED_ON if _command is access.run else None,
     )(_command)
+app.add_typer(hosts.host_app, name="host")
 app.add_typer(credentials.token_app, name="token")
 app.add_typer(credentials.ca_app, name="ca")
 app.add_typer(stores.app, name="store")

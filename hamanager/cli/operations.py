@@ -17,6 +17,7 @@ from hamanager.cli.app import (
     OutputOption,
     ReadsLagOption,
     ReadsOption,
+    ReplaceAfterOption,
     TimeoutOption,
     WaitOption,
     finish,
@@ -37,6 +38,7 @@ def set_(
     allow_drills: DrillsOption = None,
     reads: ReadsOption = None,
     reads_max_lag: ReadsLagOption = None,
+    replace_after: ReplaceAfterOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Change a service's settings; those that are not named stay.
@@ -46,7 +48,13 @@ def set_(
     """
     check_service_name(name)
     settings = settings_of(
-        durability, down_after, failover_period, allow_drills, reads, reads_max_lag
+        durability,
+        down_after,
+        failover_period,
+        allow_drills,
+        reads,
+        reads_max_lag,
+        replace_after,
     )
     with open_client() as client:
         view = client.change_settings(name, settings)

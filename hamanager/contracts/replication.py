@@ -179,6 +179,16 @@ class SemiSync(Protocol):
         """
         ...
 
+    def shut_out(self, service: ServiceContext, primary: Target, serial: int) -> None:
+        """Have the primary admit the standby of that serial no more until it is attached again: of
+        one on a host that does not answer, which may still reach the primary and acknowledge.
+        When it returns none of its acknowledgements will be counted. Waits for no standby.
+
+        Raises:
+            ServerError: the primary does not answer, or the standby's link did not end.
+        """
+        ...
+
     def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         """End every client whose write waits for a standby, without acknowledging one; from its
         next client on it waits for `required_acks` standbys as before. Returns a short note. One

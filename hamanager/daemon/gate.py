@@ -47,6 +47,10 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     # And see ORDERS.
     ("POST", "/services/{name}/orders"): _OPERATE,
     ("DELETE", "/services/{name}"): _ADMIN,
+    ("GET", "/hosts"): _READ,
+    ("POST", "/hosts"): _ADMIN,
+    ("POST", "/hosts/{name}/drain"): _OPERATE,
+    ("DELETE", "/hosts/{name}"): _ADMIN,
     ("GET", "/tokens"): _ADMIN,
     ("POST", "/tokens"): _ADMIN,
     ("DELETE", "/tokens/{name}"): _ADMIN,
@@ -57,6 +61,8 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
 
 ORDERS: Mapping[OrderKind, AccessRole] = {
     OrderKind.SWITCHOVER: _OPERATE,
+    OrderKind.REPLACE: _OPERATE,
+    OrderKind.REBALANCE: _OPERATE,
     # Writes may be lost by it, or data are.
     OrderKind.FAILOVER: _ADMIN,
     OrderKind.DISCARD: _ADMIN,

@@ -26,6 +26,8 @@ from hamanager.daemon.callers import CALLER
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.credentials import CredentialsPort, add_credentials
 from hamanager.daemon.gate import ORDERS, Gate, NotAllowedError, check_role, demand
+from hamanager.daemon.host_routes import add_hosts
+from hamanager.daemon.hosts import Hosts
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.model.access import AccessRole
 from hamanager.model.history import HistoryEntry
@@ -119,6 +121,11 @@ class ManagerPort(CredentialsPort, Protocol):
     @property
     def commands(self) -> Commands:
         """What operators can ask for."""
+        ...
+
+    @property
+    def hosts(self) -> Hosts:
+        """Where instances can run."""
         ...
 
     @property
@@ -233,6 +240,7 @@ def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
     _add_commands(app, manager)
     add_credentials(app, manager)
     _add_routes(app, manager)
+    add_hosts(app, manager)
     return app
 
 

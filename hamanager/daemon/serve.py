@@ -24,7 +24,7 @@ from hamanager.daemon import timeouts
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
-from hamanager.daemon.places import runtime_of
+from hamanager.daemon.places import Places
 from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
@@ -47,9 +47,11 @@ def serve(
     listen: Listen | None = None,
     store_url: str = "",
     name: str | None = None,
+    on: str = "",
 ) -> None:
     """Run the daemon with that state directory and store until SIGINT or SIGTERM; `listen`: with
-    the API also over TLS; `name`: what other managers on the store call this one.
+    the API also over TLS; `name`: what other managers on the store call this one; `on`: on the
+    machine that is that host.
 
     Raises:
         UsageError: there is no such store, or the name cannot be one.
@@ -73,11 +75,13 @@ def serve(
         store, clock = open_store(store_url, home, manages=True), SystemClock()
         manager_id = paths.manager_id(home)
         installation = join(store, store_url, home)
-        runtime = runtime_of(store, installation, advertise_host)
+        places = Places(store, installation, advertise_host, on)
+        runtime = places.runtime
         sidecar = SIDECAR if installation == manager_id else f"{SIDECAR}-{manager_id}"
         directory = paths.endpoint_directory(home)
         proxy = HaproxyEndpoint(directory, runtime.here, bind_address, sidecar)
-        own = (advertise_host or os.environ.get(VARIABLE)) if store_url else None
+        reached = places.address or advertise_host or os.environ.get(VARIABLE)
+        own = reached if store_url else None
         addresses = Addresses(store, proxy, own)
         daemon = Daemon(
             store,
@@ -87,6 +91,7 @@ def serve(
             clock,
             Leading(store, clock, me, alone=not store_url),
             EnvironmentFile(paths.environment_path(home), own),
+            places.hosts(drivers.values(), SystemClock()),
         )
         addresses.begin(several=bool(store_url))
         daemon.start()

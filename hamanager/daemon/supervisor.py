@@ -22,6 +22,7 @@ from hamanager.contracts.store import Store
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.hosts import Hosts
 from hamanager.daemon.leading import CALL_SECONDS, Leading
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
 from hamanager.daemon.queries import Queries
@@ -70,8 +71,10 @@ class Daemon:
         clock: Clock,
         leading: Leading,
         environment: EnvironmentFile,
+        hosts: Hosts,
     ) -> None:
         self.commands = Commands(store, drivers, runtime, clock)
+        self.hosts = hosts
         self.tokens = Tokens(store, clock)
         self.authority = Authority(store, clock)
         self.certificates = Certificates(store, self.authority, clock)

@@ -34,6 +34,7 @@ def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
     for seconds, name, least, bound in (
         (settings.down_after_seconds, "down-after", shortest, f"from {shortest:g} on"),
         (settings.failover_period_seconds, "failover-period", 0.0, "from 0 on"),
+        (settings.replace_after_seconds, "replace-after", shortest, f"from {shortest:g} on"),
         (settings.reads_max_lag_seconds, "reads-max-lag", SMALLEST_SECONDS, "above 0"),
     ):
         if seconds is None:
@@ -57,6 +58,8 @@ def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
         chosen["failover_period_seconds"] = settings.failover_period_seconds
     if settings.reads_max_lag_seconds is not None:
         chosen["reads_max_lag_seconds"] = settings.reads_max_lag_seconds
+    if settings.replace_after_seconds is not None:
+        chosen["replace_after_seconds"] = settings.replace_after_seconds
     if settings.allow_drills is not None:
         chosen["allow_drills"] = settings.allow_drills
     reads = settings.reads

@@ -21,6 +21,7 @@ from hamanager.api.views import (
     UpgradeView,
 )
 from hamanager.decide.evidence import Verdict
+from hamanager.decide.placement import sharing_words
 from hamanager.decide.routing import leader
 from hamanager.decide.rules.upgrade import stopped
 from hamanager.decide.situation import Situation, follows, has_role
@@ -94,6 +95,8 @@ def service_view(
         order_result=record.order_result,
         at=snapshot.at,
         led_by=led_by,
+        sharing=sharing_words(record),
+        replace_after_seconds=spec.replace_after_seconds,
         address=_address_view(spec, record, address_problem),
     )
 
@@ -241,6 +244,7 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         role="instance" if s.capabilities.stateless else "primary" if leads else "standby",
         state=state,
         address=instance.address,
+        host=instance.placed_on or None,
         lag_seconds=None if leads or seen is None else _lag_seconds(seen),
         image=runs_from(s.spec, instance).words,
         image_id=runs_from(s.spec, instance).id,

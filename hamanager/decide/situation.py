@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hamanager.decide.evidence import Evidence, Verdict, weigh
+from hamanager.decide.placement import free_places, shared
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
+from hamanager.model.host import HostSeen
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.order import ORDER_SECONDS, Order, OrderKind, pending
 from hamanager.model.record import ServiceRecord
@@ -99,6 +101,34 @@ class Situation:
     def required_acks(self) -> int:
         """For how many standbys each write has to wait."""
         return required_acks(self.spec, self.record, self.capabilities)
+
+    def host_of(self, instance: InstanceRecord | None) -> HostSeen | None:
+        """How the host is that it is placed on; None where there is one engine alone."""
+        return self.snapshot.hosts.get(instance.placed_on) if instance is not None else None
+
+    def host_is_silent(self, instance: InstanceRecord | None) -> bool:
+        """Its host's engine does not answer, or it is on none that is on record: nobody can end it,
+        or tell whether it has ended."""
+        if instance is None or not instance.placed_on:
+            return False
+        host = self.host_of(instance)
+        return host is None or not host.answers
+
+    @cached_property
+    def moving(self) -> frozenset[str]:
+        """Instances that are to go to another host: those on one that is to be left, and, when an
+        operator asked for it, one of several that share a host while another one is free."""
+        hosts = self.snapshot.hosts
+        left = [i for i in self.record.instances if (h := hosts.get(i.placed_on)) and h.draining]
+        if left or self.pending(OrderKind.REBALANCE) is None:
+            return frozenset(i.name for i in left)
+        sharing = shared(self.record)
+        if len(self.record.instances) <= self.spec.instances:
+            # Nothing has been begun: only while there is where to go.
+            sharing = sharing if free_places(hosts.values(), self.record) else {}
+        names = [name for host in sorted(sharing) for name in sharing[host]]
+        others = [name for name in names if name != self.record.primary]
+        return frozenset(others[-1:])
 
     @property
     def strict(self) -> bool:

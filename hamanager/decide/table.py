@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hamanager.decide.rules import primary, setup, spec, standbys, stateless, sync_set, upgrade
+from hamanager.decide.rules import (
+    hosts,
+    primary,
+    setup,
+    spec,
+    standbys,
+    stateless,
+    sync_set,
+    upgrade,
+)
 from hamanager.decide.situation import Situation
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, BackingOff, Decision
@@ -120,6 +129,7 @@ RULES: list[Rule] = [
         urgent=True,
         protects=True,
     ),
+    Rule("left-behind", hosts.left_behind, [Action.CLEAR_LEFT], yields=True, protects=True),
     Rule("refuse-switchover", spec.refuse_switchover, [Action.REFUSE]),
     Rule(
         "majority-lost",
@@ -127,6 +137,13 @@ RULES: list[Rule] = [
         [Action.START_INSTANCE, Action.WAIT],
         urgent=True,
         only=Engines.ELECTING,
+    ),
+    Rule(
+        "beyond-reach",
+        hosts.beyond_reach,
+        [Action.WAIT],
+        only=Engines.PROMOTED,
+        protects=True,
     ),
     Rule("flapping", primary.flapping, [Action.WAIT], protects=True),
     Rule(
@@ -172,6 +189,7 @@ RULES: list[Rule] = [
         urgent=True,
         protects=True,
     ),
+    Rule("refusal", hosts.refusal, [Action.NOTE_REFUSAL], only=Engines.PROMOTED, protects=True),
     Rule("stuck-clients", sync_set.stuck, [Action.END_WAITING], yields=True, protects=True),
     # Keep the instances running, and make the standbys follow.
     Rule("surplus", standbys.surplus, [Action.REMOVE_INSTANCE], protects=True),
@@ -212,6 +230,15 @@ RULES: list[Rule] = [
     Rule(
         "upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True, protects=True
     ),
+    Rule(
+        "replace",
+        hosts.ordered_replacement,
+        [Action.REPLACE, Action.LEAVE_SYNC_SET, Action.REFUSE],
+        yields=True,
+    ),
+    Rule("lost", hosts.lost, [Action.REPLACE, Action.LEAVE_SYNC_SET], yields=True, protects=True),
+    Rule("move", hosts.move, [Action.ADD_INSTANCE, Action.SWITCHOVER], yields=True),
+    Rule("rebalanced", hosts.rebalanced, [Action.SETTLE]),
     Rule("restart", spec.restart, [Action.RESTART], yields=True),
     Rule("address", spec.address, [Action.RESERVE_ADDRESS], yields=True),
     Rule(

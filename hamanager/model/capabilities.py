@@ -27,6 +27,9 @@ class Traits:
     """Where a server leaves writes that it had to undo, below its data directory."""
     admin_interface: bool = False
     """Servers have a second port, whose connections do not count among those of clients."""
+    refuses_alone_after_seconds: float | None = None
+    """A primary that is to refuse writes while no standby is heard of has begun to, so long after
+    the last word of one; None where there is no such promise."""
     server_program: str = ""
     """What every image of the engine has on its PATH, and tells its version when it is asked with
     `--version`; '' where images are not the engine's."""

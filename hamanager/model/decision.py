@@ -57,6 +57,14 @@ class Action(StrEnum):
     """Let a server give memory back before it gets a smaller limit."""
     KEEP_MEMORY = "keep memory"
     """It did not give enough back for a smaller limit."""
+    REPLACE = "replace"
+    """Make an instance anew on another host, as its own does not answer."""
+    CLEAR_LEFT = "clear what was left"
+    """End what a host still runs that was made anew elsewhere."""
+    NOTE_REFUSAL = "note refusal"
+    """Put on record that the primary refuses writes while no standby is heard of."""
+    SETTLE = "settle"
+    """An operator's order has been carried out by what was done since."""
     DESTROY = "destroy"
 
 

@@ -31,9 +31,39 @@ class Host(Frozen):
     added_at: float = 0.0
     """Seconds since the epoch."""
 
+    def identified(self, engine_id: str) -> Host:
+        """That is its engine's word for who it is."""
+        return self._with(engine_id=engine_id)
+
     def drained(self, draining: bool) -> Host:
         """It is to be left, or may be used (again)."""
         return self._with(draining=draining)
+
+
+class LeftBehind(Frozen):
+    """What may still run on a host that did not answer when its instance was made anew elsewhere.
+    It is ended when the host answers again."""
+
+    instance: str
+    generation: int
+    """Of its data volume."""
+    placed_on: str
+    serial: int
+    at: float
+    """When it was left (seconds since the epoch)."""
+    reason: str
+    keep: bool = True
+    """It held data: they are set aside."""
+
+
+@dataclass(frozen=True)
+class Occupant:
+    """An instance of any service, as far as placing another one depends on it."""
+
+    service: str
+    placed_on: str
+    memory_bytes: int | None
+    """Its limit."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,25 @@ class InstanceRecord(Frozen):
         """It has another address, as somebody else took its port before it ever served."""
         return self._with(host=host, port=port, admin_port=admin_port)
 
+    def replaced(
+        self,
+        serial: int,
+        generation: int,
+        address: tuple[str, int, int | None],
+        placed_on: str,
+    ) -> InstanceRecord:
+        """It starts over with an empty volume on another host, as another server."""
+        host, port, admin_port = address
+        renewed = self.rebuilt(generation).restart_finished()
+        return renewed._with(
+            serial=serial,
+            host=host,
+            port=port,
+            admin_port=admin_port,
+            placed_on=placed_on,
+            draining_since=None,
+        )
+
     def set_up(self) -> InstanceRecord:
         """It is the first server of its service."""
         return self._with(joined=True, synchronized=True, was_primary=True, starts=0)

@@ -25,6 +25,10 @@ class OrderKind(StrEnum):
     """Promote an instance although acknowledged writes may be lost: an operator decided."""
     DISCARD = "discard"
     """Delete a retained volume."""
+    REPLACE = "replace"
+    """Make an instance anew on another host, as its own does not answer."""
+    REBALANCE = "rebalance"
+    """Move instances that share a host although there is another one."""
 
 
 class Order(Frozen):

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field, model_validator
 from hamanager.errors import TransitionError
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.frozen import Frozen
+from hamanager.model.host import LeftBehind
 from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.order import OrderResult
 from hamanager.model.primary_change import (
@@ -76,6 +77,11 @@ class ServiceRecord(Frozen):
     last_switchover: SwitchoverResult | None = None
     order_result: OrderResult | None = None
     """What became of the last order that was carried out or refused."""
+    left_behind: tuple[LeftBehind, ...] = ()
+    """What may still run on hosts that do not answer."""
+    refuses_alone: bool = False
+    """Where replication is asynchronous: the primary is known to refuse writes while no standby is
+    heard of. Noted after it was told so, and forgotten before it is told otherwise."""
     retained: tuple[RetainedVolume, ...] = Field(
         default=(), validation_alias=AliasChoices("retained", "kept")
     )
@@ -131,7 +137,12 @@ class ServiceRecord(Frozen):
         self._known(name)
         if self.promoting == name:
             return self
-        return self._with(term=max(self.term, told_term) + 1, under_way=Promotion(to=name))
+        return self._with(
+            term=max(self.term, told_term) + 1,
+            under_way=Promotion(to=name),
+            # It is told anew for how many standbys its writes wait.
+            refuses_alone=self.refuses_alone and name != self.primary,
+        )
 
     def begin_switchover(self, name: str) -> ServiceRecord:
         """A planned change to that instance."""
@@ -159,6 +170,7 @@ class ServiceRecord(Frozen):
             term=self.term + 1,
             under_way=Switchover(to=name, may_write=True),
             sync_set=self._alone(name, acknowledges),
+            refuses_alone=False,
         )
 
     def finish_promotion(
@@ -209,7 +221,7 @@ class ServiceRecord(Frozen):
             changed = changed.with_instance(former.was_replaced(lossless=lossless))
         if name != self.primary and acknowledges:
             changed = changed._with(sync_set=(), sync_lost_at=at)
-        return changed._with(primary=name, under_way=None)
+        return changed._with(primary=name, under_way=None, refuses_alone=False)
 
     def _alone(self, name: str, acknowledges: bool) -> tuple[str, ...]:
         return (name,) if acknowledges else self.sync_set
@@ -269,6 +281,39 @@ class ServiceRecord(Frozen):
         """That one starts over with an empty volume, whose number nobody had before."""
         renewed = self._known(name).rebuilt(self.next_generation)
         return self.with_instance(renewed)._with(next_generation=self.next_generation + 1)
+
+    def replace(
+        self,
+        name: str,
+        address: tuple[str, int, int | None],
+        placed_on: str,
+        left: LeftBehind,
+    ) -> ServiceRecord:
+        """That one starts over on another host, as a server that nobody has heard of; what it was
+        is left where it was."""
+        self._refuse_unless(name != self.primary, f"{name} is primary")
+        self._refuse_unless(name not in self.sync_set, f"{name} is in the sync set")
+        renewed = self._known(name).replaced(
+            self.next_serial, self.next_generation, address, placed_on
+        )
+        return self.with_instance(renewed)._with(
+            next_serial=self.next_serial + 1,
+            next_generation=self.next_generation + 1,
+            left_behind=(*self.left_behind, left),
+        )
+
+    def clear_left(self, left: LeftBehind, retained: RetainedVolume | None) -> ServiceRecord:
+        """That is ended; its data are set aside, or gone."""
+        changed = self._with(left_behind=tuple(one for one in self.left_behind if one != left))
+        return changed if retained is None else changed.retain(retained)
+
+    def note_refusal(self) -> ServiceRecord:
+        """The primary is known to refuse writes while no standby is heard of."""
+        return self._with(refuses_alone=True)
+
+    def forget_refusal(self) -> ServiceRecord:
+        """It is about to be told otherwise, or is another one."""
+        return self._with(refuses_alone=False)
 
     def mark_ready(self, name: str) -> ServiceRecord:
         """Of a service without data: that one passed its check."""

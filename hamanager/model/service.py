@@ -18,6 +18,8 @@ class Target:
     port: int
     serial: int
     admin_port: int | None = None
+    placed_on: str = ""
+    """Its host; '' where there is one engine alone."""
 
     @property
     def address(self) -> str:
@@ -37,7 +39,14 @@ class Target:
     @classmethod
     def of(cls, record: InstanceRecord) -> Target:
         """The target that a record describes."""
-        return cls(record.name, record.host, record.port, record.serial, record.admin_port)
+        return cls(
+            name=record.name,
+            host=record.host,
+            port=record.port,
+            serial=record.serial,
+            admin_port=record.admin_port,
+            placed_on=record.placed_on,
+        )
 
 
 @dataclass(frozen=True)

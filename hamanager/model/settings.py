@@ -17,6 +17,8 @@ class Settings(BaseModel):
     """How long a primary must be silent, unproven dead, before it counts as failed."""
     failover_period_seconds: float | None = None
     """How long after a failover another one needs proof of death."""
+    replace_after_seconds: float | None = None
+    """How long an instance's host must have been silent before it is made anew elsewhere."""
     reads: bool | None = None
     """Whether a second address offers the standbys for reading."""
     reads_max_lag_seconds: float | None = None

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hamanager.model.host import HostSeen
+
 
 class Process(StrEnum):
     """The runtime's word on an instance's server process."""
@@ -84,6 +86,8 @@ class ServerStatus:
     """`host:port` it is told to replicate from."""
     link_up: bool | None = None
     """Its replication link is established and has carried something lately."""
+    link_down_seconds: float | None = None
+    """Since its connection to the source ended; None while there is one, and where nobody knows."""
     link_age_seconds: float | None = None
     """Since the source was last heard on the link."""
     lag_seconds: float | None = None
@@ -178,6 +182,8 @@ class Snapshot:
     """Per unsafe candidate, what it is known to lack, in words."""
     primary_has_all: bool = False
     """The primary on record answers, and no synchronized standby has data that it lacks."""
+    hosts: Mapping[str, HostSeen] = field(default_factory=dict)
+    """Every host on record, by name; none where there is one engine alone."""
 
     def of(self, name: str | None) -> Observation | None:
         """The observation of that instance, or None."""

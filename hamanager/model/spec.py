@@ -22,6 +22,7 @@ class SpecSettings(TypedDict, total=False):
     failover_period_seconds: float
     reads_max_lag_seconds: float | None
     allow_drills: bool
+    replace_after_seconds: float
 
 
 class Spec(Frozen):
@@ -50,6 +51,8 @@ class Spec(Frozen):
     encrypted: bool = False
     """Its servers speak TLS only, to each other, to the manager and to clients; for its whole
     life."""
+    replace_after_seconds: float = 600.0
+    """How long an instance's host must have been silent before it is made anew on another one."""
     allow_drills: bool = False
     """An operator said that failures may be injected into it on purpose."""
     paused: bool = False

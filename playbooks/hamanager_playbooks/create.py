@@ -10,6 +10,7 @@ from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
 from hamanager.model.upgrade import to_start, unproven_after
+from hamanager_playbooks.placing import place, reserve
 
 
 def reserve_address(ctx: PlaybookContext) -> Sequence[Step]:
@@ -32,7 +33,8 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
     """A new instance: on record first, so that a crash leaves nothing unknown behind."""
 
     def put_on_record() -> str:
-        host, port, admin_port = _reserve(ctx, "")
+        where = place(ctx)
+        host, port, admin_port = reserve(ctx, where)
 
         def add(record: ServiceRecord) -> ServiceRecord:
             return record.add_instance(
@@ -43,10 +45,11 @@ def add_instance(ctx: PlaybookContext) -> Sequence[Step]:
                 memory_bytes=ctx.spec.memory_bytes,
                 # What was asked of a former instance of that name is not asked of this one.
                 restarts_done=ctx.spec.restarts.get(ctx.name, 0),
+                placed_on=where,
             )
 
         ctx.records.change(add)
-        return f"at {host}:{port}"
+        return f"on {where}, at {host}:{port}" if where else f"at {host}:{port}"
 
     return [Step(f"put {ctx.name} on record", put_on_record), *start_instance(ctx)]
 
@@ -89,22 +92,13 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
         except AddressTakenError:
             if ctx.instance().joined:
                 raise
-            host, port, admin_port = _reserve(ctx, ctx.instance().placed_on)
+            host, port, admin_port = reserve(ctx, ctx.instance().placed_on)
             ctx.change_instance(lambda i: i.moved(host, port, admin_port))
             ctx.runtime.start(ctx.ref(), ctx.container())
             return f"its port was taken, it is now at {host}:{port}"
         return None
 
     return [Step(f"note the start of {ctx.name}", note_start), Step(f"start {ctx.name}", start)]
-
-
-def _reserve(ctx: PlaybookContext, placed_on: str) -> tuple[str, int, int | None]:
-    """Host, port and, where the engine has one, the port past which no client comes."""
-    taken = ctx.records.taken_ports()
-    host, port = ctx.runtime.reserve_address(taken, placed_on)
-    if not ctx.driver.traits.admin_interface:
-        return host, port, None
-    return host, port, ctx.runtime.reserve_address(taken | {port}, placed_on)[1]
 
 
 def initialize(ctx: PlaybookContext) -> Sequence[Step]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from hamanager.act.context import PlaybookContext, Step, needed
+from hamanager.decide.rules.hosts import not_proven_to_refuse
+from hamanager.decide.situation import Situation
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
 from hamanager.model.order import OrderKind, pending
 from hamanager.model.primary_change import FailoverResult
@@ -79,7 +81,9 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         Step("send no client to anybody", lambda: ctx.send_clients_to(None, cut=False)),
     ]
     if old is not None and old != ctx.name and ctx.driver.election is None:
-        steps.append(Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless)))
+        steps.append(
+            Step(f"fence {old}", lambda: fence(ctx, old, lossless=lossless, forced=forced))
+        )
     return [
         *steps,
         Step(f"apply what {ctx.name} has received", lambda: apply_received(ctx)),
@@ -288,12 +292,14 @@ def publish(ctx: PlaybookContext) -> None:
     ctx.records.change(lambda r: r.publish_promotion(ctx.name, acknowledges=acknowledges))
 
 
-def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
+def fence(ctx: PlaybookContext, old: str, *, lossless: bool, forced: bool = False) -> str:
     """Make sure that the old primary can take no more writes, by the runtime's word.
 
     One that cannot be reached by the runtime either is passed over only if none of its writes can
     be acknowledged: it waits for every member of the sync set, and the one that is promoted
-    ceases to acknowledge before it leads.
+    ceases to acknowledge before it leads; or, where replication is asynchronous, no standby has
+    been heard of by it for so long that it refuses them by itself; or if its host does not answer
+    and an operator has decided to do without it.
     """
     seen = ctx.snapshot.of(old)
     if seen is not None and seen.gone:
@@ -304,9 +310,20 @@ def fence(ctx: PlaybookContext, old: str, *, lossless: bool) -> str:
         ctx.runtime.kill(ctx.ref(old))
     except RuntimeFailedError as error:
         if not lossless:
-            raise
+            return _passed_over(ctx, old, error, forced=forced)
         return f"passed over: none of its writes is acknowledged without {ctx.name} ({error})"
     return "killed"
+
+
+def _passed_over(ctx: PlaybookContext, old: str, error: RuntimeFailedError, *, forced: bool) -> str:
+    s = Situation(ctx.spec, ctx.records.read(), ctx.snapshot, ctx.driver.capabilities)
+    if not s.host_is_silent(s.record.instance(old)):
+        raise error
+    if forced:
+        return f"passed over, as an operator decided it ({error})"
+    if old != s.record.primary or not_proven_to_refuse(s):
+        raise error
+    return f"passed over: it has heard of no standby for long, and refuses writes ({error})"
 
 
 def fence_left_out(ctx: PlaybookContext, name: str) -> str:

@@ -38,6 +38,17 @@ def refuse(ctx: PlaybookContext) -> Sequence[Step]:
     return [Step("record the refusal", record)]
 
 
+def settle(ctx: PlaybookContext) -> Sequence[Step]:
+    """Say that it has been carried out."""
+
+    def record() -> None:
+        ctx.records.change(
+            lambda r: settled(ctx, r, list(OrderKind), ok=True, text=ctx.decision.reason)
+        )
+
+    return [Step("record that it is done", record)]
+
+
 def discard(ctx: PlaybookContext) -> Sequence[Step]:
     """Delete retained volumes: an operator said that they are not needed."""
     order = ctx.spec.order
@@ -49,7 +60,8 @@ def discard(ctx: PlaybookContext) -> Sequence[Step]:
 
     def delete() -> str:
         for retained in wanted:
-            ctx.runtime.discard_volume(ctx.kept(retained))
+            if not retained.placed_on or retained.placed_on in ctx.snapshot.hosts:
+                ctx.runtime.discard_volume(ctx.kept(retained))
         return ", ".join(retained.volume for retained in wanted) or "none"
 
     def record() -> None:

@@ -12,6 +12,7 @@ from hamanager_playbooks import (
     failover,
     memory,
     orders,
+    placing,
     rejoin,
     restart,
     scale,
@@ -36,6 +37,10 @@ STATELESS_PLAYBOOKS: Mapping[Action, Playbook] = {
 """For services without data."""
 
 PLAYBOOKS: Mapping[Action, Playbook] = {
+    Action.REPLACE: placing.replace,
+    Action.CLEAR_LEFT: placing.clear_left,
+    Action.NOTE_REFUSAL: placing.note_refusal,
+    Action.SETTLE: orders.settle,
     Action.RESERVE_ADDRESS: create.reserve_address,
     Action.ADD_INSTANCE: create.add_instance,
     Action.START_INSTANCE: create.start_instance,

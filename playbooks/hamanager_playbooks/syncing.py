@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step, needed
-from hamanager.errors import ServerError
+from hamanager.errors import RuntimeFailedError, ServerError
 from hamanager.model.service import Target
 
 
@@ -93,6 +93,8 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
     falls = present is None or present > ctx.required_acks(len(members))
 
     def wait_for_them() -> str:
+        if not ctx.required_acks():
+            ctx.records.change(lambda r: r.forget_refusal())
         _tell_primary(ctx, ctx.required_acks())
         return f"writes wait for {ctx.required_acks()} standbys"
 
@@ -148,6 +150,8 @@ def silence_non_members(ctx: PlaybookContext) -> str | None:
     if not record.sync_set:
         return None  # nobody counts on an acknowledgement
     members = {*record.sync_set, record.primary}
+    for left in record.left_behind:
+        ctx.semisync.shut_out(ctx.service, _primary(ctx), left.serial)
     return _silenced(ctx, [i.name for i in record.instances if i.name not in members])
 
 
@@ -163,15 +167,27 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
         return None  # every server starts so that it acknowledges nothing
     if seen is not None and not seen.alive:
         # Writes may wait meanwhile: it is not asked what it is not going to answer.
-        ctx.runtime.kill(ctx.ref(name))
-        return f"{name} was killed, as it does not answer and might acknowledge writes"
+        return _end_or_shut_out(ctx, name, "it does not answer")
     # Also one that seems not to: its link may be down for now.
     try:
         ctx.semisync.set_semisync_replica(ctx.service, ctx.target(name), wanted=False)
     except ServerError as error:
-        ctx.runtime.kill(ctx.ref(name))
-        return f"{name} was killed, as it might acknowledge writes: {error}"
+        return _end_or_shut_out(ctx, name, str(error))
     return None
+
+
+def _end_or_shut_out(ctx: PlaybookContext, name: str, why: str) -> str:
+    """By its host, or, when that does not answer, by the primary, which admits it no more."""
+    instance = ctx.instance(name)
+    host = ctx.snapshot.hosts.get(instance.placed_on)
+    try:
+        ctx.runtime.kill(ctx.ref(name))
+    except RuntimeFailedError as error:
+        if host is None or host.answers:
+            raise
+        ctx.semisync.shut_out(ctx.service, _primary(ctx), instance.serial)
+        return f"{name} is admitted no more, as it might acknowledge writes: {error}"
+    return f"{name} was killed, as it might acknowledge writes: {why}"
 
 
 def take_out(ctx: PlaybookContext, name: str) -> str | None:

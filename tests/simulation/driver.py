@@ -20,7 +20,13 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.ranking import rank_by
 from tests.simulation.power import Power
-from tests.simulation.servers import CONNECTIONS, Engine, SimServer, version_of
+from tests.simulation.servers import (
+    CONNECTIONS,
+    REFUSES_ALONE_SECONDS,
+    Engine,
+    SimServer,
+    version_of,
+)
 from tests.simulation.world import World
 
 STALL_SEEN_SECONDS = 1.5
@@ -34,7 +40,7 @@ EFFECTS = (
         "set_required_acks",
         "set_semisync_replica",
     ),
-    *("demote", "force", "hand_over", "detach", "resize", "shut_down", "end_waiting"),
+    *("demote", "force", "hand_over", "detach", "resize", "shut_down", "end_waiting", "shut_out"),
 )
 
 
@@ -51,6 +57,9 @@ class SimDriver(Driver):
             minimum_memory_bytes=1,
             url_names_all=world.elects,
             durabilities=(Durability.MAJORITY,) if world.elects else choice,
+            refuses_alone_after_seconds=REFUSES_ALONE_SECONDS
+            if world.engine is Engine.ASYNCHRONOUS
+            else None,
             rollback_directory="rollback" if world.elects else "",
         )
         acknowledging = self if world.engine is Engine.ACKNOWLEDGING else None
@@ -132,6 +141,9 @@ class SimDriver(Driver):
             source=server.source,
             link_up=linked or self._seems_linked(server),
             link_age_seconds=self._link_age_seconds(server),
+            link_down_seconds=None
+            if server.unlinked_at is None
+            else self.world.clock.monotonic() - server.unlinked_at,
             lag_seconds=0.0 if linked else None,
             synchronized=linked and volume.seeded and self._has_all(server),
             required_acks=None if self.world.elects else server.required_acks,
@@ -142,8 +154,12 @@ class SimDriver(Driver):
             turns_clients_away=server.offline,
             term=None if self.world.elects else volume.told_term,
             empty=not volume.seeded,
-            facts={"expelled": "yes"} if server.expelled else {},
+            facts={"kept out": "yes"} if server.expelled or self._is_refused(server) else {},
         )
+
+    def _is_refused(self, server: SimServer) -> bool:
+        source = self.world.at(server.source)
+        return source is not None and server.serial in source.refused
 
     def _link_age_seconds(self, server: SimServer) -> float | None:
         stalled_at = server.stalled_at
@@ -205,7 +221,8 @@ class SimDriver(Driver):
         server = self._act(target)
         self.world.data(server).apply()
         server.role, server.source, server.required_acks = Role.STANDBY, primary.address, 0
-        server.expelled = False
+        server.expelled, server.serial = False, target.serial
+        self._admit(primary, target)
         server.waiting.clear()
         server.acks.clear()
         self.world.relink(server)
@@ -268,6 +285,14 @@ class SimDriver(Driver):
         server = self._act(primary)
         server.offline = False
         return ""
+
+    def _admit(self, primary: Target, target: Target) -> None:
+        led = self.world.at(primary.address)
+        if led is not None:
+            led.refused.discard(target.serial)
+
+    def shut_out(self, service: ServiceContext, primary: Target, serial: int) -> None:
+        self._act(primary).refused.add(serial)
 
     def set_semisync_replica(
         self, service: ServiceContext, target: Target, *, wanted: bool

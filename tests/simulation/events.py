@@ -131,6 +131,10 @@ def carry_out(simulation: Simulation, kind: str, argument: object) -> None:
         case "restart", str(name):
             wanted = simulation.current_spec().restarts.get(name, 0) + 1
             simulation.spec(restarts={**simulation.current_spec().restarts, name: wanted})
+        case _, str(host) if kind in HOST_KINDS:
+            _happen_to_host(simulation, kind, host)
+        case "order", (OrderKind() as ordered, str(to)):
+            simulation.order(ordered, to)
         case "pause", bool(paused):
             simulation.spec(paused=paused)
         case _, str() if kind in SERVER_KINDS:
@@ -138,6 +142,45 @@ def carry_out(simulation: Simulation, kind: str, argument: object) -> None:
                 _happen_to(simulation, kind, server)
         case _:
             raise UnknownEventError(f"{kind} {argument!r}")
+
+
+HOST_KINDS = frozenset(
+    {
+        "host crashes",
+        "host is cut off",
+        "host is out of sight",
+        "host hangs",
+        "host's engine dies",
+        "host is back",
+        "drain host",
+    }
+)
+"""They happen to all that is on a host."""
+
+
+def _happen_to_host(simulation: Simulation, kind: str, host: str) -> None:
+    world = simulation.world
+    if kind == "drain host":
+        world.leaving.add(host)
+        return
+    if kind != "host is back":
+        world.silent.setdefault(host, world.clock.monotonic())
+    else:
+        world.silent.pop(host, None)
+    for server in world.on(host):
+        match kind:
+            case "host crashes":
+                world.lose_power(server)
+                server.cut_off = True
+            case "host is cut off":
+                server.cut_off = server.link_cut = True
+            case "host is out of sight":
+                server.cut_off = True
+            case "host hangs" if server.running:
+                server.hung = True
+            case "host is back":
+                server.cut_off = server.hung = server.link_cut = False
+                world.relink(server)
 
 
 def _happen_to(simulation: Simulation, kind: str, server: SimServer) -> None:

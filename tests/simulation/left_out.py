@@ -6,11 +6,6 @@ have one is in docs/rules.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import pytest
-
 from hamanager.model.decision import Action
 from tests.simulation import mutant_stories as told
 from tests.simulation import mutants
@@ -24,21 +19,11 @@ from tests.simulation import test_managers as managers
 from tests.simulation import test_older_store as older_store
 from tests.simulation import test_standby_fails as standby_fails
 from tests.simulation import test_upgrade as upgrades
+from tests.simulation.left_out_on_hosts import ON_HOSTS
+from tests.simulation.mutant import Mutant
 from tests.support.memory_store import MemoryStore
 from tests.unit import test_managers as among_managers
 from tests.unit import test_runner as running_books
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """What is left out, and the story that tells."""
-
-    name: str
-    leave_out: Callable[[pytest.MonkeyPatch], None]
-    story: Callable[[], None]
-    rules: tuple[str, ...] = ()
-    """The rules of the table that it concerns: one that is left out, or whose playbook or whose
-    facts are other than they should be. Empty: what every action stands on."""
 
 
 MUTANTS = [
@@ -426,4 +411,5 @@ MUTANTS = [
         lambda: operations.test_unproven_data_are_never_let_go("lossless, availability"),
         rules=("no-room", "rejoin"),
     ),
+    *ON_HOSTS,
 ]

@@ -29,19 +29,32 @@ class SimRuntime:
         self.world, self.power = world, power
 
     def hosts(self) -> Sequence[HostSeen]:
-        return ()
+        now = self.world.clock.monotonic()
+        return [
+            HostSeen(
+                name,
+                address_of(name),
+                draining=name in self.world.leaving,
+                silent_seconds=now - self.world.silent[name] + 0.01
+                if name in self.world.silent
+                else 0.0,
+            )
+            for name in self.world.hosts
+        ]
 
     def provide_image(self, image: PinnedImage, placed_on: str) -> None:
-        return None
+        if placed_on in self.world.silent:
+            raise RuntimeFailedError(f"the host {placed_on} does not answer")
 
     def reserve_address(self, taken: frozenset[int], placed_on: str = "") -> tuple[str, int]:
         while self.world.next_port in taken:
             self.world.next_port += 1
         self.world.next_port += 1
-        return "10.0.0.1", self.world.next_port - 1
+        return address_of(placed_on), self.world.next_port - 1
 
     def start(self, ref: InstanceRef, container: Container) -> None:
-        self._effect("start")
+        self._effect("start", ref)
+        self.world.make_way(ref)
         key, volume = (ref.service, ref.instance), self.volume_name(ref)
         self.world.volumes.setdefault(volume, Volume())
         self.world.images[ref.instance] = container
@@ -58,7 +71,9 @@ class SimRuntime:
     def process(self, ref: InstanceRef) -> Process:
         if self.world.runtime_down or "process" in self.world.runtime_out:
             return Process.UNKNOWN
-        server = self.world.servers.get((ref.service, ref.instance))
+        if ref.placed_on in self.world.silent:
+            return Process.UNKNOWN
+        server = self.world.placed(ref)
         if server is None:
             return Process.MISSING
         return Process.RUNNING if server.running else Process.EXITED
@@ -67,25 +82,27 @@ class SimRuntime:
         return None  # so that it can hang
 
     def request_stop(self, ref: InstanceRef) -> None:
-        self._effect("request_stop")
-        server = self.world.servers.get((ref.service, ref.instance))
+        self._effect("request_stop", ref)
+        server = self.world.placed(ref)
         if server is not None:
             self.world.stop(server)
 
     def kill(self, ref: InstanceRef) -> None:
-        self._effect("kill")
-        server = self.world.servers.get((ref.service, ref.instance))
+        self._effect("kill", ref)
+        server = self.world.placed(ref)
         if server is not None:
             self.world.stop_process(server)
 
     def remove(self, ref: InstanceRef, *, discard_data: bool) -> None:
-        self._effect("remove")
-        self.world.servers.pop((ref.service, ref.instance), None)
+        self._effect("remove", ref)
+        server = self.world.placed(ref)
+        for key in [key for key, found in self.world.servers.items() if found is server]:
+            del self.world.servers[key]
         if discard_data:
             self.world.volumes.pop(self.volume_name(ref), None)
 
     def discard_volume(self, ref: InstanceRef) -> None:
-        self._effect("discard_volume")
+        self._effect("discard_volume", ref)
         gone = self.world.volumes.pop(self.volume_name(ref), None)
         # Where each failover may leave some behind only the newest sets of data are kept.
         if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
@@ -107,7 +124,7 @@ class SimRuntime:
         raise NotImplementedError
 
     def set_memory(self, ref: InstanceRef, memory_bytes: int | None) -> None:
-        self._effect("set_memory")
+        self._effect("set_memory", ref)
 
     def memory_used(self, ref: InstanceRef) -> int | None:
         self._may_hang("memory_used")
@@ -141,7 +158,7 @@ class SimRuntime:
         return str(version_of(image))
 
     def started_from(self, ref: InstanceRef) -> str | None:
-        server = self.world.servers.get((ref.service, ref.instance))
+        server = self.world.placed(ref)
         return server.image if server else None
 
     def labels(self, ref: InstanceRef) -> Mapping[str, str]:
@@ -151,7 +168,14 @@ class SimRuntime:
         if call in self.world.runtime_out:
             raise UnansweredError
 
-    def _effect(self, call: str) -> None:
+    def _effect(self, call: str, ref: InstanceRef | None = None) -> None:
         self.power.effect()
+        if self.world.silent and (ref is None or ref.placed_on in self.world.silent):
+            raise RuntimeFailedError("the host does not answer")
         if self.world.runtime_down or call in self.world.runtime_out:
             raise RuntimeFailedError("the runtime does not answer")
+
+
+def address_of(host: str) -> str:
+    """`h2` is 10.0.0.2; '' is the one engine."""
+    return f"10.0.0.{host[1:] or 1}"

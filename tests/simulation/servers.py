@@ -12,6 +12,10 @@ CONNECTIONS = 6
 """A server has so many for clients."""
 
 
+REFUSES_ALONE_SECONDS = 5.0
+"""For so long an asynchronous primary counts on a standby that it does not hear of any more."""
+
+
 class Engine(StrEnum):
     """How the simulated servers replicate."""
 
@@ -72,6 +76,16 @@ class SimServer:
     ref: InstanceRef
     address: str
     volume: str
+    serial: int = -1
+    """As it was told when it was attached."""
+    refused: set[int] = field(default_factory=set)
+    """Of a primary: serials of standbys that it does not admit."""
+    left: bool = False
+    """Its instance was made anew on another host."""
+    heard_at: float = 0.0
+    """Of a primary: when it last heard of as many standbys as it needs."""
+    unlinked_at: float | None = None
+    """Of a standby: since when it has had no link to its source."""
     running: bool = True
     image: str = ""
     """What its container was made from: one whose version is lower than its data's, or which is

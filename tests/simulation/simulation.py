@@ -59,9 +59,11 @@ class Simulation:
         instances: int = 2,
         busy: int = 0,
         world: World | None = None,
+        hosts: int = 0,
     ) -> None:
         """`busy`: a pattern of eight bits, by which clients write before a manager's effects."""
         self.world = world or World(engine)
+        self.world.hosts = tuple(f"h{n}" for n in range(1, hosts + 1))
         self.store = MemoryStore()
         self.causes = Causes(self.world)
         self.busy = busy
@@ -323,6 +325,7 @@ class Simulation:
 
     def check(self, after: str) -> None:
         self.causes.note()
+        self.world.note_links()
         leading = [
             server.ref.instance
             for server in self.world.primaries()
@@ -372,6 +375,7 @@ class Simulation:
         for which, manager in enumerate(self.managers):
             manager.suspended = False
             self.start_manager(which)
+        self.world.silent.clear()
         self.world.bad_images.clear()
         if load_spec(self.store, "db") is not None:
             self.spec(paused=False)
@@ -443,6 +447,7 @@ class Simulation:
             and (self.world.elects or self.world.led_to("db") == (record.primary,))
             and all(follows(last.snapshot.observations[name]) for name in standbys)
             and list(record.sync_set) == acknowledging
+            and not record.left_behind
             and all(instance.restarting_since is None for instance in record.instances)
             and {s.image for s in self.world.servers.values()}
             == {wanted_image(self.current_spec()).id}

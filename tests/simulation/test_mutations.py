@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.left_out import MUTANTS, Mutant
+from tests.simulation.left_out import MUTANTS
+from tests.simulation.mutant import Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

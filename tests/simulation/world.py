@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from hamanager.contracts.driver import HELD_SECONDS
 from hamanager.contracts.endpoint import Listener
-from hamanager.contracts.runtime import Container
+from hamanager.contracts.runtime import Container, InstanceRef
 from hamanager.model.snapshot import Role
 from tests.simulation.elsewhere import Elsewhere
 from tests.simulation.power import SimClock, StoreHealth
-from tests.simulation.servers import CONNECTIONS, Engine, SimServer, Volume, version_of
+from tests.simulation.servers import (
+    CONNECTIONS,
+    REFUSES_ALONE_SECONDS,
+    Engine,
+    SimServer,
+    Volume,
+    version_of,
+)
 
 
 class World:
@@ -53,6 +60,12 @@ class World:
         """Per instance, what it was last started from."""
         self.used_bytes: int | None = None
         """By every server's process; None while nobody can tell."""
+        self.hosts: tuple[str, ...] = ()
+        """None: one engine alone."""
+        self.silent: dict[str, float] = {}
+        """Hosts whose engine does not answer, and since when."""
+        self.leaving: set[str] = set()
+        """Hosts that an operator drains."""
         self._term = 0
 
     # --- Who is who ------------------------------------------------------------------------
@@ -61,7 +74,28 @@ class World:
         return next((s for s in self.servers.values() if s.address == address), None)
 
     def named(self, name: str) -> SimServer | None:
-        return next((s for s in self.servers.values() if s.ref.instance == name), None)
+        named = [s for s in self.servers.values() if s.ref.instance == name]
+        return next((s for s in named if not s.left), None)
+
+    def placed(self, ref: InstanceRef) -> SimServer | None:
+        """The container of that instance on that host."""
+        key = (ref.service, ref.instance)
+        server = self.servers.get(key)
+        if server is not None and server.ref.placed_on == ref.placed_on:
+            return server
+        return self.servers.get((ref.service, f"{ref.instance} on {ref.placed_on}"))
+
+    def make_way(self, ref: InstanceRef) -> None:
+        """The instance is made anew elsewhere: what it was stays where it was."""
+        former = self.servers.get((ref.service, ref.instance))
+        if former is not None and former.ref.placed_on != ref.placed_on:
+            del self.servers[ref.service, ref.instance]
+            former.left = True
+            self.servers[ref.service, f"{ref.instance} on {former.ref.placed_on}"] = former
+
+    def on(self, host: str) -> list[SimServer]:
+        """Every container there."""
+        return [s for s in self.servers.values() if s.ref.placed_on == host]
 
     def led_to(self, listener: str) -> tuple[str, ...]:
         """The instances to which that address leads."""
@@ -91,6 +125,7 @@ class World:
             and not server.link_cut
             and server.stalled_at is None
             and source is not None
+            and server.serial not in source.refused
             and source.running
             and not source.link_cut
             and (woken or not source.hung)
@@ -109,7 +144,8 @@ class World:
         if self.elects:
             return not server.hung and not server.link_cut  # its majority has moved on by then
         if self.engine is Engine.ASYNCHRONOUS:
-            return True  # whom it last heard of it counts on for some seconds more
+            # Whom it last heard of it counts on for some seconds more.
+            return not self.hosts or server.required_acks == 0 or self._counts_on(server)
         return server.required_acks == 0 or len(self.acknowledging(server)) >= server.required_acks
 
     def write(self, first: int = 0) -> None:
@@ -132,8 +168,25 @@ class World:
         """An asynchronous primary can refuse writes while too few standbys are linked."""
         if self.engine is not Engine.ASYNCHRONOUS:
             return not server.offline and len(server.waiting) < CONNECTIONS
+        return self._hears_enough(server) or bool(self.hosts and self._counts_on(server))
+
+    def _hears_enough(self, server: SimServer) -> bool:
         linked = [s for s in self.servers.values() if s.source == server.address]
         return sum(self.linked(s) for s in linked) >= server.required_acks
+
+    def _counts_on(self, server: SimServer) -> bool:
+        return self.clock.monotonic() - server.heard_at < REFUSES_ALONE_SECONDS
+
+    def note_links(self) -> None:
+        """Who hears of whom now."""
+        now = self.clock.monotonic()
+        for server in self.servers.values():
+            if server.source is None or self.linked(server):
+                server.unlinked_at = None
+            elif server.unlinked_at is None:
+                server.unlinked_at = now
+            if server.role is Role.PRIMARY and not server.hung and self._hears_enough(server):
+                server.heard_at = now
 
     def release(self, server: SimServer, first: int = 0) -> None:
         """Tell the clients whose writes wait, if enough standbys have them. Any that acknowledge

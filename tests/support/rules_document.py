@@ -35,6 +35,8 @@ WHY_NONE = {
     "stuck-undoing": "the set elects, and what it undoes had no majority; its volume is retained",
     "destroy": "an operator's word",
     "set-up": "nothing was written yet",
+    "move": "a planned change: the driver's hand-over proves again what it needs",
+    "replace": "an operator's word, about one that does not answer",
     "upgrade-undone": "the same data, and a primary that hangs anyway",
     "primary-is-ending": "a planned change: the driver's hand-over proves again what it needs",
     "discard": "an operator's word",

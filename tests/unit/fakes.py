@@ -14,12 +14,14 @@ from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.hosts import HostEngine, Hosts
 from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.view_builder import service_view
 from hamanager.errors import NotFoundError, RefusedError, RuntimeFailedError
 from hamanager.model.capabilities import Capabilities
 from hamanager.model.durability import Durability
 from hamanager.model.history import HistoryEntry
+from hamanager.model.host import Host, HostSeen
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
@@ -115,6 +117,11 @@ class FakeRuntime:
     """As much of a runtime as commands use."""
 
     missing_image = False
+    seen: tuple[HostSeen, ...] = ()
+
+    def hosts(self) -> Sequence[HostSeen]:
+        return self.seen
+
     programs: tuple[str, ...] = ("server",)
 
     def __init__(self) -> None:
@@ -213,6 +220,11 @@ def standby_seen(
     return Observation(Process.RUNNING, Contact.ANSWERS, status, relation, **seen)
 
 
+def no_engine(host: Host) -> HostEngine:
+    """There are no hosts here."""
+    raise RuntimeFailedError(f"no engine answers at {host.docker}")
+
+
 class FakeManager:
     """What the API talks to. `steps` are done one per look, as a loop would between polls."""
 
@@ -220,6 +232,7 @@ class FakeManager:
         self.store = MemoryStore()
         self.runtime = FakeRuntime()
         self.commands = commands(self.store, self.runtime)
+        self.hosts = Hosts(self.store, cast("Runtime", self.runtime), FakeClock(), no_engine, list)
         self.tokens = Tokens(self.store, FakeClock())
         self.authority = Authority(self.store, FakeClock())
         self.certificates = Certificates(self.store, self.authority, FakeClock())

@@ -24,6 +24,7 @@ from hamanager.cli.text import services_text
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.hosts import Hosts
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.supervisor import Daemon
 from hamanager.decide.leading import DEAD_SECONDS
@@ -58,7 +59,7 @@ from tests.support.altered import altered
 from tests.support.managers import manager
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
-from tests.unit.fakes import FakeDriver, capabilities, instance
+from tests.unit.fakes import FakeDriver, capabilities, instance, no_engine
 
 ROWS: dict[str, Callable[[str], str]] = {
     "spec": spec_key,
@@ -113,7 +114,8 @@ class Setting:
         addresses = Addresses(self.store, MemoryEndpoint())
         me = Manager(name="m", incarnation=secrets.token_hex(4), place="here")
         leading = Leading(self.store, clock, me, alone=True)
-        return Daemon(self.store, drivers, runtime, addresses, clock, leading, file)
+        hosts = Hosts(self.store, runtime, clock, no_engine, list)
+        return Daemon(self.store, drivers, runtime, addresses, clock, leading, file, hosts)
 
     def restart(self) -> None:
         self.daemon.stop()

@@ -227,6 +227,8 @@ def test_the_stable_json() -> None:
         "desired": {"instances": 2, "memory_bytes": None},
         "primary": "db.0",
         "term": 1,
+        "sharing": "",
+        "replace_after_seconds": 600.0,
         "url": None,
         "last_failover": {
             "at": NOW,
@@ -284,6 +286,7 @@ def test_the_stable_json() -> None:
         "role": "standby",
         "state": "rejoining",
         "address": "10.0.0.1:7001",
+        "host": None,
         "lag_seconds": None,
         "sync": {
             "stage": "file copy",

@@ -12,6 +12,7 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.certificates import FILE_NAMES
 from hamanager_drivers.mysql import config, gtid, semisync
+from hamanager_drivers.mysql.admission import admit, shut_out
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import Connections, Purpose
 from hamanager_drivers.mysql.handover import hand_over
@@ -117,6 +118,9 @@ class MySQLReplication:
         members: Sequence[Target],  # noqa: ARG002
     ) -> None:
         """Follow that primary by GTID, once everything received from another is applied."""
+        if target.placed_on:
+            with self._connections.session(service, primary) as led:
+                admit(led, service, target)
         with self._connections.session(service, target) as session:
             follow(session, service, target, primary)
 
@@ -227,6 +231,11 @@ class MySQLSemiSync:
             written = semisync.end_of_log(led)
         with self._connections.session(service, target) as session:
             semisync.wait_until_received(session, target, written)
+
+    def shut_out(self, service: ServiceContext, primary: Target, serial: int) -> None:
+        """Its own login is locked."""
+        with self._connections.session(service, primary) as session:
+            shut_out(session, serial)
 
     def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         """Cut off, they are let go and told nothing. A wait cannot be ended in another way."""

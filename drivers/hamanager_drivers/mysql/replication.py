@@ -14,6 +14,7 @@ from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.certificates import AUTHORITIES
 from hamanager_drivers.mysql import gtid, semisync
+from hamanager_drivers.mysql.admission import login
 from hamanager_drivers.mysql.config import HEARTBEAT_SECONDS, MANAGER, REPLICATOR
 from hamanager_drivers.mysql.connections import Row, Session
 from hamanager_drivers.mysql.probe import note_term, server_row
@@ -28,7 +29,7 @@ POLL_SECONDS = 0.01
 ACCESS_DENIED = 1045
 
 _CHANGE = f"""
-CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = '{REPLICATOR}',
+CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = %s,
   SOURCE_PASSWORD = %s, SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1,
   SOURCE_RETRY_COUNT = 4294967295, SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_SECONDS},
   GET_SOURCE_PUBLIC_KEY = 1
@@ -46,7 +47,8 @@ WHERE c.CHANNEL_NAME = ''
 
 _CLIENTS = """
 SELECT PROCESSLIST_ID AS id FROM performance_schema.threads
-WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER NOT IN (%s, %s, 'system user', 'event_scheduler')
+WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER NOT IN (%s, 'system user', 'event_scheduler')
+  AND LEFT(PROCESSLIST_USER, CHAR_LENGTH(%s)) <> %s
   AND PROCESSLIST_ID <> CONNECTION_ID()
 """
 
@@ -60,19 +62,19 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         session.run("SET GLOBAL super_read_only = ON")
     if server["required_acks"]:
         semisync.set_required_acks(session, 0)  # the primary's side, from when it was one
-    if not _follows(server, primary):
+    if not _follows(server, target, primary):
         apply_received(session, target, server)
         stop_replicating(session, target)
         password = service.secrets["replication_password"]
         change = _CHANGE if service.encryption is None else _CHANGE + _ENCRYPTED
-        session.rows(change, primary.host, primary.replication_port, password)
+        session.rows(change, primary.host, primary.replication_port, login(target), password)
     session.run("START REPLICA")
 
 
-def _follows(server: Row, primary: Target) -> bool:
+def _follows(server: Row, target: Target, primary: Target) -> bool:
     return (
         (server["source_host"], server["source_port"]) == (primary.host, primary.replication_port)
-        and server["source_user"] == REPLICATOR
+        and server["source_user"] == login(target)
         and bool(server["source_settings"])
         and float(server["heartbeat_seconds"]) == HEARTBEAT_SECONDS
         and server["receiver_error"] != ACCESS_DENIED
@@ -216,11 +218,11 @@ def end_waiting(session: Session, required_acks: int) -> int:
     """End every client, acknowledging nothing that waits, and wait for that many standbys from
     the next client on; how many were ended."""
     session.run("SET GLOBAL offline_mode = ON")
-    ended = len(session.rows(_CLIENTS, MANAGER, REPLICATOR))
+    ended = len(session.rows(_CLIENTS, MANAGER, REPLICATOR, REPLICATOR))
     cut_clients(session)
     semisync.set_required_acks(session, 0)
     deadline = time.monotonic() + STOP_SECONDS
-    while session.rows(_CLIENTS, MANAGER, REPLICATOR):
+    while session.rows(_CLIENTS, MANAGER, REPLICATOR, REPLICATOR):
         if time.monotonic() > deadline:
             raise ServerError("clients that were ended are still there: it turns others away")
         time.sleep(POLL_SECONDS)
@@ -231,7 +233,7 @@ def end_waiting(session: Session, required_acks: int) -> int:
 
 def cut_clients(session: Session) -> None:
     """End every client's connection; replication and the manager's own stay."""
-    for client in session.rows(_CLIENTS, MANAGER, REPLICATOR):
+    for client in session.rows(_CLIENTS, MANAGER, REPLICATOR, REPLICATOR):
         session.kill(int(client["id"]))
 
 
@@ -239,7 +241,7 @@ def cut_everybody(session: Session) -> None:
     """End every connection except this one, and wait for their ends: a standby's is noticed at
     the next heartbeat, and it connects again a second later."""
     deadline = time.monotonic() + 2 * HEARTBEAT_SECONDS
-    while clients := session.rows(_CLIENTS, "", ""):
+    while clients := session.rows(_CLIENTS, "", "-", "-"):
         for client in clients:
             session.kill(int(client["id"]))
         if time.monotonic() > deadline:

@@ -17,6 +17,8 @@ it has received it applies before it is promoted."""
 
 _SOURCE_CANNOT_SEND = {1236, 13114}
 """The source refused to send: it purged what is missing, or has less than this server."""
+_NOT_ADMITTED = (1045, 3118)
+"""Access denied, account locked: the primary does not know the standby, or has shut it out."""
 _CONFLICTS = {
     *(1007, 1008, 1049, 1050, 1051, 1146),  # a schema or table is there, or is not
     *(1022, 1032, 1062, 1451, 1452),  # a row is there, or is not
@@ -174,7 +176,8 @@ def relate(standby: ServerStatus, primary_target: Target, primary: ServerStatus)
         return Relation.DIVERGED
     if int(own["applier_error"]) in _CONFLICTS and own["applier"] != "ON":
         return Relation.DIVERGED
-    if follows and own["receiver"] != "OFF" and own["applier"] == "ON":
+    kept_out = own["receiver"] != "ON" and int(own["receiver_error"]) in _NOT_ADMITTED
+    if follows and own["receiver"] != "OFF" and own["applier"] == "ON" and not kept_out:
         return Relation.ATTACHED
     if not gtid.parse(led["purged"]) <= here:
         return Relation.DIVERGED

@@ -21,6 +21,10 @@ follows it refuses writes, and it never gives a full copy of itself to a former 
 MAX_LAG_SECONDS = 2
 """In strict mode a primary refuses writes when no standby was heard of for so long (standbys report
 every second): what a cut-off primary accepts meanwhile can be lost."""
+REFUSES_ALONE_SECONDS = MAX_LAG_SECONDS + 3.0
+"""From a standby's last report until every write is refused: a report counts for MAX_LAG_SECONDS by
+a clock of whole seconds (one more), which is looked at once a second (one more; Redis's
+replication.c, `refreshGoodSlavesCount` and `replicationCron`); and one in case it is slow."""
 CLIENT_PASSWORD = "client-password"  # noqa: S105
 LARGEST_BACKLOG_BYTES = 64 * 1024**2
 BACKLOG_SHARE = 0.1

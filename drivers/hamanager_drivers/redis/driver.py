@@ -49,6 +49,7 @@ class RedisDriver(Driver):
         data_in_memory=True,
         image="redis:8",
         server_program="redis-server",
+        refuses_alone_after_seconds=config.REFUSES_ALONE_SECONDS,
         probe_seconds=TIMEOUT_SECONDS,
         call_seconds=PAUSE_SECONDS,
     )

@@ -19,14 +19,17 @@ STARTS_BEFORE_REBUILD = 5
 
 
 def surplus(s: Situation) -> Decision | None:
-    """More instances than wanted: one standby goes, a broken one first, the primary never."""
-    if not s.primary_works or len(s.all) <= s.spec.instances:
+    """More instances than wanted: one standby goes, a broken one first, the primary never; one that
+    moves to another host when as many as are wanted are in place elsewhere."""
+    if not s.primary_works:
         return None
-    return do(
-        Action.REMOVE_INSTANCE,
-        leaver(s),
-        f"{s.spec.instances} of {len(s.all)} instances are wanted",
-    )
+    name = leaver(s)
+    if name is None:
+        return None
+    reason = f"{s.spec.instances} of {len(s.all)} instances are wanted"
+    if name in s.moving:
+        reason = f"{reason}, and another host has taken its place"
+    return do(Action.REMOVE_INSTANCE, name, reason)
 
 
 def start_gone(s: Situation) -> Decision | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hamanager.decide.rules.common import do
-from hamanager.decide.rules.upgrade import next_to_upgrade
+from hamanager.decide.rules.upgrade import in_place, next_to_upgrade
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import index_of
@@ -52,7 +52,7 @@ def _does_not_follow(s: Situation, name: str) -> str:
         return "it is to be restarted"
     if name == next_to_upgrade(s):
         return "it is to be upgraded"
-    if len(s.all) > s.spec.instances and name == leaver(s):
+    if name == leaver(s):
         return "it is to be removed"
     if not seen.alive and seen.silent_seconds >= s.spec.down_after_seconds:
         return f"no sign of life for {seen.silent_seconds:.1f} s"
@@ -139,7 +139,7 @@ def join(s: Situation) -> Decision | None:
     for instance, seen in s.due(s.standbys):
         if not follows(seen) or seen.status is None or not instance.synchronized:
             continue
-        leaves = len(s.all) > s.spec.instances and instance.name == leaver(s)
+        leaves = instance.name == leaver(s)
         upgrades = instance.upgrading or instance.name == next_to_upgrade(s)
         if s.restart_wanted(instance) or leaves or upgrades:
             continue
@@ -153,11 +153,23 @@ def join(s: Situation) -> Decision | None:
     return None
 
 
-def leaver(s: Situation) -> str:
-    """Who goes when there are more instances than wanted: a broken one first, then the one with
-    the highest number."""
+def leaver(s: Situation) -> str | None:
+    """Who goes when there are more instances than wanted: one that moves to another host, once as
+    many as are wanted are in place elsewhere; else a broken one first, then the one with the
+    highest number. None: nobody, or nobody yet."""
+    if len(s.all) <= s.spec.instances:
+        return None
+    moving = s.moving
+    standbys = [pair for pair in s.standbys if pair[0].name not in moving]
+    if moving:
+        stay = [pair for pair in s.all if pair[0].name not in moving]
+        movers = [i.name for i, _ in s.standbys if i.name in moving]
+        if movers and sum(in_place(s, *pair) for pair in stay) >= s.spec.instances:
+            return movers[-1]
+        if len(stay) <= s.spec.instances:
+            return None
     order = sorted(
-        s.standbys,
+        standbys,
         key=lambda pair: (pair[1].relation is Relation.ATTACHED, -index_of(pair[0].name)),
     )
-    return order[0][0].name
+    return order[0][0].name if order else None

@@ -48,6 +48,12 @@ def built_image(engine: str) -> str:
     return f"hamanager/{engine}:debian"
 
 
+def names_of(engine: str, default: str) -> list[str]:
+    """Every name under which an engine's image may be there, the preferred one first."""
+    found = [os.environ.get(variable(engine), ""), default, built_image(engine)]
+    return [name for name in found if name]
+
+
 def resolve_image(
     client: docker.DockerClient,
     engine: str,

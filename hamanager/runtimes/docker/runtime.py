@@ -49,6 +49,7 @@ from hamanager.runtimes.docker.names import (
 )
 from hamanager.runtimes.docker.networks import Network
 from hamanager.runtimes.docker.pinning import MissingImages, pin
+from hamanager.runtimes.docker.reach import Reach
 from hamanager.runtimes.docker.version import ImageVersions
 
 KERNEL_KILL_SECONDS = 0.25
@@ -82,6 +83,7 @@ class DockerRuntime:
         self._handed_out = HandedOut()
         self._missing = MissingImages()
         self._versions = ImageVersions(self._names)
+        self._reach = Reach(self._names)
 
     def close(self) -> None:
         """Release connections and descriptors; the containers go on."""
@@ -159,6 +161,21 @@ class DockerRuntime:
         with self._engine.asked_to(f"tell what {ref.instance} runs from") as client:
             found = containers.inspect(client, self._names, ref)
         return None if found is None else str(found["Config"]["Image"])
+
+    def listen(self, images: Sequence[str], address: str, port: int, word: str) -> None:
+        """Answer with that word at that address and port, until `end_reach`."""
+        with self._engine.asked_to("try out its address") as client:
+            self._reach.listen(client, images, address, port, word)
+
+    def call(self, images: Sequence[str], address: str, port: int) -> str:
+        """What answers there, as containers of this engine see it; '' nothing."""
+        with self._engine.asked_to("try out an address") as client:
+            return self._reach.call(client, images, address, port)
+
+    def end_reach(self) -> None:
+        """Nothing of that is left."""
+        with self._engine.asked_to("clear away what tried out an address") as client:
+            self._reach.end(client)
 
     # --- Processes -------------------------------------------------------------------------
 

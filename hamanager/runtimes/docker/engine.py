@@ -15,6 +15,7 @@ from requests.exceptions import RequestException, Timeout
 
 from hamanager.errors import RuntimeFailedError
 from hamanager.model.host import HostTls
+from hamanager.runtimes.docker.tunnel import Tunnel
 
 OBSERVATION_SECONDS = 2
 """For questions in the loop: then the answer is `unknown`."""
@@ -45,6 +46,8 @@ class Engine:
         self._given = client
         self._location = location
         self._tls = _Certificates(location.tls) if location is not None and location.tls else None
+        over_ssh = location is not None and location.url.startswith("ssh://")
+        self._tunnel = Tunnel(location.url) if location is not None and over_ssh else None
         self._lock = threading.Lock()
         self._clients: dict[int, docker.DockerClient] = {}
 
@@ -52,6 +55,8 @@ class Engine:
         """A client with that time-out. Raises what the docker package raises."""
         if self._given is not None:
             return self._given
+        if self._tunnel is not None:
+            self._tunnel.url()  # opened again when it has ended
         with self._lock:
             kept = self._clients.get(timeout_seconds)
         if kept is not None:
@@ -97,12 +102,14 @@ class Engine:
             client.close()
         if self._tls is not None:
             self._tls.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
 
     def _connected(self, timeout_seconds: int) -> docker.DockerClient:
         if self._location is None:
             return docker.from_env(timeout=timeout_seconds, max_pool_size=POOL_SIZE)
         return docker.DockerClient(
-            self._location.url,
+            self._tunnel.url() if self._tunnel is not None else self._location.url,
             timeout=timeout_seconds,
             max_pool_size=POOL_SIZE,
             tls=self._tls.config if self._tls is not None else False,

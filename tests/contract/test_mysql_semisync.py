@@ -6,12 +6,13 @@ import pkgutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pymysql
 import pytest
 
 from hamanager.errors import ServerError
-from hamanager.model.snapshot import Role
+from hamanager.model.snapshot import Relation, Role
 from hamanager_drivers.mysql.driver import MySQLDriver
 from hamanager_drivers.mysql.writer import ROWS
 from hamanager_testing.servers import servers
@@ -287,3 +288,34 @@ def test_a_signal_ends_it_by_force(pair: tuple[MySQLServer, MySQLServer], signal
     primary.container.kill(signal=signal)
     ended = primary.container.wait(timeout=10)
     assert ended["StatusCode"] == 137
+
+
+def test_one_that_is_shut_out_acknowledges_nothing_until_it_is_attached_again(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
+    """By the primary's word alone, whatever the standby was told."""
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    elsewhere = replace(standby.target, placed_on="h2")
+
+    def attached() -> None:
+        driver.replication.attach(service, elsewhere, primary.target, [])
+        wait_for(lambda: bool(driver.probe(service, elsewhere).link_up))
+
+    def relation() -> Relation:
+        seen, led = driver.probe(service, elsewhere), driver.probe(service, primary.target)
+        return driver.replication.relate(elsewhere, seen, primary.target, led, [])
+
+    attached()
+    driver.semisync.wait_until_caught_up(service, elsewhere, primary.target)
+    with application(primary) as client:
+        client.run(f"{INSERT} (1)")
+    driver.semisync.shut_out(service, primary.target, elsewhere.serial)
+    driver.semisync.shut_out(service, primary.target, elsewhere.serial)
+    with application(primary, seconds=2.5) as client, pytest.raises(pymysql.MySQLError):
+        client.run(f"{INSERT} (2)")
+    wait_for(lambda: relation() is Relation.DETACHED)
+    attached()
+    with application(primary) as client:
+        client.run(f"{INSERT} (3)")
+    wait_for(lambda: relation() is Relation.ATTACHED)

@@ -121,7 +121,7 @@ def left_out_and_not_fenced(patch: Patch) -> None:
 
 def fence_that_passes_everybody_over(patch: Patch) -> None:
     fence = failover.fence
-    patch.setattr(failover, "fence", lambda ctx, old, lossless: fence(ctx, old, lossless=True))
+    patch.setattr(failover, "fence", lambda ctx, old, **_: fence(ctx, old, lossless=True))
 
 
 def no_drain(patch: Patch) -> None:

@@ -79,7 +79,7 @@ ON_HOSTS = [
     Mutant(
         "a primary that nobody can end is passed over",
         everybody_seems_to_refuse,
-        lambda: told.nobody_can_end_it("asynchronous, availability", "host is out of sight"),
+        lambda: told.nobody_can_end_it("asynchronous, availability", "host is cut off"),
         rules=("beyond-reach",),
     ),
     Mutant(

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -168,6 +169,9 @@ def test_what_is_left_on_another_host_was_asked_and_not_the_instance() -> None:
     driver, runtime, kept = started(world, "db.0")
     observer = Observer(driver, runtime, world.clock, INLINE)
     moved = kept.with_instance(altered(kept.instances[0], placed_on="h2"))
+    server = world.named("db.0")
+    assert server is not None
+    server.ref = replace(server.ref, placed_on="h2")
 
     def asked() -> float | None:
         return observer.observe(SERVICE, moved).observations["db.0"].asked_to_end_seconds

@@ -25,7 +25,6 @@ from tests.support.memory_store import MemoryStore
 from tests.unit import test_managers as among_managers
 from tests.unit import test_runner as running_books
 
-
 MUTANTS = [
     Mutant(
         "no fence before a promotion",

@@ -14,6 +14,7 @@ from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.runtime import Runtime
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.hosts import Hosts
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.supervisor import Daemon
 from hamanager.decide.leading import preferred
@@ -29,7 +30,7 @@ from tests.simulation.runtime import SimRuntime
 from tests.simulation.world import World
 from tests.support.memory_endpoint import MemoryEndpoint
 from tests.support.memory_store import MemoryStore
-from tests.unit.fakes import FakeDriver, capabilities, instance
+from tests.unit.fakes import FakeDriver, capabilities, instance, no_engine
 
 RECORD = ServiceRecord(
     initialized=True,
@@ -56,14 +57,16 @@ class Two:
         driver, clock = SimDriver(World(), Power()), SystemClock()
         driver.connection = FakeDriver("redis", capabilities()).connection  # type: ignore[method-assign]
         me = Manager(name=name, incarnation=name, place=name)
+        runtime = cast(Runtime, SimRuntime(World(), Power()))
         return Daemon(
             self.store,
             cast("dict[str, Driver]", {"e": driver}),
-            cast(Runtime, SimRuntime(World(), Power())),
+            runtime,
             Addresses(self.store, MemoryEndpoint()),
             clock,
             Leading(self.store, clock, me),
             EnvironmentFile(self.path / f"{name}.json"),
+            Hosts(self.store, runtime, clock, no_engine, list),
         )
 
     def watching(self) -> list[str]:

@@ -47,6 +47,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     # And see ORDERS.
     ("POST", "/services/{name}/orders"): _OPERATE,
     ("DELETE", "/services/{name}"): _ADMIN,
+    ("GET", "/managers"): _READ,
     ("GET", "/hosts"): _READ,
     ("POST", "/hosts"): _ADMIN,
     ("POST", "/hosts/{name}/drain"): _OPERATE,

@@ -273,19 +273,19 @@ class FakeManager:
         return [self.view(name) for name in service_names(self.store)]
 
     def managers(self) -> Sequence[ManagerView]:
-        since = 1_700_000_000.0
-        one = ManagerView(
-            name="one",
-            me=True,
-            alive=True,
-            silent_seconds=None,
-            started_at=since,
-            version="1.0",
-            addresses=[],
-            leads=["db"],
-        )
-        gone = {"name": "two", "me": False, "alive": False, "silent_seconds": 75.0, "leads": []}
-        return [one, one.model_copy(update=gone)]
+        def manager(name: str, silent_seconds: float | None, leads: list[str]) -> ManagerView:
+            return ManagerView(
+                name=name,
+                me=silent_seconds is None,
+                alive=silent_seconds is None,
+                silent_seconds=silent_seconds,
+                started_at=1_700_000_000.0,
+                version="1.0",
+                addresses=[],
+                leads=leads,
+            )
+
+        return [manager("one", None, ["db"]), manager("two", 75.0, [])]
 
     def probe(self, name: str) -> ServiceView:
         return self.view(name)

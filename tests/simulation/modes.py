@@ -39,3 +39,31 @@ def running(mode: str, instances: int | None = None, busy: int = 0) -> Simulatio
         assert simulation.writes()
     simulation.event("replicate")
     return simulation
+
+
+def on_hosts(mode: str, hosts: int = 4, instances: int = 3) -> Simulation:
+    """A healthy service with some writes, each instance on a host of its own."""
+    simulation = Simulation(*MODES[mode], instances, hosts=hosts)
+    simulation.settle()
+    for _ in range(3):
+        assert simulation.writes()
+    simulation.event("replicate")
+    simulation.live(2)
+    placed = {instance.placed_on for instance in simulation.record.instances}
+    assert len(placed) == min(hosts, instances)
+    return simulation
+
+
+def host_of(simulation: Simulation, name: str | None) -> str:
+    instance = simulation.record.instance(name)
+    assert instance is not None
+    return instance.placed_on
+
+
+def primary_host(simulation: Simulation) -> str:
+    return host_of(simulation, simulation.record.primary)
+
+
+def a_standby(simulation: Simulation) -> str:
+    record = simulation.record
+    return next(i.name for i in record.instances if i.name != record.primary)

@@ -15,6 +15,9 @@ from tests.simulation.modes import (
     MODES,
     PROMOTED,
     STRICT,
+    a_standby,
+    host_of,
+    on_hosts,
     running,
 )
 from tests.simulation.servers import CONNECTIONS
@@ -236,6 +239,37 @@ def an_instance_was_stopped_for_it(mode: str) -> Simulation:
     return simulation
 
 
+def a_standbys_host_crashes(mode: str) -> Simulation:
+    simulation = on_hosts(mode)
+    simulation.spec(replace_after_seconds=5.0)
+    simulation.event("host crashes", host_of(simulation, a_standby(simulation)))
+    return simulation
+
+
+def a_host_is_back(mode: str) -> Simulation:
+    simulation = on_hosts(mode)
+    simulation.spec(replace_after_seconds=5.0)
+    host = host_of(simulation, a_standby(simulation))
+    simulation.event("host crashes", host)
+    simulation.live(25)
+    simulation.event("host is back", host)
+    return simulation
+
+
+def it_is_told_to_refuse_writes(mode: str) -> Simulation:
+    simulation = on_hosts(mode)
+    simulation.event("durability", Durability.AVAILABILITY)
+    simulation.live(3)
+    simulation.event("durability", Durability.STRICT)
+    return simulation
+
+
+def it_is_to_be_rebalanced(mode: str) -> Simulation:
+    simulation = on_hosts(mode)
+    simulation.event("order", (OrderKind.REBALANCE, ""))
+    return simulation
+
+
 STORIES = [
     Story(Action.RESERVE_ADDRESS, "the service is new", a_new_service, PROMOTED),
     Story(Action.ADD_INSTANCE, "the service is new", an_address_is_reserved),
@@ -327,4 +361,13 @@ STORIES = [
     Story(Action.SET_MEMORY, "a larger limit is wanted", a_larger_limit_is_wanted),
     Story(Action.KEEP_MEMORY, "the servers use more", the_servers_use_more),
     Story(Action.DESTROY, "an operator asks", to_be_destroyed),
+    Story(Action.REPLACE, "its host is lost", a_standbys_host_crashes),
+    Story(Action.CLEAR_LEFT, "its host is back", a_host_is_back),
+    Story(
+        Action.NOTE_REFUSAL,
+        "it is told to refuse writes",
+        it_is_told_to_refuse_writes,
+        ["asynchronous, strict"],
+    ),
+    Story(Action.SETTLE, "there is nothing to move", it_is_to_be_rebalanced),
 ]

@@ -20,6 +20,7 @@ class Elsewhere:
         self._monotonic = monotonic
         self._said: list[tuple[Listener, ...]] = []
         """All words on the service; the first has version 1."""
+        self._said_at: list[float] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -29,19 +30,23 @@ class Elsewhere:
 
     def __getstate__(self) -> dict[str, Any]:
         """A history begins with a copy of a world, and locks cannot be copied."""
-        return {"monotonic": self._monotonic, "said": self._said, "told": self._book.told()}
+        said = {"said": self._said, "said_at": self._said_at}
+        return {"monotonic": self._monotonic, **said, "told": self._book.told()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._monotonic, self._said = state["monotonic"], state["said"]
+        self._said_at = state["said_at"]
         self._begin()
         self._take_over(state["told"])
 
     def say(self, listeners: Sequence[Listener]) -> None:
         """The leading manager has said where clients are led. Nobody here has heard it yet."""
         self._said.append(tuple(listeners))
+        self._said_at.append(self._monotonic())
 
     def hear(self, behind: int) -> None:
-        """An answer comes from one that has not heard the last so many words."""
+        """An answer comes from one that has not heard the last so many words: it was in touch with
+        the store before the first of them was said."""
         version = len(self._said) - behind
         if version < 1:
             return
@@ -51,6 +56,7 @@ class Elsewhere:
             version=version,
             services=frozenset({"db"}),
             words={"db": word},
+            heard_seconds_ago=self._monotonic() - self._said_at[version] if behind else 0.0,
         )
         self._take_over(told)
 

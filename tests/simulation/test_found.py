@@ -70,7 +70,7 @@ def test_an_address_that_cannot_be_changed_holds_up_no_failover() -> None:
     """The old primary hangs, and neither it nor the address can be reached; its clients wait there
     until the address is right again, as it can acknowledge nothing without its standby."""
     simulation = begun("lossless, strict", 2)
-    simulation.events(("runtime down", True), ("names lost", True), ("hang", "db.0"), ("live", 4))
+    simulation.events(("runtime down", True), ("names lost", True), ("hang", "db.0"), ("live", 5))
     assert simulation.record.primary == "db.1"
     simulation.settle()
     assert simulation.world.led_to("db") == ("db.1",)

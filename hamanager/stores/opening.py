@@ -67,7 +67,8 @@ def using(url: str, home: Path) -> Iterator[None]:
         return
     path = sqlite_path(url) if url else paths.database_path(home)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.used").open("w") as lock:
+    used = path.with_name(f"{path.name}.used")
+    with os.fdopen(os.open(used, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if url else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:

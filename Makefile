@@ -34,7 +34,7 @@ test: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run all te
 	    --no-loadscope-reorder $(ARGS)
 
 scenarios: images etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
-	@exec $(BIN)/pytest tests/scenarios -m "long or not long" $(ARGS)
+	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract/test_encryption.py -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff check

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from hamanager.errors import ServerError
 from hamanager.model.encryption import Encryption, identity
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
+from hamanager.runtimes.docker import address
 from hamanager.runtimes.docker.archive import SERVER_UID, launch_archive
 from hamanager.runtimes.docker.images import resolve_image
 
@@ -180,10 +180,14 @@ def gateway(client: docker.DockerClient) -> str:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody uses now on that address."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody uses now on that address, each once; none of those that outgoing
+    connections take, as one of them could have it before the server does."""
+    port = address.free_port(host, frozenset(_handed_out))
+    _handed_out.add(port)
+    return port
+
+
+_handed_out: set[int] = set()
 
 
 TERMS = HandOver(

@@ -28,7 +28,9 @@ INSECURE = 3159
 """MySQL: "Connections using insecure transport are prohibited"."""
 
 
-@pytest.mark.parametrize("engine", [MySQLDriver, RedisDriver, MongoDBDriver])
+@pytest.mark.parametrize(
+    "engine", [MySQLDriver, RedisDriver, pytest.param(MongoDBDriver, marks=pytest.mark.long)]
+)
 def test_servers_encrypt_and_take_other_certificates_as_they_run(engine: type[Driver]) -> None:
     driver = encrypted(engine())
     with whole(driver, rows=5) as (old, [new, *more]):

@@ -33,6 +33,7 @@ def sandbox(etcd: EtcdCluster) -> Iterator[Sandbox]:
         print(f"--- daemon log\n{made.daemon_log()[-20_000:]}")
 
 
+@pytest.mark.long
 def test_primary_killed_while_the_leader_of_etcd_hangs(etcd: EtcdCluster, sandbox: Sandbox) -> None:
     old, term = sandbox.primary("db").name, sandbox.record("db").term
     writer = sandbox.start_writer("db")

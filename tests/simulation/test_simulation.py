@@ -28,7 +28,7 @@ STORIES = st.integers(0, 60).flatmap(lambda n: st.lists(EVENTS, min_size=n, max_
 
 
 @settings(
-    max_examples=int(os.environ.get("SIMULATIONS", "250")),
+    max_examples=int(os.environ.get("SIMULATIONS", "150")),
     suppress_health_check=list(HealthCheck),
 )
 @given(

@@ -101,6 +101,7 @@ def test_crash_ends_every_process_and_no_connection_is_closed_in_sight(
     assert reaches(second, first)
 
 
+@pytest.mark.long
 def test_power_off_loses_what_was_not_synced(pair: tuple[Host, Host]) -> None:
     first, _ = pair
     synced, unsynced = first.path("synced"), first.path("unsynced")
@@ -120,6 +121,7 @@ def test_cut_off_and_back(pair: tuple[Host, Host]) -> None:
     assert reaches(second, first)
 
 
+@pytest.mark.long
 def test_cut_off_from_one_host_only(pair: tuple[Host, Host]) -> None:
     first, second = pair
     first.cut_off_from(second)
@@ -141,6 +143,7 @@ def test_hang_stops_every_process_until_it_is_woken(pair: tuple[Host, Host]) -> 
     first.start()
 
 
+@pytest.mark.long
 def test_clean_shutdown_asks_everybody_to_end(pair: tuple[Host, Host]) -> None:
     first, _ = pair
     asked = first.path("asked")
@@ -152,6 +155,7 @@ def test_clean_shutdown_asks_everybody_to_end(pair: tuple[Host, Host]) -> None:
     assert first.must("cat", str(asked)) == "yes\n"
 
 
+@pytest.mark.long
 def test_slow_network_loses_packets(pair: tuple[Host, Host]) -> None:
     first, second = pair
     first.slow(loss=0.5)
@@ -163,6 +167,7 @@ def test_slow_network_loses_packets(pair: tuple[Host, Host]) -> None:
     assert reaches(second, first)
 
 
+@pytest.mark.long
 def test_engine_dies_and_comes_back_while_the_rest_lives(pair: tuple[Host, Host]) -> None:
     first, second = pair
     first.kill_engine()
@@ -172,6 +177,7 @@ def test_engine_dies_and_comes_back_while_the_rest_lives(pair: tuple[Host, Host]
     assert second.call("docker", "-H", first.docker_url, "version").returncode == 0
 
 
+@pytest.mark.long
 def test_a_container_is_reached_from_another_hosts_and_outlives_its_engine(
     bed: Testbed, pair: tuple[Host, Host]
 ) -> None:
@@ -206,6 +212,7 @@ def test_a_container_is_reached_from_another_hosts_and_outlives_its_engine(
         client.containers.get(name).remove()
 
 
+@pytest.mark.long
 def test_unit_is_started_again_with_its_host(pair: tuple[Host, Host]) -> None:
     first, _ = pair
     unit = first.unit("sleeper", "sleep", "600")

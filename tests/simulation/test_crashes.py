@@ -89,11 +89,18 @@ def test_dies_and_another_manager_goes_on(story: Story, mode: str) -> None:
 @every_story
 def test_is_suspended_while_another_manager_goes_on(story: Story, mode: str) -> None:
     """Under load; whatever it knew before it does no harm afterwards."""
-    for question in range(NOTHING_KNOWN, LATEST):
+    is_suspended_at_each(story, mode, "pass and be suspended", first=NOTHING_KNOWN)
+
+
+def is_suspended_at_each(
+    story: Story, mode: str, how: str, *, first: int = 0, leads_again: bool = False
+) -> None:
+    """The story under load again and again, suspended later each time, until it no longer is."""
+    for number in range(first, LATEST):
         simulation = story.brink(mode)
-        simulation.busy = BUSY
+        simulation.busy, simulation.leads_again = BUSY, leads_again
         began = simulation.world.clock.seconds
-        simulation.event("pass and be suspended", question)
+        simulation.event(how, number)
         suspended = simulation.world.clock.seconds >= began + SUSPENDED_SECONDS
         simulation.settle()
         if not suspended:

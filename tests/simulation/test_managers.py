@@ -11,11 +11,10 @@ import pytest
 from hamanager.decide.leading import SETTLED_SECONDS
 from hamanager.model.decision import Action
 from tests.simulation.modes import MODES, in_all_modes, lossless, promoted, running
-from tests.simulation.simulation import SUSPENDED_SECONDS, TAKEN_OVER_SECONDS, Simulation
+from tests.simulation.simulation import TAKEN_OVER_SECONDS, Simulation
 from tests.simulation.stories import STORIES, Story
+from tests.simulation.test_crashes import BUSY, LATEST, is_suspended_at_each
 
-BUSY = 255
-LATEST = 60
 DELICATE = (
     *(Action.FAIL_OVER, Action.SWITCHOVER, Action.JOIN_SYNC_SET, Action.LEAVE_SYNC_SET),
     *(Action.END_WAITING, Action.RESTART),
@@ -43,31 +42,13 @@ NEXT: dict[str, tuple[tuple[str, object], ...]] = {
 @pytest.mark.parametrize("again", [False, True])
 def test_is_suspended_in_the_middle_of_a_call(story: Story, mode: str, again: bool) -> None:
     """Before each statement; nothing that it does later does harm, also when it leads again."""
-    for statement in range(LATEST):
-        simulation = story.brink(mode)
-        simulation.busy, simulation.leads_again = BUSY, again
-        began = simulation.world.clock.seconds
-        simulation.event("pass and be suspended in a call", statement)
-        suspended = simulation.world.clock.seconds >= began + SUSPENDED_SECONDS
-        simulation.settle()
-        if not suspended:
-            return
-    raise AssertionError("it never comes to an end")
+    is_suspended_at_each(story, mode, "pass and be suspended in a call", leads_again=again)
 
 
 @delicate
 def test_is_suspended_and_leads_again_before_it_goes_on(story: Story, mode: str) -> None:
     """The one that had taken over is gone in turn."""
-    for question in range(LATEST):
-        simulation = story.brink(mode)
-        simulation.busy, simulation.leads_again = BUSY, True
-        began = simulation.world.clock.seconds
-        simulation.event("pass and be suspended", question)
-        suspended = simulation.world.clock.seconds >= began + SUSPENDED_SECONDS
-        simulation.settle()
-        if not suspended:
-            return
-    raise AssertionError("it never comes to an end")
+    is_suspended_at_each(story, mode, "pass and be suspended", leads_again=True)
 
 
 FIRST: dict[str, Callable[[Simulation, int], None]] = {

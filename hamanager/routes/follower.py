@@ -18,8 +18,9 @@ log = logging.getLogger("hamanager")
 
 WAIT_SECONDS = 1.0
 """How long a question waits for news: who is asked is known to answer at least that often."""
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
-"""Before a source that failed is asked again; twice as long after each failure."""
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.25
+"""Before a source that failed is asked again; twice as long after each failure. Short: a manager
+that is back may lead clients elsewhere at once, and soon start the former primary again."""
 SETTLE_SECONDS = 0.25
 """After a change: by then connections to former targets can be told apart, and are ended."""
 TICK_SECONDS = 1.0

@@ -38,8 +38,16 @@ class Proxy:
     def _words(self, *words: str) -> Sequence[str]:
         return [*PROGRAM, "proxy", "--state", str(self.state), *words]
 
+    @property
+    def _log(self) -> Path:
+        return self._sandbox.home / f"proxy-{self.address}.log"
+
+    def times_heard(self) -> int:
+        """How often it has begun to follow, or begun again."""
+        return self._log.read_text().count("following the manager")
+
     def start(self) -> None:
-        with (self._sandbox.home / f"proxy-{self.address}.log").open("a") as log:
+        with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 self._words("--listen", self.address),
                 env=self._sandbox.environment,
@@ -207,8 +215,12 @@ def test_manager_away_and_every_address_goes_on(
                 proxy.start()  # and knows what it knew
             for writer in writers:
                 goes_on(writer)
+            heard = [proxy.times_heard() for proxy in proxies]
         finally:
             sandbox.start_daemon()
+        for proxy, before in zip(proxies, heard, strict=True):
+            follows = partial(lambda proxy, before: proxy.times_heard() > before, proxy, before)
+            wait_for(f"{proxy.address} to follow again", HEARD_SECONDS, follows)
         assert [writer.cut for writer in writers] == [0, 0]
         assert [writer.turned_away for writer in writers] == [[], []]
         fail_over(sandbox, service)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
@@ -65,6 +65,8 @@ class Result:
     acknowledged: int = 0
     missing: set[int] = field(default_factory=set)
     """Numbers of acknowledged writes that some check did not find: each counts once."""
+    excused: set[int] = field(default_factory=set)
+    """The same, of writes that are not promised to survive what happened."""
     duplicates: int = 0
     """In how many looks two servers that both took writes were seen."""
     failure: str = ""
@@ -154,14 +156,18 @@ class Soak:
         *,
         recovery_seconds: float = 120.0,
         lossless: bool | None = None,
+        excuses: Callable[[Acknowledged], bool] = lambda _: False,
     ) -> None:
-        """`injections`: each fault's name and how it is done."""
+        """`injections`: each fault's name and how it is done. `excuses`: whether nobody promises
+        that this write survives what has happened."""
         self._subject = subject
         self._recovery_seconds = recovery_seconds
-        self._result = Result(subject.title, subject.driver.engine, planned)
+        self._excuses = excuses
+        self._watch: Watch
+        self.result = Result(subject.title, subject.driver.engine, planned)
         if lossless is not None:
-            self._result.lossless = lossless
-        print(f"\n{self._result.engine} under {subject.title}", flush=True)
+            self.result.lossless = lossless
+        print(f"\n{self.result.engine} under {subject.title}", flush=True)
         with self._client() as client:
             client.prepare()
         self._writer = LoadWriter(subject.driver, subject.context, subject.entries, PAUSE_SECONDS)
@@ -169,65 +175,106 @@ class Soak:
 
     def run(self, rounds: Sequence[Round]) -> Result:
         """Until a round fails; what came of it."""
+        with self.running():
+            for this in rounds:
+                print(f"{this.number:>4}  {this.fault:<28}", end="", flush=True)
+                faulted = time.monotonic()
+                self.inject(this)
+                self.heal()
+                outcome = self.settle(this, faulted)
+                print(
+                    f"pause {outcome.pause_seconds:6.2f} s   healthy after"
+                    f" {outcome.health_seconds:6.1f} s   acknowledged"
+                    f" {self.acknowledged:>8}   lost so far {len(self.result.missing)}",
+                    flush=True,
+                )
+            self.finish()
+        return self.result
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The client writes and all servers are watched inside; what fails there ends that, and is
+        part of the result."""
         subject = self._subject
         driver = load_drivers()[subject.driver.engine]
-        with Watch(driver, subject.context, subject.members) as watch:
+        with Watch(driver, subject.context, subject.members) as self._watch:
             self._writer.start()
             try:
-                for this in rounds:
-                    self._round(this)
-                    self._count_duplicates(watch)
-                    if this.number % CHECK_ROUNDS == 0:
-                        self._check()
-                self._writer.stop()
-                self._check()
-                if not watch.is_whole():
-                    raise HamanagerError("the watch for two primaries ended before its time")
+                yield
             except HamanagerError as error:
-                self._result.failure = str(error)
-                print(f"FAILED: {error}\n{self._subject.account()}", flush=True)
+                self.fail(str(error))
             finally:
-                self._subject.heal()
+                subject.heal()
                 self._writer.stop()
-                self._result.acknowledged = len(self._writer.acknowledged())
-                self._count_duplicates(watch)
-        return self._result
+                self.result.acknowledged = self.acknowledged
+                self._count_duplicates()
 
-    def _count_duplicates(self, watch: Watch) -> None:
-        """Of what was seen since the last time."""
-        now = time.monotonic()
-        self._result.duplicates += len(duplicates(watch.since(0.0)))
-        watch.forget_before(now)
+    def fail(self, why: str) -> None:
+        """Something that was promised was not kept."""
+        self.result.failure = why
+        print(f"FAILED: {why}\n{self._subject.account()}", flush=True)
 
-    def _round(self, this: Round) -> None:
-        subject = self._subject
-        primary = subject.primary().name
-        standbys = sorted(t.name for t in subject.members() if t.name != primary)
-        print(f"{this.number:>4}  {this.fault:<28}", end="", flush=True)
-        faulted = time.monotonic()
+    def inject(self, this: Round) -> None:
+        """The round's fault, at this service."""
+        primary = self._subject.primary().name
+        standbys = sorted(t.name for t in self._subject.members() if t.name != primary)
         self._injections[this.fault](primary, standbys[this.pick % len(standbys)])
-        subject.heal()
+
+    def heal(self) -> None:
+        """End every failure that is still in force."""
+        self._subject.heal()
+
+    def settle(self, this: Round, faulted: float) -> Outcome:
+        """Wait for full health, and look what is lost; what came of the round.
+
+        Raises:
+            HamanagerError: it does not become healthy, or takes no write then.
+        """
         time.sleep(NOTICE_SECONDS)
-        wait_for("full health", self._recovery_seconds, subject.is_whole)
+        wait_for("full health", self._recovery_seconds, self._subject.is_whole)
         whole = time.monotonic()
         self.wait_for_write(whole)
-        writes = self._writer.acknowledged()
-        outcome = Outcome(this.fault, longest_pause(writes, faulted), whole - faulted)
-        self._result.outcomes.append(outcome)
-        print(
-            f"pause {outcome.pause_seconds:6.2f} s   healthy after {outcome.health_seconds:6.1f} s"
-            f"   acknowledged {len(writes):>8}   lost so far {len(self._result.missing)}",
-            flush=True,
-        )
+        pause = longest_pause(self._writer.acknowledged(), faulted)
+        outcome = Outcome(this.fault, pause, whole - faulted)
+        self.result.outcomes.append(outcome)
+        self._count_duplicates()
+        if this.number % CHECK_ROUNDS == 0:
+            self._check()
+        return outcome
+
+    def finish(self) -> None:
+        """All rounds are through: a last look.
+
+        Raises:
+            HamanagerError: the watch for two primaries has not seen everything.
+        """
+        self._writer.stop()
+        self._check()
+        if not self._watch.is_whole():
+            raise HamanagerError("the watch for two primaries ended before its time")
+
+    @property
+    def acknowledged(self) -> int:
+        """So many writes so far."""
+        return len(self._writer.acknowledged())
+
+    def _count_duplicates(self) -> None:
+        """Of what was seen since the last time."""
+        now = time.monotonic()
+        self.result.duplicates += len(duplicates(self._watch.since(0.0)))
+        self._watch.forget_before(now)
 
     def _check(self) -> None:
         """Look for every acknowledged write on the primary."""
         written = self._writer.acknowledged()  # before reading: later ones may not be there yet
         with self._client() as client:
             held = client.numbers()
-        lost = {write.number for write in written} - held - self._result.missing
-        self._result.missing |= lost
-        if lost and self._result.lossless:
+        result, known = self.result, self.result.missing | self.result.excused
+        missing = [w for w in written if w.number not in held and w.number not in known]
+        result.excused |= {w.number for w in missing if self._excuses(w)}
+        lost = {w.number for w in missing} - result.excused
+        result.missing |= lost
+        if lost and result.lossless:
             print(f"LOST: {sorted(lost)}\n{self._subject.account()}", flush=True)
         self._subject.tidy()
 
@@ -254,6 +301,10 @@ def report(result: Result) -> None:
         f" {len(result.outcomes)} recovered, {result.acknowledged} writes acknowledged,"
         f" {len(result.missing)} lost, two primaries seen {result.duplicates} times"
     )
+    if result.excused:
+        print(
+            f"and {len(result.excused)} that several machines had not synced when they lost power"
+        )
     print(f"{'':<28}{'rounds':>8}{'pause: median':>16}{'worst':>9}{'health: worst':>16}")
     faults = {outcome.fault for outcome in result.outcomes}
     for fault in [*sorted(faults), "all"] if faults else []:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak_hosts [--hosts 3] [--engine mysql] [--rounds 50] [--seed 7]
 
-On a test bed of several hosts on this machine; needs root. The seed is printed first; the same seed
-makes the same sequence of faults. See docs/soak.md.
+On a test bed of several hosts on this machine, with a service of each engine on all of them; needs
+root. The seed is printed first; the same seed makes the same sequence of faults. See docs/soak.md.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 
 import docker
 
 from benchmarks.rounds import Inject, Result, Round, Soak, plan, report
 from hamanager.chaos.services import wait_for
+from hamanager.chaos.workload import Acknowledged
 from hamanager.errors import HamanagerError
 from hamanager.model.service import Target
-from tests.scenarios.hosts.harness import SAFE, confirmed, recover
+from tests.scenarios.hosts.harness import SAFE, SYNCED_WITHIN_SECONDS, confirmed, recover
 from tests.support.images import image_of
 from tests.testbed import Testbed, why_not
 from tests.testbed.etcd import UNIT as ETCD
@@ -31,7 +34,6 @@ from tests.testbed.fleet import MANAGER, Fleet
 from tests.testbed.host import Host
 from tests.testbed.process import TestbedError
 
-SERVICE = "db"
 ENGINES = ("mysql", "redis", "mongodb")
 CREATE_SECONDS = 300.0
 RECOVERY_SECONDS = 300.0
@@ -61,30 +63,50 @@ FAULTS = (
 )
 
 
+@dataclass
+class Outages:
+    """When several hosts lost their power together: from and to, in monotonic seconds."""
+
+    times: list[tuple[float, float]] = field(default_factory=list)
+
+    def power_off(self, hosts: Sequence[Host]) -> None:
+        """At the same moment."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            list(pool.map(Host.power_off, hosts))
+        self.times.append((began, time.monotonic()))
+
+    def explain(self, at: float) -> bool:
+        """Whether what was in memory alone at that moment may be gone."""
+        return any(began - SYNCED_WITHIN_SECONDS <= at <= ended for began, ended in self.times)
+
+
 class OnHosts:
     """A service under hamanager on several hosts."""
 
-    def __init__(self, fleet: Fleet, engine: str) -> None:
+    def __init__(self, fleet: Fleet, engine: str, outages: Outages) -> None:
+        self.engine = self.service = engine
         self.title = f"hamanager on {len(fleet.hosts)} hosts"
         self.fleet = fleet
         self.driver = confirmed() if engine == "redis" else fleet.drivers[engine]
         self._size = 2 if engine == "mysql" else 3
-        words = ("create", SERVICE, "--engine", engine, "--instances", str(self._size))
+        words = ("create", self.service, "--engine", engine, "--instances", str(self._size))
         words += ("--failover-period", "0", *(SAFE if engine == "redis" else ()))
         fleet.command(*words)
-        fleet.wait_for_state(SERVICE, "running", CREATE_SECONDS, self._size)
-        self.context = fleet.context(SERVICE)
-        self.members = fleet.followed(SERVICE)
+        fleet.wait_for_state(self.service, "running", CREATE_SECONDS, self._size)
+        self.context = fleet.context(self.service)
+        self.members = fleet.followed(self.service)
         self.entries = self.members
         self._continued: list[Callable[[], None]] = []
+        self._outages = outages
 
     def primary(self) -> Target:
         """The primary on record."""
-        return self.fleet.primary(SERVICE)
+        return self.fleet.primary(self.service)
 
     def is_whole(self) -> bool:
         """`info` says so."""
-        view = self.fleet.ask("info", SERVICE)
+        view = self.fleet.ask("info", self.service)
         if view is None:
             return False
         return bool(view["state"] == "running" and len(view["instances"]) == self._size)
@@ -95,14 +117,18 @@ class OnHosts:
             self._continued.pop()()
         recover(self.fleet)
 
+    def excuses(self, write: Acknowledged) -> bool:
+        """Whether nobody promises that it survives: Redis's copies were in memory alone."""
+        return self.engine == "redis" and self._outages.explain(write.at)
+
     def tidy(self) -> None:
         """As an operator who looked."""
-        if self.fleet.record(SERVICE).retained:
-            self.fleet.command("discard", SERVICE, "all")
+        if self.fleet.record(self.service).retained:
+            self.fleet.command("discard", self.service, "all")
 
     def account(self) -> str:
         """`info`, the history and the end of every manager's log."""
-        told = [self.fleet.run(word, SERVICE)[1] for word in ("info", "history")]
+        told = [self.fleet.run(word, self.service)[1] for word in ("info", "history")]
         return "\n".join([*told, self.fleet.logs()])
 
     # --- Faults --------------------------------------------------------------------------------
@@ -142,14 +168,14 @@ class OnHosts:
         }
 
     def _at_primary(self, primary: str, _: str) -> Host:
-        return self.fleet.host_of(SERVICE, primary)
+        return self.fleet.host_of(self.service, primary)
 
     def _at_standby(self, _: str, standby: str) -> Host:
-        return self.fleet.host_of(SERVICE, standby)
+        return self.fleet.host_of(self.service, standby)
 
     def _leading(self, *_: str) -> Host:
-        wait_for("a leading manager", 30, lambda: self.fleet.leader_of(SERVICE) is not None)
-        return self.fleet.leader_of(SERVICE) or self.fleet.well()
+        wait_for("a leading manager", 30, lambda: self.fleet.leader_of(self.service) is not None)
+        return self.fleet.leader_of(self.service) or self.fleet.well()
 
     def _etcd_leader(self, *_: str) -> Host:
         wait_for("a leader of etcd", 30, lambda: self.fleet.etcd.leader() is not None)
@@ -175,35 +201,84 @@ class OnHosts:
 
     def _power_off_two(self, primary: str, standby: str) -> None:
         hosts = {h.name: h for h in (self._at_primary(primary, ""), self._at_standby("", standby))}
-        for host in hosts.values():
-            host.power_off()
+        self._outages.power_off(list(hosts.values()))
         time.sleep(HELD_SECONDS)
 
     def _power_off_all(self, *_: str) -> None:
-        for host in self.fleet.hosts:
-            host.power_off()
+        self._outages.power_off(self.fleet.hosts)
 
     def _kill(self, primary: str) -> None:
-        with closing(self.fleet.host_of(SERVICE, primary).client()) as client:
+        with closing(self.fleet.host_of(self.service, primary).client()) as client:
             label = f"hamanager.instance={primary}"
             for container in client.containers.list(filters={"label": label}):
                 container.kill()
 
 
-def soak_on_hosts(engine: str, rounds: Sequence[Round], hosts: int) -> Result:
-    """One engine's run, on hosts of its own."""
+def soak_on_hosts(engines: Sequence[str], rounds: Sequence[Round], hosts: int) -> list[Result]:
+    """A service of each engine on the same hosts. A host that is lost is that of one of them, each
+    in its turn, and carries servers of the others, too."""
     with closing(docker.from_env()) as here:
-        images = [image_of(here, name) for name in (engine, "haproxy")]
+        images = [image_of(here, name) for name in (*engines, "haproxy")]
     with Testbed(hosts, images) as bed, Fleet(bed) as fleet:
-        subject = OnHosts(fleet, engine)
-        soak = Soak(
-            subject,
-            len(rounds),
-            lambda _: subject.injections(),
-            recovery_seconds=RECOVERY_SECONDS,
-            lossless=True,
+        outages = Outages()
+        with ThreadPoolExecutor(len(engines)) as pool:
+            subjects = list(pool.map(lambda engine: OnHosts(fleet, engine, outages), engines))
+        soaks = [_soak(subject, len(rounds)) for subject in subjects]
+        with ExitStack() as running:
+            for soak in soaks:
+                running.enter_context(soak.running())
+            for this in rounds:
+                if not _round(soaks, this):
+                    break
+            else:
+                _each(soaks, Soak.finish)
+        return [soak.result for soak in soaks]
+
+
+def _soak(subject: OnHosts, planned: int) -> Soak:
+    return Soak(
+        subject,
+        planned,
+        lambda _: subject.injections(),
+        recovery_seconds=RECOVERY_SECONDS,
+        lossless=True,
+        excuses=subject.excuses,
+    )
+
+
+def _round(soaks: Sequence[Soak], this: Round) -> bool:
+    """Whether all went well."""
+    aimed = soaks[this.number % len(soaks)]
+    print(f"{this.number:>4}  {this.fault}, {aimed.result.engine}", flush=True)
+    faulted = time.monotonic()
+
+    def inject(soak: Soak) -> None:
+        soak.inject(this)
+        soak.heal()
+
+    if not _each([aimed], inject) or not _each(soaks, lambda soak: soak.settle(this, faulted)):
+        return False
+    for soak in soaks:
+        result, outcome = soak.result, soak.result.outcomes[-1]
+        print(
+            f"      {result.engine:<8} pause {outcome.pause_seconds:6.2f} s   healthy after"
+            f" {outcome.health_seconds:6.1f} s   acknowledged {soak.acknowledged:>8}   lost so far"
+            f" {len(result.missing)}",
+            flush=True,
         )
-        return soak.run(rounds)
+    return True
+
+
+def _each(soaks: Sequence[Soak], do: Callable[[Soak], object]) -> bool:
+    """At the same time; whether all went well."""
+    with ThreadPoolExecutor(len(soaks)) as pool:
+        under_way = [(soak, pool.submit(do, soak)) for soak in soaks]
+    for soak, done in under_way:
+        try:
+            done.result()
+        except (HamanagerError, TestbedError) as error:
+            soak.fail(str(error))
+    return not any(soak.result.failure for soak, _ in under_way)
 
 
 def main() -> int:
@@ -226,11 +301,9 @@ def main() -> int:
     print(f"seed {arguments.seed}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     faults = tuple(arguments.fault or FAULTS)
-    results = []
     try:
-        for engine in arguments.engine or ENGINES:
-            rounds = plan(arguments.seed, engine, arguments.rounds, faults)
-            results.append(soak_on_hosts(engine, rounds, arguments.hosts))
+        rounds = plan(arguments.seed, "hosts", arguments.rounds, faults)
+        results = soak_on_hosts(arguments.engine or ENGINES, rounds, arguments.hosts)
     except (HamanagerError, TestbedError) as error:
         print(f"the soak failed: {error}", file=sys.stderr)
         return 1

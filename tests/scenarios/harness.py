@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from hamanager.chaos.faults import Faults
-from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager.chaos.sandbox import Sandbox
+from hamanager.chaos.services import Services, wait_for
 from hamanager.chaos.watch import Watch, duplicates
 from hamanager.chaos.workload import Acknowledged, LoadWriter
+from hamanager.contracts.driver import Driver
 from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
 
@@ -45,78 +47,44 @@ class Result:
 RESULTS: list[Result] = []
 
 
-class Scenario:
-    """Use as a context manager around the failure."""
+class Failure:
+    """A failure under one service, wherever it runs, and the one judgement on what came of it."""
+
+    whole_within_seconds = WHOLE_SECONDS
 
     def __init__(
-        self,
-        sandbox: Sandbox,
-        engine: str,
-        name: str,
-        *,
-        instances: int | None = None,
-        options: tuple[str, ...] = (),
-        pause_seconds: float = 0.002,
-        lossless: bool | None = None,
-        service: str = "db",
-        before_destroy: Callable[[], None] = lambda: None,
+        self, services: Services, engine: str, name: str, *, service: str, size: int, lossless: bool
     ) -> None:
-        self.sandbox = sandbox
+        self.services = services
         self.engine = engine
         self.service = service
-        self.size = instances or SIZES[engine]
+        self.size = size
         self.result = Result(name, engine)
-        self.lossless = engine in LOSSLESS if lossless is None else lossless
-        self.faults = Faults(sandbox.docker, sandbox.manager_id)
+        self.lossless = lossless
         self.faulted_at = 0.0
         """Monotonic seconds of the last fault."""
         self.writer_cut_off = False
         """The fault concerns the writer, too: its gap says nothing about the service."""
         self.writer: LoadWriter
-        self._options = options
-        self._before_destroy = before_destroy
-        self._pause_seconds = pause_seconds
-        self._watching = ExitStack()
+        self._open = ExitStack()
         self._watch: Watch
 
-    def __enter__(self) -> Scenario:
-        RESULTS.append(self.result)
-        self.sandbox.command(
-            "create",
-            self.service,
-            "--engine",
-            self.engine,
-            "--instances",
-            str(self.size),
-            *self._options,
-        )
-        self.sandbox.wait_for_state(self.service, "running", 180, self.size)
-        self.writer = self.sandbox.start_writer(self.service, self._pause_seconds)
-        context = self.sandbox.context(self.service)
-        watch = Watch(
-            load_drivers()[self.engine], context, lambda: self.sandbox.members(self.service)
-        )
-        self._watch = self._watching.enter_context(watch)
+    def begin(self, pause_seconds: float, driver: Driver | None = None) -> None:
+        """A client that writes (with the driver's workload), and a look at who takes writes."""
+        self.writer = self.services.start_writer(self.service, pause_seconds, driver)
+        self._open.callback(self.writer.stop)
+        # No driver that anybody else uses.
+        asking, context = load_drivers()[self.engine], self.services.context(self.service)
+        followed = self.services.followed(self.service)
+        self._watch = self._open.enter_context(Watch(asking, context, followed))
         wait_for("writes", 10, lambda: len(self.writer.acknowledged()) > 50)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.faults.heal()
-            if error is None:
-                self._finish()
-        finally:
-            self._watching.close()
-            self.writer.stop()
-            self._before_destroy()
-            self.sandbox.run("destroy", self.service, "--yes")
+    def end(self) -> None:
+        """Nobody writes or looks any more."""
+        self._open.close()
 
-    def _finish(self) -> None:
+    def judge(self) -> None:
+        """Whole again, nothing lost where that is promised, and never two that took writes."""
         self.wait_whole()
         result = self.result
         result.whole_seconds = time.monotonic() - self.faulted_at
@@ -124,7 +92,7 @@ class Scenario:
         self.writer.stop()
         written = self.writer.acknowledged()
         result.acknowledged = len(written)
-        result.lost = self.sandbox.lost(self.service, self.writer)
+        result.lost = self.services.lost(self.service, self.writer)
         times = [write.at for write in written]
         gaps = [b - a for a, b in pairwise(times) if b > self.faulted_at]
         if not self.writer_cut_off:
@@ -136,7 +104,6 @@ class Scenario:
         assert not two, f"two took writes, so many seconds after the fault: {two[:3]}"
         if self.lossless:
             assert result.lost == 0, f"{result.lost} acknowledged writes are gone"
-        result.passed = True
 
     # --- What scenarios are made of ----------------------------------------------------------
 
@@ -148,25 +115,22 @@ class Scenario:
     @property
     def primary(self) -> str:
         """The primary on record."""
-        return self.sandbox.primary(self.service).name
+        return self.services.primary(self.service).name
 
     @property
     def standby(self) -> str:
         """The standby with the lowest number."""
-        return next(t.name for t in self.sandbox.members(self.service) if t.name != self.primary)
-
-    def ports(self, instance: str) -> tuple[int, ...]:
-        """Where it is published."""
-        target = next(t for t in self.sandbox.members(self.service) if t.name == instance)
-        return tuple({target.port, target.replication_port})
+        members = self.services.members(self.service)
+        return next(t.name for t in members if t.name != self.primary)
 
     def info(self) -> Any:
         """What `info` shows."""
-        return self.sandbox.ask("info", self.service)
+        return self.services.ask("info", self.service)
 
-    def wait_whole(self, seconds: float = WHOLE_SECONDS) -> Any:
+    def wait_whole(self, seconds: float | None = None) -> Any:
         """Until the service is healthy at its full size."""
-        return self.sandbox.wait_for_state(self.service, "running", seconds, self.size)
+        seconds = seconds or self.whole_within_seconds
+        return self.services.wait_for_state(self.service, "running", seconds, self.size)
 
     def wait_for_write(
         self, *, not_on: str = "", seconds: float = 40, from_now: bool = False
@@ -183,7 +147,7 @@ class Scenario:
 
     def history_says(self, words: str) -> bool:
         """Whether an entry holds these words."""
-        return any(words in e["text"] for e in self.sandbox.ask("history", self.service) or [])
+        return any(words in e["text"] for e in self.services.ask("history", self.service) or [])
 
     def writes_in(self, seconds: float) -> int:
         """How many writes are acknowledged from now on in that time."""
@@ -193,9 +157,76 @@ class Scenario:
 
     def expect_no_failover(self, seconds: float) -> None:
         """For so long nobody takes the primary's place."""
-        primary = self.primary
-        deadline = time.monotonic() + seconds
+        primary, deadline = self.primary, time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self.primary != primary:
-                raise HamanagerError(f"{self.primary} took the place of {primary}")
+            now = self.primary
+            if now != primary:
+                raise HamanagerError(f"{now} took the place of {primary}")
             time.sleep(0.2)
+
+
+class Scenario(Failure):
+    """Use as a context manager around the failure, on one machine."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        engine: str,
+        name: str,
+        *,
+        instances: int | None = None,
+        options: tuple[str, ...] = (),
+        pause_seconds: float = 0.002,
+        lossless: bool | None = None,
+        service: str = "db",
+        before_destroy: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            sandbox,
+            engine,
+            name,
+            service=service,
+            size=instances or SIZES[engine],
+            lossless=engine in LOSSLESS if lossless is None else lossless,
+        )
+        self.sandbox = sandbox
+        self.faults = Faults(sandbox.docker, sandbox.manager_id)
+        self._options = options
+        self._before_destroy = before_destroy
+        self._pause_seconds = pause_seconds
+
+    def __enter__(self) -> Scenario:
+        RESULTS.append(self.result)
+        self.sandbox.command(
+            "create",
+            self.service,
+            "--engine",
+            self.engine,
+            "--instances",
+            str(self.size),
+            *self._options,
+        )
+        self.sandbox.wait_for_state(self.service, "running", 180, self.size)
+        self.begin(self._pause_seconds)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.faults.heal()
+            if error is None:
+                self.judge()
+                self.result.passed = True
+        finally:
+            self.end()
+            self._before_destroy()
+            self.sandbox.run("destroy", self.service, "--yes")
+
+    def ports(self, instance: str) -> tuple[int, ...]:
+        """Where it is published."""
+        target = next(t for t in self.sandbox.members(self.service) if t.name == instance)
+        return tuple({target.port, target.replication_port})

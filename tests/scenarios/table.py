@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not LINES:
         return
     terminalreporter.section("scenarios")
-    head = ("scenario", "engine", "passed", "acked", "lost", "longest gap", "whole after")
+    head = ("scenario", "engine", "passed", "acked", "lost", "longest gap", "whole after", "note")
     rows = [head, *(_row(result) for result in LINES)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
@@ -53,4 +53,5 @@ def _row(result: Result) -> tuple[str, ...]:
         "-" if result.lost is None else str(result.lost),
         "-" if gap is None else f"{gap:.2f} s",
         "-" if whole is None else f"{whole:.1f} s",
+        result.note,
     )

@@ -13,7 +13,11 @@ from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.images import image_of
 from tests.testbed import Host, Testbed, why_not
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.long]
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+]
 
 ENGINES = ("mysql", "redis")
 SECONDS = 120.0

@@ -28,8 +28,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from tests.testbed.host import MARK, Host
+from tests.testbed.host import Host
 from tests.testbed.layers import lend
+from tests.testbed.namespaces import MARK
 from tests.testbed.process import TestbedError, command_lines, send, sh
 
 TOOLS = ("ip", "iptables", "nsenter", "unshare", "mkfs.ext4", "dockerd", "docker")

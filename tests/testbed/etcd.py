@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.testbed.bed import Testbed
-from tests.testbed.host import ETCD_PORT, Host, wait_until
-from tests.testbed.process import TestbedError
+from tests.testbed.host import ETCD_PORT, Host
+from tests.testbed.process import TestbedError, wait_until
 
 UNIT = "etcd"
 UNPACKED = Path(__file__).parents[2] / ".etcd" / "usr" / "bin"

@@ -45,7 +45,7 @@ class Fleet(Services):
         self.hosts = bed.hosts
         self.etcd = Etcd(bed)
         self._show = show
-        self._following: list[_Following] = []
+        self._following: dict[str, _Following] = {}
         self._home = bed.directory / "client"
 
     def __enter__(self) -> Fleet:
@@ -76,7 +76,7 @@ class Fleet(Services):
         wait_for(f"the manager on {host.name}", START_SECONDS, lambda: self._answers(host))
 
     def __exit__(self, *_: object) -> None:
-        for following in self._following:
+        for following in self._following.values():
             following.stop()
         self.store.close()
 
@@ -152,10 +152,15 @@ class Fleet(Services):
             raise HamanagerError(f"`hamanager {' '.join(words)}` ended with {code}: {printed}")
         return printed
 
-    def ask(self, what: Literal["info", "history"], service: str | None = None) -> Any:
-        """What such a command prints as JSON on a host that is well; None when nobody answers."""
+    def ask(
+        self,
+        what: Literal["info", "history"],
+        service: str | None = None,
+        on: Host | None = None,
+    ) -> Any:
+        """What such a command prints as JSON on a host (that is well); None when nobody answers."""
         try:
-            with self._client(self.well()) as client:
+            with self._client(on or self.well()) as client:
                 if what == "history":
                     return [entry.model_dump(mode="json") for entry in client.history(str(service))]
                 views = client.views() if service is None else [client.view(service)]
@@ -184,8 +189,9 @@ class Fleet(Services):
 
     def followed(self, service: str) -> Callable[[], Sequence[Target]]:
         """The instances, as they were known last: a client is not held up by a store that is."""
-        following = _Following(lambda: self.members(service))
-        self._following.append(following)
+        if service not in self._following:
+            self._following[service] = _Following(lambda: self.members(service))
+        following = self._following[service]
         return lambda: following.members
 
 
@@ -214,7 +220,7 @@ class _Following(threading.Thread):
         """The thread's life."""
         while not self._stopping.wait(LOOK_SECONDS):
             with suppress(HamanagerError):
-                self.members = self._look()
+                self.members = self._look() or self.members
 
     def stop(self) -> None:
         """End, and wait for the end."""

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,6 +103,19 @@ def only_child(pid: int) -> int:
             break
         time.sleep(0.005)
     raise TestbedError(f"process {pid} has ended, or has no child")
+
+
+def wait_until(what: str, seconds: float, condition: Callable[[], bool]) -> None:
+    """Until it holds.
+
+    Raises:
+        TestbedError: it does not within that time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TestbedError(f"{what} did not come within {seconds:g} s")
+        time.sleep(0.05)
 
 
 class Process:

@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.images import image_of
 from tests.testbed import Host, Process, Testbed, why_not
-from tests.testbed.host import MARK, wait_until
-from tests.testbed.process import TestbedError, command_lines, sh
+from tests.testbed.namespaces import MARK
+from tests.testbed.process import TestbedError, command_lines, sh, wait_until
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 

@@ -1,4 +1,8 @@
-"""Every form in which a host with a primary can be lost, on every engine."""
+"""Every form in which a host with a primary can be lost, on every engine at once.
+
+All primaries are on that host. Unless it says otherwise another manager leads, so that the loss of
+the host is all that there is.
+"""
 
 from __future__ import annotations
 
@@ -6,142 +10,156 @@ import time
 
 import pytest
 
-from tests.scenarios.hosts.conftest import ENGINES
-from tests.scenarios.hosts.harness import HostScenario
-from tests.testbed.fleet import Fleet
+from hamanager.chaos.services import wait_for
+from tests.scenarios.hosts.harness import EveryEngine, HostFailure, Standing
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-engines = pytest.mark.parametrize("engine", ENGINES)
 
-HELD_SECONDS = 12.0
+HELD_SECONDS = 10.0
 AWAY_SECONDS = 90.0
+REPLACED_SECONDS = 120.0
 
 
-@engines
 def test_machine_with_the_active_manager_the_primary_and_the_leader_of_etcd_crashes(
-    fleet: Fleet, engine: str
+    standing: Standing,
 ) -> None:
     """... and is back later."""
-    with HostScenario(fleet, engine, "host of everything crashes", leader="h1") as run:
-        run.move_primary("h1")
-        lost = fleet.host("h1")
-        fleet.etcd.lead(lost)
-        leader = fleet.leader_of(run.service)
-        assert leader is not None
-        assert leader.name == "h1"
-        old = fleet.primary(run.service).name
-        run.fault(lost.crash)
-        accepted = run.wait_for_write(not_on=old)
-        print(f"{engine}: a write {accepted.at - run.faulted_at:.2f} s after the crash")
+    lost = standing.fleet.host("h1")
+    with EveryEngine(standing, "host of everything crashes", primary_on="h1") as every:
+        standing.fleet.etcd.lead(lost)
+        every.fault(lost.crash)
+        every.each(HostFailure.goes_on_elsewhere)
+        every.each(lambda run: run.is_led_elsewhere(lost))
+        every.each(lambda run: run.tells_of(lost))
         lost.start()
 
 
-@engines
 @pytest.mark.parametrize("form", ["crash", "power_off", "shut_down"])
-def test_host_of_the_primary_goes_down(fleet: Fleet, engine: str, form: str) -> None:
+def test_host_of_the_primary_goes_down(standing: Standing, form: str) -> None:
     words = {"crash": "crashes", "power_off": "loses its power", "shut_down": "is shut down"}
-    with HostScenario(fleet, engine, f"host of the primary {words[form]}", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        old = fleet.primary(run.service).name
-        run.fault(getattr(lost, form))
-        run.wait_for_write(not_on=old)
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, f"host of the primary {words[form]}") as every:
+        every.fault(getattr(lost, form))
+        every.each(HostFailure.goes_on_elsewhere)
+        every.each(lambda run: run.tells_of(lost))
         lost.start()
 
 
-@engines
-def test_host_of_the_primary_is_cut_off_from_all(fleet: Fleet, engine: str) -> None:
-    with HostScenario(fleet, engine, "host of the primary is cut off", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        old = fleet.primary(run.service).name
-        run.fault(lost.cut_off)
-        run.wait_for_write(not_on=old)
+def test_host_of_the_primary_is_cut_off_from_all(standing: Standing) -> None:
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, "host of the primary is cut off") as every:
+        every.fault(lost.cut_off)
+        every.each(HostFailure.goes_on_elsewhere)
+        every.each(lambda run: run.tells_of(lost))
         time.sleep(HELD_SECONDS)
         lost.heal()
 
 
-@engines
-def test_host_of_the_primary_is_cut_off_from_the_managers_only(fleet: Fleet, engine: str) -> None:
-    """It still replicates: nothing is done, and clients notice nothing."""
-    with HostScenario(fleet, engine, "... from the managers only", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
+def test_host_of_the_primary_is_cut_off_from_the_managers_only(standing: Standing) -> None:
+    """It still replicates: nothing is done, clients notice nothing, and `info` says why."""
+    fleet = standing.fleet
+    lost, leader = fleet.host("h2"), fleet.host("h1")
+    with EveryEngine(standing, "... from the managers only", terms=(0,)) as every:
 
         def ignored() -> None:
             for host in fleet.hosts:
                 if host is not lost:
                     host.ignore(lost)
 
-        run.fault(ignored)
-        run.expect_no_failover(HELD_SECONDS)
-        assert run.writes_in(1.0) > 0
-        for host in fleet.hosts:
-            host.heal()
+        def says_why(run: HostFailure) -> None:
+            view = fleet.ask("info", run.service, on=leader)
+            assert view is not None
+            assert "a standby still replicates from it" in view["message"]
+            assert view["state"] == "degraded"
+
+        every.fault(ignored)
+        every.each(lambda run: run.goes_on(HELD_SECONDS))
+        every.each(says_why)
 
 
-@engines
-def test_host_of_the_primary_hangs(fleet: Fleet, engine: str) -> None:
-    with HostScenario(fleet, engine, "host of the primary hangs", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        old = fleet.primary(run.service).name
-        run.fault(lost.hang)
-        run.wait_for_write(not_on=old)
+def test_host_of_the_primary_hangs(standing: Standing) -> None:
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, "host of the primary hangs") as every:
+        every.fault(lost.hang)
+        every.each(HostFailure.goes_on_elsewhere)
+        every.each(lambda run: run.tells_of(lost))
         time.sleep(HELD_SECONDS)
         lost.wake()
 
 
-@engines
-def test_host_of_the_primary_loses_packets(fleet: Fleet, engine: str) -> None:
-    """Whether it is replaced is open; nothing is lost."""
-    with HostScenario(fleet, engine, "host of the primary loses packets", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        run.fault(lambda: lost.slow(0.15))
+def test_host_of_the_primary_loses_packets(standing: Standing) -> None:
+    """Whether it is replaced is open; nothing is lost, and its role does not flap."""
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, "host of the primary loses packets", terms=(0, 1)) as every:
+        every.fault(lambda: lost.slow(0.15))
         time.sleep(HELD_SECONDS)
         lost.heal()
 
 
-@engines
-def test_docker_engine_dies_and_the_servers_live(fleet: Fleet, engine: str) -> None:
+def test_docker_engine_dies_and_the_servers_live(standing: Standing) -> None:
     """Clients notice nothing until it is back, which ends them, as Docker is set by default."""
-    with HostScenario(fleet, engine, "engine of the primary's host dies", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        run.fault(lost.kill_engine)
-        run.expect_no_failover(HELD_SECONDS)
-        assert run.writes_in(1.0) > 0
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, "engine of the primary's host dies") as every:
+        every.fault(lost.kill_engine)
+        every.each(lambda run: run.goes_on(HELD_SECONDS))
         lost.start_engine()
+        every.each(HostFailure.goes_on_elsewhere)
 
 
-@engines
-def test_host_is_back_after_minutes_with_old_data(fleet: Fleet, engine: str) -> None:
-    with HostScenario(fleet, engine, "host is back with old data", leader="h1") as run:
-        run.move_primary("h2")
-        lost = fleet.host("h2")
-        old = fleet.primary(run.service).name
-        run.fault(lost.power_off)
-        run.wait_for_write(not_on=old)
+def test_host_is_back_after_minutes_with_old_data(standing: Standing) -> None:
+    lost = standing.fleet.host("h2")
+    with EveryEngine(standing, "host is back with old data") as every:
+        every.fault(lost.power_off)
+        every.each(HostFailure.goes_on_elsewhere)
+        every.each(lambda run: run.tells_of(lost))
         time.sleep(AWAY_SECONDS)
         lost.start()
 
 
-@engines
-def test_host_of_a_standby_crashes(fleet: Fleet, engine: str) -> None:
-    with HostScenario(fleet, engine, "host of a standby crashes", leader="h1") as run:
-        run.move_primary("h1")
-        lost = run.standby_host()
-        run.fault(lost.crash)
-        run.wait_for_write()
-        run.expect_no_failover(5.0)
-        lost.start()
+@pytest.mark.parametrize("form", ["crash", "cut_off"])
+def test_host_of_a_standby_is_lost(standing: Standing, form: str) -> None:
+    words = {"crash": "crashes", "cut_off": "is cut off"}
+    lost = standing.fleet.host("h2")
+    name = f"host of a standby {words[form]}"
+    with EveryEngine(standing, name, primary_on="h1", terms=(0,)) as every:
+        every.fault(getattr(lost, form))
+        every.each(HostFailure.wait_for_write)
+        every.each(lambda run: run.goes_on(HELD_SECONDS))
+        every.each(lambda run: run.tells_of(lost))
 
 
-def test_redis_that_may_lose_writes_waits_for_its_host(fleet: Fleet) -> None:
+def test_redis_that_may_lose_writes_waits_for_its_host(standing: Standing) -> None:
     """By default a silent host's primary could still take writes: nobody is promoted."""
-    with HostScenario(fleet, "redis", "host crashes, default mode", safe=False) as run:
-        lost = run.primary_host()
-        run.fault(lost.crash)
-        run.expect_no_failover(HELD_SECONDS)
+    fleet, lost = standing.fleet, standing.fleet.host("h2")
+    name = standing.names["redis"]
+    try:
+        with EveryEngine(standing, "host crashes, default mode", engines=("redis",)) as every:
+            fleet.command("set", name, "--durability", "availability")
+            wait_for("the mode", 20, lambda: not fleet.record(name).refuses_alone)
+            every.fault(lost.crash)
+            every.each(lambda run: run.expect_no_failover(HELD_SECONDS))
+            message = fleet.ask("info", name)["message"]
+            assert f"failover {name} --to" in message, message
+            lost.start()
+    finally:
+        fleet.command("set", name, "--durability", "strict")
+        wait_for("the mode", 20, lambda: fleet.record(name).refuses_alone)
+
+
+def test_host_is_back_after_its_instance_was_made_anew_elsewhere(standing: Standing) -> None:
+    """What it still has is ended, and retained."""
+    fleet, lost = standing.fleet, standing.fleet.host("h2")
+    name = standing.names["mysql"]
+    with EveryEngine(standing, "... and was replaced meanwhile", engines=("mysql",)) as every:
+        every.fault(lost.power_off)
+        every.each(HostFailure.goes_on_elsewhere)
+        [run] = every.runs
+        run.may_retain = 1
+        fleet.command("replace", run.old)
+        fleet.wait_for_state(name, "running", REPLACED_SECONDS, run.size)
         lost.start()
+        wait_for(
+            "what was left to be ended",
+            REPLACED_SECONDS,
+            lambda: not fleet.record(name).left_behind,
+        )

@@ -13,7 +13,7 @@ import pytest
 
 from hamanager.chaos.services import wait_for
 from tests.scenarios.harness import LOSSLESS, RESULTS, SIZES, Result
-from tests.scenarios.hosts.conftest import ENGINES
+from tests.scenarios.hosts.harness import ENGINES, SYNCED_WITHIN_SECONDS
 from tests.support.images import image_of
 from tests.testbed import Testbed, why_not
 from tests.testbed.etcd import why_no_etcd
@@ -21,8 +21,6 @@ from tests.testbed.fleet import Machine
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROUNDS = 3
-SYNCED_WITHIN_SECONDS = 2.5
-"""Redis syncs its log once a second, and lets a slow disk take another one."""
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from hamanager.api.environment import ConnectionView
 from hamanager.api.views import ManagerView, ServiceView
@@ -108,7 +109,9 @@ class Queries:
         spec, context, record = self._known(name)
         driver = self._drivers[spec.engine]
         observer = Observer(driver, self._runtime, self._clock, self._threads)
-        return self._view(name, observer.observe(context, record), "")
+        seen = observer.observe(context, record)
+        hosts = {host.name: host for host in self._runtime.hosts()}
+        return self._view(name, replace(seen, hosts=hosts), "")
 
     def _known(self, name: str) -> tuple[Spec, ServiceContext, ServiceRecord]:
         """As the store has it, or had it when it last answered."""

@@ -269,13 +269,20 @@ def _instance_view(s: Situation, instance: InstanceRecord) -> InstanceView:
         if leads or not s.capabilities.acknowledges
         else instance.name in s.record.sync_set,
         excess=seen.errant_writes if seen else "",
-        warnings=_warnings(instance, seen),
+        warnings=_warnings(s, instance, seen),
         facts=dict(status.facts) if status else {},
     )
 
 
-def _warnings(instance: InstanceRecord, seen: Observation | None) -> list[str]:
+def _warnings(s: Situation, instance: InstanceRecord, seen: Observation | None) -> list[str]:
     warnings = list(seen.warnings) if seen else []
+    host = s.host_of(instance)
+    if host is not None and not host.answers:
+        why = f" ({host.problem})" if host.problem else ""
+        warnings.append(
+            f"the Docker engine of {host.name}, where {instance.name} is, has not answered for"
+            f" {host.silent_seconds:.0f} s{why}"
+        )
     if instance.memory_problem:
         warnings.append(
             f"{instance.name} has another memory limit than wanted: {instance.memory_problem}"

@@ -10,6 +10,7 @@ import pytest
 from hamanager.api.views import InstanceState, ServiceState, ServiceView
 from hamanager.daemon.view_builder import service_view
 from hamanager.model.endpoint import EndpointRecord
+from hamanager.model.host import HostSeen
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.primary_change import FailoverResult, Promotion
@@ -74,6 +75,20 @@ def test_all_is_well() -> None:
     assert [i.role for i in shown.instances] == ["primary", "standby"]
     assert [i.lag_seconds for i in shown.instances] == [None, 0.2]
     assert shown.version == "8.0"
+
+
+def test_an_engine_that_does_not_answer_is_told_of_while_its_servers_work() -> None:
+    record = with_second(placed_on="h2")
+    silent = HostSeen("h2", "10.0.0.2", silent_seconds=12.3, problem="connection refused")
+    hosts = {"h1": HostSeen("h1", "10.0.0.1"), "h2": silent}
+    seen = {"db.0": primary_seen(), "db.1": standby_seen()}
+    snapshot = Snapshot(NOW, seen, hosts=hosts)
+    shown = service_view(SPEC, record, snapshot, None, capabilities())
+    assert states(shown) == ["running", "up", "up"]
+    assert [i.warnings for i in shown.instances] == [
+        [],
+        ["the Docker engine of h2, where db.1 is, has not answered for 12 s (connection refused)"],
+    ]
 
 
 def test_a_first_copy_is_under_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ WAITING_SECONDS = 0.2
 """Between passes while something is wrong and waited for."""
 COPYING_SECONDS = 0.25
 """Between passes while a copy's progress is watched."""
+_DURATION = re.compile(r"\b\d+(\.\d+)? s\b")
+"""What grows while the same is waited for: that is logged once, not several times a second."""
 
 
 class Worker(threading.Thread):
@@ -86,9 +89,10 @@ class Worker(threading.Thread):
             done = self.loop.run_pass()
             if done is None:
                 return -1.0
-            if done.message != self._logged and done.decision.rule != BACKING_OFF:
+            told = _DURATION.sub("", done.message)
+            if told != self._logged and done.decision.rule != BACKING_OFF:
                 log.info("%s: %s", self.loop.name, done.message)
-                self._logged = done.message
+                self._logged = told
             self._after_pass(self.loop, done)
             if done.failed:
                 continue  # it backs off now; what else is to be done is done at once

@@ -76,6 +76,22 @@ def test_after_a_failure_others_have_their_turn_at_once(caplog: pytest.LogCaptur
     assert [r.getMessage() for r in caplog.records] == ["db: attach db.1 failed: broken"]
 
 
+def test_what_is_waited_for_is_logged_once_however_long_it_takes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    decision = Decision("beyond-reach", Action.WAIT, "its host is waited for", "db.1")
+    told = ["db.1: no sign of life for 4.9 s: 1 of 2", "db.1: no sign of life for 12.3 s: 1 of 2"]
+    told += ["db.1: no sign of life for 12.6 s: 2 of 2"]
+    waits = [replace(FINE, decision=decision, message=message) for message in told]
+    loop = FailingLoop([*waits, None])
+    worker = Worker(cast(ServiceLoop, loop), lambda *_: None, lambda _: None)
+    loop.worker = worker
+    worker.wake()
+    worker.run()
+    assert [r.getMessage() for r in caplog.records] == [f"db: {told[0]}", f"db: {told[2]}"]
+
+
 def test_the_pause_ends_when_the_primarys_time_is_over() -> None:
     waiting = replace(FINE, decision=Decision("primary-suspect", Action.WAIT, "silent"))
     assert Worker._pause(waiting) == WAITING_SECONDS

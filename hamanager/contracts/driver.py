@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hamanager.contracts.replication import (
+    Chaining,
     Election,
     Replication,
     RequiredAcks,
@@ -166,6 +167,7 @@ class Driver(Protocol):
     semisync: SemiSync | None = None
     election: Election | None = None
     settling: Settling | None = None
+    chaining: Chaining | None = None
     cache: Cache | None = None
     certificates: Certificates | None = None
     """None: its services cannot be encrypted."""

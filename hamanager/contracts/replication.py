@@ -212,6 +212,16 @@ class Election(Protocol):
         ...
 
 
+class Chaining(Protocol):
+    """Standbys choose by themselves whom they replicate from: another standby, perhaps."""
+
+    def straighten(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """Let that standby replicate from the primary itself; nothing is done when it does. Returns
+        a short note ('' for nothing). It may fail: the next change of primary takes longer then,
+        and nothing else."""
+        ...
+
+
 class Settling(Protocol):
     """A promotion leaves something to be done that no client has to wait for."""
 

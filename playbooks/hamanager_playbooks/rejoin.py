@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
+from hamanager.errors import ServerError
 from hamanager.model.record import RETAINED_LIMIT, RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Relation
 from hamanager_playbooks.syncing import take_out
@@ -36,7 +37,23 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
     def record() -> None:
         ctx.records.change(lambda r: r.mark_synchronized(ctx.name))
 
-    return [Step(f"record {ctx.name} as a synchronized standby", record)]
+    return [Step(f"record {ctx.name} as a synchronized standby", record), *_straighten(ctx)]
+
+
+def _straighten(ctx: PlaybookContext) -> list[Step]:
+    """Last, and nothing depends on it."""
+    chaining = ctx.driver.chaining
+    primary = ctx.records.read().primary
+    if chaining is None or primary is None:
+        return []
+
+    def do() -> str | None:
+        try:
+            return chaining.straighten(ctx.service, ctx.target(), ctx.target(primary)) or None
+        except ServerError as error:
+            return f"it does not yet: {error}"
+
+    return [Step(f"let {ctx.name} replicate from {primary} itself", do)]
 
 
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:

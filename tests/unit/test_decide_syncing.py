@@ -311,3 +311,30 @@ def test_one_that_undoes_writes_for_ever_is_started_anew_and_then_rebuilt(
     )
     assert decision.action is expected
     assert expected is Action.NOTHING or decision.instance == "db.1"
+
+
+@pytest.mark.parametrize(
+    ("source", "ago", "starts"),
+    [("h:0", 0.2, False), (None, 0.2, False), ("h:1", 0.2, True), ("h:0", 1.5, True)],
+)
+def test_a_former_primary_is_started_when_the_others_have_found_the_new_one(
+    source: str | None, ago: float, starts: bool
+) -> None:
+    """Its address answers nobody while it is being started, and they ask there."""
+    last = FailoverResult(
+        at=NOW - ago, from_instance="db.0", to_instance="db.1", seconds=0.1, lost=""
+    )
+    seen = {"db.0": GONE, "db.1": up(Role.PRIMARY), "db.2": up(source=source)}
+    record = {"primary": "db.1", "last_failover": last}
+    decision = table(seen, ("db.2",), record=record, capabilities=ELECTING)
+    assert (decision.action is Action.START_INSTANCE) is starts
+    promoted = table(seen, ("db.2",), record=record)
+    assert promoted.action is Action.START_INSTANCE
+
+
+def test_the_last_one_left_does_not_keep_it_waiting() -> None:
+    last = FailoverResult(at=NOW, from_instance="db.0", to_instance="db.1", seconds=0.1, lost="")
+    seen = {"db.0": GONE, "db.1": up(Role.PRIMARY), "db.2": GONE}
+    record = {"primary": "db.1", "last_failover": last}
+    decision = table(seen, (), record=record, capabilities=ELECTING)
+    assert decision.action is Action.START_INSTANCE

@@ -22,6 +22,8 @@ from hamanager_drivers.mongodb.connections import AnsweredError, Connections
 
 PREPARE_SECONDS = 4.0
 """No attempt begins later."""
+STRAIGHTEN_SECONDS = 1.0
+"""For one attempt: when it is refused the member goes on as it is."""
 NOTES_SECONDS = 0.5
 """So long at the most the primary writes no-op entries."""
 NOTES_AT_ONCE = 4
@@ -67,6 +69,17 @@ class Chain:
                 break
             with contextlib.suppress(ServerError):
                 wanted -= self.follow(service, member, heir, primary, deadline)
+
+    def straighten(self, service: ServiceContext, target: Target, primary: Target) -> str:
+        """A member that comes back takes the nearest one for its source, as likely another standby
+        as the primary. In the failover the follower of the heir has to wait for a second now and
+        then; one whose source has died looks for the new primary at once (decision 0015)."""
+        source = self.source(service, target)
+        if source in ("", primary.address):
+            return ""
+        deadline = time.monotonic() + STRAIGHTEN_SECONDS
+        done = self.follow(service, target, primary, primary, deadline)
+        return f"instead of {source}" if done else f"it goes on with {source}"
 
     def follow(
         self,

@@ -28,8 +28,8 @@ SET_SETTINGS: dict[str, Any] = {
     # a disk must not cause an election; by itself it only acts when the manager is away.
     "electionTimeoutMillis": 5000,
     # How fast members hear of a death that closes no connection, of a new configuration, and of
-    # each other's positions.
-    "heartbeatIntervalMillis": 500,
+    # each other's positions: a member without a source has to know that the new primary is ahead.
+    "heartbeatIntervalMillis": 100,
     "heartbeatTimeoutSecs": 2,
     # A new primary first fetches what others have and it lacks; that is never anything that a
     # majority acknowledged, and a hung member would delay it for as long as this.

@@ -21,7 +21,7 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
 from hamanager_drivers.certificates import CLIENT_AUTHORITIES
 from hamanager_drivers.mongodb import config, status
-from hamanager_drivers.mongodb.chain import PREPARE_SECONDS
+from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import (
     TIMEOUT_SECONDS,
     AnsweredError,
@@ -68,6 +68,7 @@ class MongoDBDriver(Driver):
         self.election: MongoDBReplication = self.replication
         self.certificates: MongoDBCertificates = MongoDBCertificates(self._connections)
         self.cache: MongoDBCache = MongoDBCache(self._connections)
+        self.chaining: Chain = Chain(self._connections)
         self.workload: MongoDBWorkload = MongoDBWorkload()
 
     def new_secrets(self) -> dict[str, str]:

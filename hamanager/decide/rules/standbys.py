@@ -12,6 +12,8 @@ from hamanager.model.record import RETAINED_LIMIT
 from hamanager.model.snapshot import Observation, Process, Relation, Role
 from hamanager.model.upgrade import runs_from
 
+SOURCES_SECONDS = 1.0
+"""So long at the most a former primary is not started while others look for another source."""
 UNDOING_SECONDS = 60.0
 """So long a standby may take back writes before it is started anew."""
 STARTS_BEFORE_REBUILD = 5
@@ -34,10 +36,11 @@ def surplus(s: Situation) -> Decision | None:
 
 def start_gone(s: Situation) -> Decision | None:
     """A process that ended is started again, the primary's first (no standby could take over,
-    or we would not be here)."""
+    or we would not be here). Where the servers elect by themselves a former primary has to wait a
+    moment, while the others look for whom to replicate from."""
     waiting: Decision | None = None
     for instance, seen in sorted(s.due(s.all), key=lambda pair: pair[0].name != s.record.primary):
-        if not seen.gone:
+        if not seen.gone or _others_come_first(s, instance):
             continue
         if (reason := _why_rebuilt(s, instance, seen)) and _has_room(s):
             return do(Action.REBUILD, instance.name, reason)
@@ -46,6 +49,19 @@ def start_gone(s: Situation) -> Decision | None:
             return decision
         waiting = waiting or decision
     return waiting if not s.primary_works else None
+
+
+def _others_come_first(s: Situation, instance: InstanceRecord) -> bool:
+    """They ask their former source again and again, each time seeing whether the new primary is a
+    better one; one that is just being started may accept the question and not answer it."""
+    last = s.record.last_failover
+    if not s.capabilities.elects_itself or last is None or last.from_instance != instance.name:
+        return False
+    if s.primary is None or not 0 <= s.snapshot.at - last.at < SOURCES_SECONDS:
+        return False
+    primary = s.primary.replication_address
+    statuses = [seen.status for one, seen in s.standbys if one.name != instance.name]
+    return any(status is not None and status.source != primary for status in statuses)
 
 
 def primary_not_ready(s: Situation) -> Decision | None:

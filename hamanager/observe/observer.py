@@ -6,13 +6,12 @@ The only part of the core that reads the clock for a decision.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
-from hamanager.contracts.replication import Replication
 from hamanager.contracts.runtime import InstanceRef, Runtime
 from hamanager.errors import BusyError, HamanagerError, RefusedError
 from hamanager.model.instance import InstanceRecord
@@ -22,15 +21,14 @@ from hamanager.model.snapshot import (
     Contact,
     Observation,
     Process,
-    Role,
     ServerStatus,
     Snapshot,
 )
-from hamanager.model.sync_set import eligible
 from hamanager.observe.copy_rate import CopyRates
 from hamanager.observe.lag import LagMeter
 from hamanager.observe.questions import Asked, News, Questions, Threads, wait_while
 from hamanager.observe.samples import Samples
+from hamanager.observe.standing import Led, leading, ranked, related
 
 log = logging.getLogger("hamanager")
 
@@ -89,8 +87,7 @@ class Observer:
         self._rates = CopyRates()
         self._replication = driver.replication
         self._lag = LagMeter(self._replication.has_applied) if self._replication else None
-        self._led: tuple[str, ServerStatus] | None = None
-        """The primary on record when it was last seen to lead."""
+        self._led: Led | None = None
 
     def note_trip(self, instance: str) -> None:
         """A tripwire of that instance ended just now: its silence is counted from here."""
@@ -150,26 +147,17 @@ class Observer:
         }
         if self._replication is None or self._lag is None:
             return Snapshot(self._clock.now(), seen)
-        related = self._relate(self._replication, record, seen)
-        related = self._lag.measured(
+        told = related(self._replication, record, seen)
+        self._led = leading(record, told) or self._led
+        told = self._lag.measured(
             record.primary,
-            related,
+            told,
             {instance.name for instance in record.instances if instance.joined},
             began,
             self._clock.now(),
         )
-        candidates, primary_has_all = self._rank(self._replication, record, related)
-        unsafe_candidates, missing_writes = self._unsafe_candidates(
-            self._replication, record, related, candidates
-        )
-        return Snapshot(
-            self._clock.now(),
-            related,
-            candidates,
-            unsafe_candidates,
-            missing_writes,
-            primary_has_all,
-        )
+        capabilities, at = self._driver.capabilities, self._clock.now()
+        return ranked(self._replication, capabilities, record, told, self._led, at)
 
     def _answers_of_all(
         self, service: ServiceContext, record: ServiceRecord, began: float
@@ -322,71 +310,6 @@ class Observer:
             self._asked_to_end.pop(ref.instance, None)  # whatever runs next was not asked
             return None
         return now - since
-
-    def _relate(
-        self, replication: Replication, record: ServiceRecord, seen: Mapping[str, Observation]
-    ) -> dict[str, Observation]:
-        primary = record.instance(record.primary)
-        primary_status = seen[primary.name].status if primary else None
-        members = [Target.of(instance) for instance in record.instances]
-        related = dict(seen)
-        if primary is None or primary_status is None or primary_status.role is not Role.PRIMARY:
-            return related
-        self._led = (primary.name, primary_status)
-        for instance in record.instances:
-            status = seen[instance.name].status
-            if status is None or instance.name == primary.name:
-                continue
-            relation = replication.relate(
-                Target.of(instance), status, Target.of(primary), primary_status, members
-            )
-            errant_writes = replication.errant_writes(status, primary_status)
-            related[instance.name] = replace(
-                seen[instance.name], relation=relation, errant_writes=errant_writes
-            )
-        return related
-
-    def _rank(
-        self, replication: Replication, record: ServiceRecord, seen: Mapping[str, Observation]
-    ) -> tuple[tuple[str, ...], bool]:
-        """The candidates, and whether the primary on record has all that they have."""
-        able = eligible(record, self._driver.capabilities, _statuses(seen))
-        candidates = replication.rank(able)
-        primary = seen.get(record.primary or "")
-        if primary is None or primary.status is None or record.primary is None:
-            return candidates, False
-        unseen = [i for i in record.instances if i.name not in (*able, record.primary)]
-        if primary.status.empty and any(i.joined for i in unseen):
-            return candidates, False  # it lost its data, and they may have them
-        # Among equals the first name stands first: this one comes before every other.
-        with_primary = replication.rank({"": primary.status, **able})
-        return candidates, with_primary[:1] == ("",)
-
-    def _unsafe_candidates(
-        self,
-        replication: Replication,
-        record: ServiceRecord,
-        seen: Mapping[str, Observation],
-        candidates: tuple[str, ...],
-    ) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Whom only an operator's order promotes, and what each is known to lack."""
-        others = {
-            name: status
-            for name, status in _statuses(seen).items()
-            if name not in (record.primary, *candidates) and not status.empty
-        }
-        joined = {i.name for i in record.instances if i.joined}
-        others = {name: status for name, status in others.items() if name in joined}
-        ranked = replication.rank(others)
-        ranked += tuple(sorted(set(others) - set(ranked)))
-        if self._led is None or self._led[0] != record.primary:
-            return ranked, {}
-        led = self._led[1]
-        return ranked, {name: replication.missing_writes(others[name], led) for name in ranked}
-
-
-def _statuses(seen: Mapping[str, Observation]) -> dict[str, ServerStatus]:
-    return {name: answer.status for name, answer in seen.items() if answer.status is not None}
 
 
 def _place(service: ServiceContext, instance: InstanceRecord) -> InstanceRef:

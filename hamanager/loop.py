@@ -33,6 +33,7 @@ from hamanager.errors import (
 from hamanager.model.decision import Action, BackingOff, Decision
 from hamanager.model.history import HistoryEntry
 from hamanager.model.host import Occupant
+from hamanager.model.kept import Facts, packed
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext
 from hamanager.model.snapshot import Snapshot
@@ -72,6 +73,8 @@ class Pass:
     """When the time that a silent primary is given runs out."""
     versions: tuple[int, int] = (0, 0)
     """Of the spec and of the record that it began with."""
+    facts: Facts | None = None
+    """What it was decided by."""
     unfinished_seconds: float | None = None
     """For how long some instance has not been where it belongs without anything being done about
     it; None when all are."""
@@ -197,6 +200,7 @@ class ServiceLoop:
             acted=False,
             decided_in_seconds=_decided_in(ctx),
             versions=(self._spec_version, self._record_version),
+            facts=ctx.facts,
             unfinished_seconds=self._unfinished_for(ctx),
         )
         if decision.rule != "older-record":  # then the record knows nothing of where they should go
@@ -204,7 +208,7 @@ class ServiceLoop:
         if idle:
             if decision.rule != BACKING_OFF:
                 self._retries.rested()
-            self._note_waiting(decision)
+            self._note_waiting(ctx)
             return self.last
         self._unfinished_since = None
         try:
@@ -226,6 +230,7 @@ class ServiceLoop:
             outcome.text,
             acted=outcome.done,
             failed=outcome.failure is not None,
+            facts=self.last.facts,
         )
         return self.last
 
@@ -237,7 +242,8 @@ class ServiceLoop:
             snapshot = self.observer.observe(service, record)
             decision = decide(spec, record, snapshot, self.driver.capabilities, self._backing_off)
             unable = Decision("store-away", Action.WAIT, f"{decision.reason}; {reason}")
-            self.last = Pass(snapshot, unable, unable.reason, acted=False)
+            facts = Facts(spec, record, snapshot, self._backing_off)
+            self.last = Pass(snapshot, unable, unable.reason, acted=False, facts=facts)
         return StoreError(reason)
 
     def _unfinished_for(self, ctx: PlaybookContext) -> float | None:
@@ -264,16 +270,17 @@ class ServiceLoop:
                     self._warned.add(warning)
                     self._note(warning)
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, seen: str = "") -> None:
         self._store.append(
-            HistoryEntry(at=self._clock.now(), service=self.name, kind="note", text=text)
+            HistoryEntry(at=self._clock.now(), service=self.name, kind="note", text=text, seen=seen)
         )
 
-    def _note_waiting(self, decision: Decision) -> None:
+    def _note_waiting(self, ctx: PlaybookContext) -> None:
         """A wait that begins belongs in the history; that it goes on does not."""
+        decision = ctx.decision
         waiting = decision.rule if decision.action is Action.WAIT else ""
         if waiting and waiting != self._noted and waiting not in UNTOLD:
-            self._note(decision.reason)
+            self._note(decision.reason, packed(ctx.facts))
         self._noted = waiting
 
     def context(self) -> ServiceContext | None:
@@ -319,4 +326,5 @@ class ServiceLoop:
             runtime=self._runtime,
             clock=self._clock,
             endpoint=self._endpoint,
+            backing_off=self._backing_off,
         )

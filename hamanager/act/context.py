@@ -13,9 +13,10 @@ from hamanager.contracts.replication import Replication, SemiSync
 from hamanager.contracts.runtime import Container, InstanceRef, Runtime
 from hamanager.decide.routing import listeners
 from hamanager.errors import HamanagerError, StaleVersionError
-from hamanager.model.decision import Decision
+from hamanager.model.decision import BackingOff, Decision
 from hamanager.model.host import Occupant
 from hamanager.model.instance import InstanceRecord
+from hamanager.model.kept import Facts
 from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Snapshot
@@ -89,6 +90,13 @@ class PlaybookContext:
     runtime: Runtime
     clock: Clock
     endpoint: Endpoint
+    backing_off: tuple[BackingOff, ...] = ()
+    """What was not tried again when it was decided."""
+
+    @property
+    def facts(self) -> Facts:
+        """What it was decided by."""
+        return Facts(self.spec, self.records.read(), self.snapshot, self.backing_off)
 
     @property
     def replication(self) -> Replication:

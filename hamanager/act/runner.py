@@ -27,6 +27,7 @@ from hamanager.errors import HamanagerError
 from hamanager.model.capabilities import Traits
 from hamanager.model.decision import Action, Decision
 from hamanager.model.history import HistoryEntry
+from hamanager.model.kept import packed
 
 LONGEST_CALL_SECONDS = 40.0
 """No call of a driver or the runtime may take longer (checked at the start:
@@ -125,7 +126,8 @@ class Runner:
         run = secrets.token_hex(4)
         playbook = decision.action.value
         title = f"{playbook} {decision.instance or self._service}"
-        self._journal(run, playbook, "decision", f"{title}: {decision.reason}")
+        text = f"{title}: {decision.reason}"
+        self._journal(run, playbook, "decision", text, seen=packed(ctx.facts))
         began = self._clock.monotonic()
         try:
             # From here on whoever is in the middle of another run can write nothing any more,
@@ -173,6 +175,7 @@ class Runner:
         number: int | None = None,
         seconds: float | None = None,
         ok: bool = True,
+        seen: str = "",
     ) -> None:
         self._store.append(
             HistoryEntry(
@@ -185,6 +188,7 @@ class Runner:
                 number=number,
                 seconds=None if seconds is None else round(seconds, 4),
                 ok=ok,
+                seen=seen,
             )
         )
 

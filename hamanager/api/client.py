@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter
 
@@ -15,6 +15,7 @@ from hamanager.api.grammar import ScaleRequest
 from hamanager.api.hosts import HostView
 from hamanager.api.reach import NoDaemonError as NoDaemonError
 from hamanager.api.reach import Reach, Way, reach
+from hamanager.api.reasons import Fault, ForecastView, ReasonsView
 from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.runtime import LogLine
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
@@ -96,6 +97,18 @@ class Client:
         """What happened, oldest first."""
         query = f"?limit={limit}" if limit is not None else ""
         return _HISTORY.validate_json(self._ask("GET", f"{_path(name)}/history{query}"))
+
+    def reasons(self, name: str, at: float | None = None, run: str | None = None) -> ReasonsView:
+        """Why what is decided now is decided, or was at that time or in that run."""
+        asked = {"at": at, "run": run}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        return ReasonsView.model_validate_json(self._ask("GET", f"{_path(name)}/why?{query}"))
+
+    def forecast(self, name: str, faults: Sequence[Fault]) -> ForecastView:
+        """What would happen if these failed now."""
+        query = urlencode([(fault.kind.value, fault.instance) for fault in faults])
+        answer = self._ask("GET", f"{_path(name)}/what-if?{query}")
+        return ForecastView.model_validate_json(answer)
 
     def create(
         self,

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from hamanager.api.grammar import check_service_name
 from hamanager.chaos.drill.fault import Fault
-from hamanager.cli import access, credentials, hosts, managers, operations, services
+from hamanager.cli import access, credentials, hosts, managers, operations, reasons, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
 from hamanager.cli.proxy import proxy
@@ -180,6 +180,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     services.info,
     services.status,
     services.history,
+    reasons.why,
+    reasons.what_if,
     serve,
     proxy,
     demo,
@@ -203,7 +205,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 for _command in _COMMANDS:
     app.command(
-        _command.__name__.rstrip("_"),
+        _command.__name__.rstrip("_").replace("_", "-"),
         context_settings=_PASSED_ON if _command is access.run else None,
     )(_command)
 app.add_typer(hosts.host_app, name="host")

@@ -35,6 +35,8 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/services/{name}/status"): _READ,
     ("GET", "/services/{name}/history"): _READ,
     ("GET", "/services/{name}/logs"): _READ,
+    ("GET", "/services/{name}/why"): _READ,
+    ("GET", "/services/{name}/what-if"): _READ,
     # A password comes with it.
     ("GET", "/services/{name}/connection"): _OPERATE,
     ("GET", "/services/{name}/shell"): _OPERATE,

@@ -28,6 +28,7 @@ from hamanager.daemon.credentials import CredentialsPort, add_credentials
 from hamanager.daemon.gate import ORDERS, Gate, NotAllowedError, check_role, demand
 from hamanager.daemon.host_routes import add_hosts
 from hamanager.daemon.hosts import Hosts
+from hamanager.daemon.reason_routes import ReasonsPort, add_reasons
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.model.access import AccessRole
 from hamanager.model.history import HistoryEntry
@@ -51,7 +52,7 @@ STATUS_CODES: tuple[tuple[type[HamanagerError], int], ...] = (
 )
 
 
-class QueriesPort(Protocol):
+class QueriesPort(ReasonsPort, Protocol):
     """What the API asks."""
 
     def view(self, name: str) -> ServiceView:
@@ -241,6 +242,7 @@ def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
     add_credentials(app, manager)
     _add_routes(app, manager)
     add_hosts(app, manager)
+    add_reasons(app, manager)
     return app
 
 
@@ -282,7 +284,7 @@ def _add_queries(app: FastAPI, manager: ManagerPort) -> None:
     ) -> list[LogLine]:
         return list(manager.queries.logs(name, instance, lines, after))
 
-    @app.get("/services/{name}/history")
+    @app.get("/services/{name}/history", response_model_exclude={"__all__": {"seen"}})
     def history(
         name: str, limit: Annotated[int | None, Query(ge=1, le=1_000_000)] = None
     ) -> list[HistoryEntry]:

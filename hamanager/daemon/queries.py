@@ -7,11 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hamanager.api.environment import ConnectionView
+from hamanager.api.reasons import Fault, ForecastView, ReasonsView
 from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.unmanaged import Unmanaged
 from hamanager.daemon.view_builder import service_view
@@ -19,6 +21,7 @@ from hamanager.daemon.worker import Worker
 from hamanager.errors import HamanagerError, NotFoundError, StoreError, UnmanageableError
 from hamanager.model.history import HistoryEntry
 from hamanager.model.instance import InstanceRecord
+from hamanager.model.kept import Facts
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.shell import ShellView
@@ -204,6 +207,40 @@ class Queries:
         with suppress(UnmanageableError):
             loaded = load_spec(self._store, name)
         return self._store.history(name, limit, loaded[0].created_at if loaded else 0.0)
+
+    def reasons(self, name: str, at: float | None = None, run: str | None = None) -> ReasonsView:
+        """Why what is decided now is decided; or what was at that time (seconds since the epoch),
+        or in that run, as far as the history kept what it was decided by.
+
+        Raises:
+            NotFoundError: there is no such service, or nothing was kept of that.
+        """
+        history = self.history(name)
+        capabilities = self._drivers[self._whole(name).engine].capabilities
+        if at is None and run is None:
+            return reasons_view(name, self._facts(name), capabilities, history)
+        entry, facts = kept_facts(history, name, at, run)
+        return reasons_view(name, facts, capabilities, history, entry)
+
+    def forecast(self, name: str, faults: Sequence[Fault]) -> ForecastView:
+        """What would happen if these failed now; nothing is touched.
+
+        Raises:
+            NotFoundError: there is no such service or instance.
+            UsageError: nothing is said to fail, or something twice.
+        """
+        driver = self._drivers[self._whole(name).engine]
+        return forecast(name, self._facts(name), driver.capabilities, driver.replication, faults)
+
+    def _facts(self, name: str) -> Facts:
+        """As the worker that leads it saw them last, or as seen now."""
+        worker = self._worker_of(name)
+        if worker is not None and worker.loop.last is not None and worker.loop.last.facts:
+            return worker.loop.last.facts
+        spec, context, record = self._known(name)
+        observer = Observer(self._drivers[spec.engine], self._runtime, self._clock, self._threads)
+        hosts = {host.name: host for host in self._runtime.hosts()}
+        return Facts(spec, record, replace(observer.observe(context, record), hosts=hosts))
 
     def _view(self, name: str, snapshot: Snapshot, message: str) -> ServiceView:
         spec, context, record = self._known(name)

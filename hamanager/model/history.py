@@ -29,3 +29,5 @@ class HistoryEntry(BaseModel):
     seconds: float | None = None
     """How long the step or the whole run took."""
     ok: bool = True
+    seen: str = ""
+    """What was decided by (`hamanager.model.kept`), with a decision or a wait; '' elsewhere."""

@@ -9,6 +9,7 @@ import pytest
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.chaos.workload import LoadWriter
 from tests.scenarios.conftest import ENGINES, SIZES
+from tests.scenarios.foreseen import Foreseen
 from tests.scenarios.harness import LOSSLESS
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -46,6 +47,7 @@ def test_manager_killed_in_the_middle_of_a_failover_and_the_next_one_goes_on(
 
 def test_a_primary_that_hangs_is_replaced_and_taken_back(sandbox: Sandbox, engine: str) -> None:
     size, writer = SIZES[engine], service_under_load(sandbox, engine, pause_seconds=0.005)
+    foreseen = Foreseen(sandbox, "--hang", "db.0")
     hung = time.monotonic()
     container = sandbox.container("db.0")
     container.pause()
@@ -56,6 +58,7 @@ def test_a_primary_that_hangs_is_replaced_and_taken_back(sandbox: Sandbox, engin
     else:
         assert accepted.at - hung > 3, "a silence was taken for death before down_after had passed"
     sandbox.wait_for_state("db", "running", 90, size)
+    foreseen.came_true()
     writer.stop()
     if engine in LOSSLESS:
         assert sandbox.lost("db", writer) == 0

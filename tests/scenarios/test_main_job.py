@@ -10,6 +10,7 @@ import pytest
 from hamanager.act.context import needed
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.scenarios.conftest import ENGINES, SIZES
+from tests.scenarios.foreseen import Foreseen
 from tests.scenarios.harness import LOSSLESS
 
 # Valkey stands for the drivers of other packages: for the manager it is like any engine.
@@ -35,6 +36,7 @@ def test_scaled_to_a_standby_then_the_primary_is_killed_and_nothing_acknowledged
 
     writer = sandbox.start_writer("db")
     wait_for("writes", 5, lambda: len(writer.acknowledged()) > 100)
+    foreseen = Foreseen(sandbox, "--kill", "db.0")
     killed = time.monotonic()
     sandbox.container("db.0").kill()
     accepted = writer.wait_for_write(after=killed, not_on="db.0", timeout_seconds=30)
@@ -44,6 +46,7 @@ def test_scaled_to_a_standby_then_the_primary_is_killed_and_nothing_acknowledged
     view = sandbox.wait_for_state("db", "running", RECOVERY_SECONDS, size)
     assert time.monotonic() - killed < RECOVERY_SECONDS
     assert view["primary"] == accepted.instance
+    foreseen.came_true()
     assert view["last_failover"]["from"] == "db.0"
     assert view["last_failover"]["to"] == accepted.instance
     assert {i["name"]: i["role"] for i in view["instances"]}["db.0"] == "standby"

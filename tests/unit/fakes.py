@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from hamanager.api.environment import ConnectionView
+from hamanager.api.reasons import Fault, ForecastView, ReasonsView
 from hamanager.api.views import ManagerView, ServiceView
 from hamanager.authority.authority import Authority
 from hamanager.contracts.driver import Connection, Driver
@@ -14,6 +15,7 @@ from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.daemon.hosts import HostEngine, Hosts
 from hamanager.daemon.tokens import Tokens
 from hamanager.daemon.view_builder import service_view
@@ -24,6 +26,7 @@ from hamanager.model.history import HistoryEntry
 from hamanager.model.host import Host, HostSeen
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
+from hamanager.model.kept import Facts
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.shell import ShellView
@@ -319,6 +322,22 @@ class FakeManager:
 
     def history(self, name: str, limit: int | None = None) -> Sequence[HistoryEntry]:
         return self.store.history(name, limit)
+
+    def reasons(self, name: str, at: float | None = None, run: str | None = None) -> ReasonsView:
+        history = self.history(name)
+        if at is None and run is None:
+            return reasons_view(name, self._facts(name), capabilities(), history)
+        entry, facts = kept_facts(history, name, at, run)
+        return reasons_view(name, facts, capabilities(), history, entry)
+
+    def forecast(self, name: str, faults: Sequence[Fault]) -> ForecastView:
+        return forecast(name, self._facts(name), capabilities(), None, faults)
+
+    def _facts(self, name: str) -> Facts:
+        loaded = load_spec(self.store, name)
+        if loaded is None:
+            raise NotFoundError(f"there is no service '{name}'")
+        return Facts(loaded[0], load_record(self.store, name)[0], Snapshot(NOW, self.seen))
 
     # --- What a loop would do ----------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import pytest
 from hamanager.api.views import ServiceView
 from hamanager.daemon.http import make_app
 from hamanager.errors import StoreError
+from hamanager.model.history import HistoryEntry
 from hamanager.stores.repository import load_spec
 from tests.unit.fakes import MB, SECRET, FakeManager
 
@@ -79,6 +80,28 @@ def test_history_also_of_a_service_that_is_no_more(api: TestClient, manager: Fak
     assert api.get("/services/nosuch/history").status_code == 404
 
 
+def test_why_and_what_if(api: TestClient, manager: FakeManager) -> None:
+    create(api, instances=2)
+    manager.fulfil("db")
+    why = api.get("/services/db/why").json()
+    assert why["now"]
+    assert [rule["rule"] for rule in why["rules"] if rule["standing"] == "decided"] == [why["rule"]]
+    before = load_spec(manager.store, "db")
+    told = api.get("/services/db/what-if?kill=db.0&hang=db.1").json()
+    assert [fault["instance"] for fault in told["faults"]] == ["db.0", "db.1"]
+    assert told["moments"][0]["after_seconds"] == 0
+    assert load_spec(manager.store, "db") == before
+
+
+def test_the_history_that_is_shown_is_without_what_it_keeps_for_why(
+    api: TestClient, manager: FakeManager
+) -> None:
+    create(api)
+    kept = HistoryEntry(at=1.0, service="db", kind="decision", text="t", seen="kept")
+    manager.store.append(kept)
+    assert all("seen" not in entry for entry in api.get("/services/db/history").json())
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "exit_code", "sentence"),
     [
@@ -108,6 +131,9 @@ def test_history_also_of_a_service_that_is_no_more(api: TestClient, manager: Fak
         ("POST", "/services/db/restart", {"instance": "db.9"}, 404, 1, "there is no instance"),
         ("DELETE", "/services/nosuch", None, 404, 1, "there is no service"),
         ("GET", "/services/db/history?limit=0", None, 400, 2, "the request's limit is wrong"),
+        ("GET", "/services/db/why?run=x", None, 404, 1, "the history of 'db' keeps nothing"),
+        ("GET", "/services/db/why?at=soon", None, 400, 2, "the request's at is wrong"),
+        ("GET", "/services/db/what-if", None, 400, 2, "nothing is said to fail"),
         ("GET", "/nothing/here", None, 404, 2, "there is no GET /nothing/here"),
         ("PUT", "/services", None, 405, 2, "there is no PUT /services"),
     ],

@@ -238,6 +238,26 @@ def test_status_and_history(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("db")
+def test_why_and_what_if(run: Run) -> None:
+    told = run("why", "db").output
+    assert told.startswith("db, now: ")
+    assert " -> " in told
+    assert json.loads(run("why", "db", "-o", "json").output)["service"] == "db"
+    foreseen = run("what-if", "db", "--kill", "db.0").output
+    assert foreseen.startswith("db, kill db.0: nothing is touched; as seen ")
+    assert "\n    lost: " in foreseen
+    both = run("what-if", "db", "--hang", "db.0", "--and", "db.0")
+    assert both.exit_code == 2
+    assert "'db.0' is said to fail twice" in both.output
+    alone = run("what-if", "db", "--and", "db.0")
+    assert alone.exit_code == 2
+    assert "--and takes the kind of the other failure" in alone.output
+    assert run("why", "db", "--at", "soon").exit_code == 2
+    assert run("why", "db", "--at", "12:00", "--run", "x").exit_code == 2
+    assert run("why", "db", "--run", "x").exit_code == 1
+
+
+@pytest.mark.usefixtures("db")
 def test_json_of_scale_is_a_list_and_nothing_else_is_on_stdout(
     run: Run, manager: FakeManager
 ) -> None:
@@ -296,6 +316,8 @@ def test_version_and_help() -> None:
         "info",
         "status",
         "history",
+        "why",
+        "what-if",
         "restart",
         "destroy",
         "demo",

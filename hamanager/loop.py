@@ -270,9 +270,16 @@ class ServiceLoop:
                     self._warned.add(warning)
                     self._note(warning)
 
-    def _note(self, text: str, seen: str = "") -> None:
+    def _note(self, text: str, *, seen: str = "", rule: str = "") -> None:
         self._store.append(
-            HistoryEntry(at=self._clock.now(), service=self.name, kind="note", text=text, seen=seen)
+            HistoryEntry(
+                at=self._clock.now(),
+                service=self.name,
+                kind="note",
+                text=text,
+                seen=seen,
+                rule=rule,
+            )
         )
 
     def _note_waiting(self, ctx: PlaybookContext) -> None:
@@ -280,7 +287,7 @@ class ServiceLoop:
         decision = ctx.decision
         waiting = decision.rule if decision.action is Action.WAIT else ""
         if waiting and waiting != self._noted and waiting not in UNTOLD:
-            self._note(decision.reason, packed(ctx.facts))
+            self._note(decision.reason, seen=packed(ctx.facts), rule=decision.rule)
         self._noted = waiting
 
     def context(self) -> ServiceContext | None:

@@ -127,7 +127,7 @@ class Runner:
         playbook = decision.action.value
         title = f"{playbook} {decision.instance or self._service}"
         text = f"{title}: {decision.reason}"
-        self._journal(run, playbook, "decision", text, seen=packed(ctx.facts))
+        self._journal(run, playbook, "decision", text, seen=packed(ctx.facts), rule=decision.rule)
         began = self._clock.monotonic()
         try:
             # From here on whoever is in the middle of another run can write nothing any more,
@@ -161,6 +161,7 @@ class Runner:
                 "step",
                 text,
                 number=number,
+                name=step.name,
                 seconds=self._clock.monotonic() - began,
                 ok=ok,
             )
@@ -176,6 +177,8 @@ class Runner:
         seconds: float | None = None,
         ok: bool = True,
         seen: str = "",
+        rule: str = "",
+        name: str = "",
     ) -> None:
         self._store.append(
             HistoryEntry(
@@ -189,6 +192,8 @@ class Runner:
                 seconds=None if seconds is None else round(seconds, 4),
                 ok=ok,
                 seen=seen,
+                rule=rule,
+                step=name,
             )
         )
 

@@ -102,6 +102,13 @@ def serve(
     on: Annotated[
         str, typer.Option(metavar="HOST", help="The host on record that this machine is.")
     ] = "",
+    web: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Offer metrics and health there over plain HTTP, e.g. at 127.0.0.1:7433.",
+        ),
+    ] = None,
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -111,12 +118,13 @@ def serve(
     """
     from hamanager import paths
     from hamanager.cli.credentials import own_pair
-    from hamanager.daemon.remote import Listen
+    from hamanager.daemon.remote import Listen, address_of
     from hamanager.daemon.serve import serve as run
 
     own = own_pair(listen_cert, listen_key)
     offered = None if listen is None else Listen.at(listen, listen_name or (), own)
-    run(paths.make_private(paths.home()), advertise_host, offered, store, name, on)
+    plain = None if web is None else address_of(web)
+    run(paths.make_private(paths.home()), advertise_host, offered, store, name, on, plain)
 
 
 def demo(

@@ -15,9 +15,11 @@ from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.contracts.store import Store
 from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.daemon.leading import Leading
+from hamanager.daemon.metrics import Watched
 from hamanager.daemon.unmanaged import Unmanaged
 from hamanager.daemon.view_builder import service_view
 from hamanager.daemon.worker import Worker
+from hamanager.decide.situation import Situation
 from hamanager.errors import HamanagerError, NotFoundError, StoreError, UnmanageableError
 from hamanager.model.history import HistoryEntry
 from hamanager.model.instance import InstanceRecord
@@ -36,6 +38,9 @@ from hamanager.stores.repository import (
     load_whole,
     service_names,
 )
+
+LOOK_SECONDS = 1.5
+"""What was seen that lately is recent enough for a load balancer: a worker looks once a second."""
 
 
 class Queries:
@@ -60,6 +65,8 @@ class Queries:
         self._unmanaged = unmanaged
         self._worker_of = worker_of
         self._leading = leading
+        self._looks: dict[str, Facts] = {}
+        """At services that others lead, for who asks often."""
 
     def view(self, name: str) -> ServiceView:
         """What `info` shows of one service.
@@ -231,6 +238,44 @@ class Queries:
         """
         driver = self._drivers[self._whole(name).engine]
         return forecast(name, self._facts(name), driver.capabilities, driver.replication, faults)
+
+    # --- For monitoring and load balancers -----------------------------------------------------
+
+    def watched(self) -> Mapping[str, Watched]:
+        """The services that this manager watches, as seen last."""
+        leads = self._leading.leads()
+        found = {}
+        for name in self._leading.watched():
+            worker = self._worker_of(name)
+            last = worker.loop.last if worker else None
+            found[name] = Watched(last.facts if last else None, name in leads)
+        return found
+
+    def situation(self, name: str) -> Situation:
+        """The service as seen lately, whoever leads it.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            HamanagerError: it was not seen lately, or cannot be looked at.
+        """
+        kept = self._looks.get(name)
+        if self._worker_of(name) is not None or kept is None or self._is_old(kept):
+            kept = self._looks[name] = self._facts(name)
+        if self._is_old(kept, 2 * LOOK_SECONDS):
+            ago = self._clock.now() - kept.snapshot.at
+            raise HamanagerError(f"'{name}' was looked at last {ago:.0f} s ago")
+        record = kept.record
+        with suppress(StoreError):  # while it is away, who led then leads
+            record, _ = load_record(self._store, name)
+        capabilities = self._drivers[kept.spec.engine].capabilities
+        return Situation(kept.spec, record, kept.snapshot, capabilities)
+
+    def _is_old(self, facts: Facts, seconds: float = LOOK_SECONDS) -> bool:
+        return not 0 <= self._clock.now() - facts.snapshot.at < seconds
+
+    def problem(self) -> str:
+        """Why this manager cannot act now; '' when it can."""
+        return self._leading.problem
 
     def _facts(self, name: str) -> Facts:
         """As the worker that leads it saw them last, or as seen now."""

@@ -32,6 +32,21 @@ CONNECTIONS = 512
 GRACE_SECONDS = 2
 
 
+def address_of(text: str) -> tuple[str, int]:
+    """Where to listen, as an operator writes it.
+
+    Raises:
+        UsageError: that is no HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise UsageError(
+            f"'{text}' is no address to listen at: write HOST:PORT, such as 0.0.0.0:7432"
+        )
+    return host, int(port)
+
+
 @dataclass(frozen=True)
 class Listen:
     """Where the API is offered."""
@@ -50,13 +65,7 @@ class Listen:
         Raises:
             UsageError: that is no HOST:PORT.
         """
-        host, _, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-            raise UsageError(
-                f"'{address}' is no address to listen at: write HOST:PORT, such as 0.0.0.0:7432"
-            )
-        return cls(host, int(port), tuple(names), own)
+        return cls(*address_of(address), tuple(names), own)
 
 
 class PeerProtocol(H11Protocol):

@@ -24,10 +24,12 @@ from hamanager.daemon import timeouts
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
+from hamanager.daemon.metrics import Metrics
 from hamanager.daemon.places import Places
 from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
+from hamanager.daemon.web import make_web, serving
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import SIDECAR, HaproxyEndpoint
 from hamanager.errors import HamanagerError, UsageError
@@ -48,10 +50,11 @@ def serve(
     store_url: str = "",
     name: str | None = None,
     on: str = "",
+    web: tuple[str, int] | None = None,
 ) -> None:
     """Run the daemon with that state directory and store until SIGINT or SIGTERM; `listen`: with
     the API also over TLS; `name`: what other managers on the store call this one; `on`: on the
-    machine that is that host.
+    machine that is that host; `web`: with metrics and health there over plain HTTP.
 
     Raises:
         UsageError: there is no such store, or the name cannot be one.
@@ -72,7 +75,8 @@ def serve(
         offering(listen) as remote_listener,
         ExitStack() as while_serving,
     ):
-        store, clock = open_store(store_url, home, manages=True), SystemClock()
+        metrics, clock = Metrics(), SystemClock()
+        store = metrics.heard(open_store(store_url, home, manages=True), clock)
         manager_id = paths.manager_id(home)
         installation = join(store, store_url, home)
         places = Places(store, installation, advertise_host, on)
@@ -93,6 +97,8 @@ def serve(
             EnvironmentFile(paths.environment_path(home), own),
             places.hosts(drivers.values(), SystemClock()),
         )
+        metrics.watch(daemon.queries.watched)
+        while_serving.enter_context(serving(web, make_web(daemon.queries, metrics)))
         addresses.begin(several=bool(store_url))
         daemon.start()
         log.info("hamanager %s is watching; state in %s", me.name, home)

@@ -24,8 +24,12 @@ class HistoryEntry(BaseModel):
     run: str = ""
     """Identifies the playbook run that the entry belongs to."""
     playbook: str = ""
+    rule: str = ""
+    """Of a decision, or a wait: the rule that decided."""
     number: int | None = None
     """Of the step, from 1."""
+    step: str = ""
+    """The step's name; `text` has what came of it as well."""
     seconds: float | None = None
     """How long the step or the whole run took."""
     ok: bool = True

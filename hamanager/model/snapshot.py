@@ -132,6 +132,8 @@ class Observation:
     relation: Relation = Relation.UNKNOWN
     silent_seconds: float = 0.0
     """For how long it has given no sign of life, as counted by an awake manager."""
+    probe_seconds: float | None = None
+    """How long its answer took; None when there was none."""
     detail: str = ""
     """The error's sentence when it did not answer."""
     asked_to_end_seconds: float | None = None

@@ -53,6 +53,8 @@ class _Answers:
     contact: Contact = Contact.SILENT
     status: ServerStatus | None = None
     detail: str = "no answer in time"
+    seconds: float | None = None
+    """How long the server's answer took."""
 
     @property
     def alive(self) -> bool:
@@ -260,9 +262,10 @@ class Observer:
     def _probe(self, service: ServiceContext, instance: InstanceRecord) -> _Answers:
         """What the server says. A fault of ours or of a driver's counts as no answer: it must not
         cost the sight of the others."""
-        answer = _Answers()
+        answer, began = _Answers(), self._clock.monotonic()
         try:
             answer.status = self._driver.probe(service, Target.of(instance))
+            answer.seconds = self._clock.monotonic() - began
             answer.contact, answer.detail = Contact.ANSWERS, ""
         except BusyError as error:
             answer.contact, answer.detail = Contact.BUSY, str(error)
@@ -296,6 +299,7 @@ class Observer:
             contact=answer.contact,
             status=self._rates.with_rate(name, answer.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
+            probe_seconds=answer.seconds,
             detail=answer.detail,
             asked_to_end_seconds=self._asked_to_end_seconds(ref, answer, now),
             memory_used_bytes=used,

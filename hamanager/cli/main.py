@@ -14,6 +14,7 @@ from hamanager.chaos.drill.fault import Fault
 from hamanager.cli import access, credentials, hosts, managers, operations, reasons, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
+from hamanager.cli.hooks import hook_app
 from hamanager.cli.proxy import proxy
 from hamanager.cli.store import StoreOption
 from hamanager.errors import HamanagerError
@@ -109,6 +110,9 @@ def serve(
             help="Offer metrics and health there over plain HTTP, e.g. at 127.0.0.1:7433.",
         ),
     ] = None,
+    hooks: Annotated[
+        Path | None, typer.Option(help="A file that names whom to tell of what happens.")
+    ] = None,
 ) -> None:
     """Run the daemon that watches over the services.
 
@@ -124,7 +128,7 @@ def serve(
     own = own_pair(listen_cert, listen_key)
     offered = None if listen is None else Listen.at(listen, listen_name or (), own)
     plain = None if web is None else address_of(web)
-    run(paths.make_private(paths.home()), advertise_host, offered, store, name, on, plain)
+    run(paths.make_private(paths.home()), advertise_host, offered, store, name, on, plain, hooks)
 
 
 def demo(
@@ -220,3 +224,4 @@ app.add_typer(hosts.host_app, name="host")
 app.add_typer(credentials.token_app, name="token")
 app.add_typer(credentials.ca_app, name="ca")
 app.add_typer(stores.app, name="store")
+app.add_typer(hook_app, name="hook")

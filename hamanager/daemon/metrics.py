@@ -102,9 +102,18 @@ class Metrics:
             registry=self._registry,
         )
 
-    def heard(self, store: Store, clock: Clock) -> Store:
-        """The same store, whose answers and entries are counted."""
-        heard = Heard(store, clock, self.note)
+    def heard(
+        self, store: Store, clock: Clock, also: Callable[[HistoryEntry], None] | None = None
+    ) -> Store:
+        """The same store, whose answers and entries are counted; `also` hears of each entry, too,
+        and returns at once."""
+
+        def note(entry: HistoryEntry) -> None:
+            self.note(entry)
+            if also is not None:
+                also(entry)
+
+        heard = Heard(store, clock, note)
         self._registry.register(_OfStore(heard))
         return cast(Store, heard)
 

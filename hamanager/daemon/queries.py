@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hamanager.api.environment import ConnectionView
 from hamanager.api.reasons import Fault, ForecastView, ReasonsView
-from hamanager.api.views import ManagerView, ServiceView
+from hamanager.api.views import ManagerView, ServiceState, ServiceView
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
@@ -272,6 +272,22 @@ class Queries:
 
     def _is_old(self, facts: Facts, seconds: float = LOOK_SECONDS) -> bool:
         return not 0 <= self._clock.now() - facts.snapshot.at < seconds
+
+    def states(self) -> Mapping[str, tuple[ServiceState, str, float]]:
+        """Of each service that this manager leads: how it is, why, and when that was seen (seconds
+        since the epoch)."""
+        found = {}
+        for name, one in self.watched().items():
+            worker, facts = self._worker_of(name), one.facts
+            if not one.leads or facts is None or worker is None or worker.loop.last is None:
+                continue
+            capabilities = worker.loop.driver.capabilities
+            message = worker.loop.last.message
+            view = service_view(
+                facts.spec, facts.record, facts.snapshot, None, capabilities, message
+            )
+            found[name] = view.state, message, facts.snapshot.at
+        return found
 
     def problem(self) -> str:
         """Why this manager cannot act now; '' when it can."""

@@ -29,6 +29,7 @@ from hamanager.daemon.places import Places
 from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
+from hamanager.daemon.telling import Telling
 from hamanager.daemon.web import make_web, serving
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import SIDECAR, HaproxyEndpoint
@@ -51,13 +52,15 @@ def serve(
     name: str | None = None,
     on: str = "",
     web: tuple[str, int] | None = None,
+    hooks: Path | None = None,
 ) -> None:
     """Run the daemon with that state directory and store until SIGINT or SIGTERM; `listen`: with
     the API also over TLS; `name`: what other managers on the store call this one; `on`: on the
-    machine that is that host; `web`: with metrics and health there over plain HTTP.
+    machine that is that host; `web`: with metrics and health there over plain HTTP;
+    `hooks`: the file that names whom to tell of what happens.
 
     Raises:
-        UsageError: there is no such store, or the name cannot be one.
+        UsageError: there is no such store, the name cannot be one, or the hooks cannot be used.
         HamanagerError: the program's time-outs contradict each other.
         ConflictError: another daemon uses the directory, somebody the address, or the directory
             and the store do not go together.
@@ -68,6 +71,7 @@ def serve(
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
     me = _manager(home, name)
+    telling = Telling(hooks, me.name)
     with (
         paths.only_one(home),
         using(store_url, home),
@@ -76,7 +80,7 @@ def serve(
         ExitStack() as while_serving,
     ):
         metrics, clock = Metrics(), SystemClock()
-        store = metrics.heard(open_store(store_url, home, manages=True), clock)
+        store = metrics.heard(open_store(store_url, home, manages=True), clock, telling.note)
         manager_id = paths.manager_id(home)
         installation = join(store, store_url, home)
         places = Places(store, installation, advertise_host, on)
@@ -99,6 +103,7 @@ def serve(
         )
         metrics.watch(daemon.queries.watched)
         while_serving.enter_context(serving(web, make_web(daemon.queries, metrics)))
+        while_serving.enter_context(telling.watch(daemon.queries.states))
         addresses.begin(several=bool(store_url))
         daemon.start()
         log.info("hamanager %s is watching; state in %s", me.name, home)

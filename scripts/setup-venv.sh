@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 stamp=.venv/.installed
-wanted="$PWD $(cat pyproject.toml drivers/*/pyproject.toml | sha256sum)"
+wanted="$PWD $(cat pyproject.toml drivers/*/pyproject.toml testing/*/pyproject.toml | sha256sum)"
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
     exit 0
 fi
@@ -29,5 +29,6 @@ fi
 say "installing Python packages into .venv"
 step 900 "$scratch/pip.log" "could not install the Python packages into .venv, whose index may be out of reach" \
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-    --editable '.[dev]' --editable drivers/hamanager-valkey
+    --editable '.[dev]' --editable drivers/hamanager-valkey \
+    --editable testing/pytest-hamanager
 printf '%s\n' "$wanted" >"$stamp"

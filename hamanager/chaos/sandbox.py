@@ -9,34 +9,29 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO
 
 import docker
-from docker.models.containers import Container
 
 from hamanager import paths
-from hamanager.api.client import Client
-from hamanager.chaos.services import Services, wait_for
-from hamanager.errors import HamanagerError
+from hamanager.chaos.installation import PROGRAM, Installation
+from hamanager.chaos.services import wait_for
 from hamanager.stores.opening import open_store
 from hamanager.stores.repository import service_names
 
 __all__ = ["PROGRAM", "Filters", "Sandbox", "wait_for"]
 
-PROGRAM = [sys.executable, "-m", "hamanager"]
-COMMAND_SECONDS = 300
 START_SECONDS = 30
 Filters = dict[str, str | list[str] | bool]
 
 
-class Sandbox(Services):
+class Sandbox(Installation):
     """Use as a context manager: the daemon runs inside, and nothing is left afterwards."""
 
     def __init__(
@@ -49,9 +44,8 @@ class Sandbox(Services):
         beside: Sandbox | None = None,
     ) -> None:
         """`name`: one of several managers, whose store is the one's that it stands `beside`."""
-        super().__init__()
+        super().__init__(show)
         self._serve_options = serve_options
-        self._show = show
         self._serve_options = [*serve_options, *(("--name", name) if name else ())]
         self._directory = tempfile.TemporaryDirectory(prefix="hamanager-")
         self.home = Path(self._directory.name)
@@ -164,80 +158,6 @@ class Sandbox(Services):
             volume.remove(force=True)
         for network in self.docker.networks.list(filters=mine):
             network.remove()
-
-    # --- Commands ------------------------------------------------------------------------------
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, whatever comes of it."""
-        return subprocess.run(
-            [*PROGRAM, *words],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-
-    def command(self, *words: str) -> str:
-        """Run a command that has to succeed; what it printed.
-
-        Raises:
-            HamanagerError: it failed.
-        """
-        printed = []
-        with subprocess.Popen(
-            [*PROGRAM, *words],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            # Leaving this block waits for the process, so it must end in any case.
-            watchdog = threading.Timer(COMMAND_SECONDS, process.kill)
-            watchdog.start()
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    printed.append(line)
-                    if self._show is not None:
-                        self._show(line.rstrip())
-                code = process.wait(COMMAND_SECONDS)
-            finally:
-                watchdog.cancel()
-                if process.poll() is None:
-                    process.kill()
-        if code != 0:
-            raise HamanagerError(f"`hamanager {' '.join(words)}` ended with {code}: {printed[-1:]}")
-        return "".join(printed)
-
-    def ask(self, what: Literal["info", "history", "managers"], service: str | None = None) -> Any:
-        """What such a command prints as JSON; None when the daemon does not answer. Asked over its
-        socket: a process for each look would take most of a core from what is looked at."""
-        try:
-            with Client.connect(self.home) as client:
-                if what == "history":
-                    return [entry.model_dump(mode="json") for entry in client.history(str(service))]
-                if what == "managers":
-                    return [manager.model_dump(mode="json") for manager in client.managers()]
-                views = client.views() if service is None else [client.view(service)]
-        except HamanagerError:
-            return None
-        shown = [view.model_dump(mode="json", by_alias=True) for view in views]
-        return shown if service is None else shown[0]
-
-    def container(self, instance: str) -> Container:
-        """The container of an instance, found by its labels as a chaos test would."""
-        labels = [
-            f"hamanager.manager={self.manager_id}",
-            f"hamanager.instance={instance}",
-        ]
-        found = self.docker.containers.list(
-            all=True, filters={"label": labels}, ignore_removed=True
-        )
-        assert found, f"{instance} has no container"
-        return found[0]
 
 
 @contextmanager

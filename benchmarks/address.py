@@ -48,9 +48,11 @@ def main() -> int:
     parser.add_argument(
         "--fault", choices=["kill", "terminate", "stop", "switchover"], default="kill"
     )
+    parser.add_argument("--hooks", default="", help="with these hooks")
     chosen = parser.parse_args()
+    options = ["--hooks", chosen.hooks] if chosen.hooks else []
     for engine in chosen.engine or SIZES:
-        with Sandbox() as sandbox:
+        with Sandbox(serve_options=options) as sandbox:
             print(_measure(sandbox, engine, chosen.fault, chosen.rounds), flush=True)
     return 0
 

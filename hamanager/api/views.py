@@ -244,6 +244,8 @@ class ServiceView(_View):
     failover_period_seconds: float = 60.0
     """How long after a failover another one needs proof of death."""
     allow_drills: bool = False
+    canary: bool = False
+    """The manager writes something small once a second; `message` says when that does not work."""
     paused: bool = False
     last_switchover: SwitchoverView | None = None
     last_resorts: list[UnsafeCandidateView] = []

@@ -62,6 +62,13 @@ DrillsOption = Annotated[
     bool | None,
     typer.Option("--allow-drills/--no-allow-drills", help="Whether `drill` may break it."),
 ]
+CanaryOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--canary/--no-canary",
+        help="Whether the manager writes once a second, to see that writes go through.",
+    ),
+]
 ReadsOption = Annotated[
     bool | None,
     typer.Option("--reads/--no-reads", help="Whether a second port offers standbys for reading."),
@@ -146,6 +153,7 @@ def settings_of(
     reads: bool | None = None,
     reads_max_lag: float | None = None,
     replace_after: float | None = None,
+    canary: bool | None = None,
 ) -> Settings:
     """The options that were given."""
     return Settings(
@@ -154,6 +162,7 @@ def settings_of(
         failover_period_seconds=failover_period,
         allow_drills=allow_drills,
         replace_after_seconds=replace_after,
+        canary=canary,
         reads=reads,
         reads_max_lag_seconds=reads_max_lag,
     )

@@ -139,6 +139,7 @@ def _settings(view: ServiceView) -> Document:
         "down_after": formats.duration(view.down_after_seconds),
         "failover_period": formats.duration(view.failover_period_seconds),
         **({"drills": "allowed"} if view.allow_drills else {}),
+        **({"canary": "writes once a second"} if view.canary else {}),
     }
 
 

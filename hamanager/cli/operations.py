@@ -8,6 +8,7 @@ import typer
 
 from hamanager.api.grammar import check_service_name
 from hamanager.cli.app import (
+    CanaryOption,
     DownAfterOption,
     DrillsOption,
     DurabilityOption,
@@ -39,6 +40,7 @@ def set_(
     reads: ReadsOption = None,
     reads_max_lag: ReadsLagOption = None,
     replace_after: ReplaceAfterOption = None,
+    canary: CanaryOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Change a service's settings; those that are not named stay.
@@ -55,6 +57,7 @@ def set_(
         reads,
         reads_max_lag,
         replace_after,
+        canary,
     )
     with open_client() as client:
         view = client.change_settings(name, settings)

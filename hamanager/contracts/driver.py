@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hamanager.contracts.canary import Canary
 from hamanager.contracts.replication import (
     Chaining,
     Election,
@@ -173,6 +174,7 @@ class Driver(Protocol):
     """None: its services cannot be encrypted."""
     shutdown: Shutdown | None = None
     workload: Workload | None = None
+    canary: Canary | None = None
 
     @property
     def capabilities(self) -> Capabilities:

@@ -27,6 +27,9 @@ class EventKind(StrEnum):
     """The primary works, and fewer instances than wanted are up."""
     DOWN = "down"
     """Nothing can be written."""
+    CANARY = "canary"
+    """Its canary says that no write goes through although the primary answers, that they do again,
+    or that an acknowledged write is lost."""
     HEALTHY = "healthy"
     """All is well again."""
 
@@ -56,6 +59,8 @@ class Event(BaseModel):
         return f"{self.service}: {self.event}: {self.text}{took}{why}"
 
 
+CANARY = "canary"
+"""In the place of a rule's name: what the canary notes in the history."""
 _CHANGES = {
     Action.FAIL_OVER.value: ("failover", EventKind.FAILOVER_BEGINS),
     Action.ADOPT.value: ("failover", EventKind.FAILOVER_BEGINS),
@@ -87,6 +92,8 @@ def event_of(entry: HistoryEntry, manager: str) -> Event | None:
 
 
 def _kind(entry: HistoryEntry) -> EventKind | None:
+    if entry.rule == CANARY:
+        return EventKind.CANARY
     if entry.playbook == Action.MARK_SYNCHRONIZED.value:
         return EventKind.COPIED if entry.kind == "outcome" and entry.ok else None
     if entry.playbook not in _CHANGES:

@@ -121,6 +121,10 @@ class Metrics:
         """Tell of these services, whenever somebody asks."""
         self._registry.register(_OfServices(watched))
 
+    def watch_canaries(self, acknowledged_seconds: Callable[[], Mapping[str, float]]) -> None:
+        """Tell how long ago the last write of each service's canary was acknowledged."""
+        self._registry.register(_OfCanaries(acknowledged_seconds))
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self._registry)
@@ -163,6 +167,18 @@ class _OfStore(Collector):
             "Since the store has answered last",
             value=self._store.silent_seconds,
         )
+
+
+class _OfCanaries(Collector):
+    def __init__(self, seconds: Callable[[], Mapping[str, float]]) -> None:
+        self._seconds = seconds
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        about = "Since the last write of its canary was acknowledged"
+        family = _family("canary_seconds", about, "service")
+        for name, seconds in self._seconds().items():
+            family.add_metric([name], seconds)
+        yield family
 
 
 class _OfServices(Collector):

@@ -13,6 +13,7 @@ from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Connection, Driver
 from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.contracts.store import Store
+from hamanager.daemon.canaries import Watched as Audited
 from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Watched
@@ -65,6 +66,7 @@ class Queries:
         self._unmanaged = unmanaged
         self._worker_of = worker_of
         self._leading = leading
+        self._audit: Callable[[str], str] = lambda _: ""
         self._looks: dict[str, Facts] = {}
         """At services that others lead, for who asks often."""
 
@@ -273,6 +275,32 @@ class Queries:
     def _is_old(self, facts: Facts, seconds: float = LOOK_SECONDS) -> bool:
         return not 0 <= self._clock.now() - facts.snapshot.at < seconds
 
+    def canaries(self) -> Mapping[str, Audited]:
+        """The services that this manager leads and whose canary is wanted."""
+        found = {}
+        for name, one in self.watched().items():
+            worker, facts = self._worker_of(name), one.facts
+            if worker is None or facts is None or not one.leads or not facts.spec.canary:
+                continue
+            canary, context = worker.loop.driver.canary, worker.loop.known
+            if canary is None or context is None:
+                continue
+            primary = facts.record.primary
+            seen = facts.snapshot.of(primary)
+            found[name] = Audited(
+                canary=canary,
+                context=context[1],
+                target=_where_clients_write(name, facts.record),
+                term=facts.record.term,
+                primary=primary,
+                primary_answers=seen is not None and seen.status is not None,
+            )
+        return found
+
+    def audited_by(self, problem_of: Callable[[str], str]) -> None:
+        """From now on `info` shows what that says of each service."""
+        self._audit = problem_of
+
     def states(self) -> Mapping[str, tuple[ServiceState, str, float]]:
         """Of each service that this manager leads: how it is, why, and when that was seen (seconds
         since the epoch)."""
@@ -314,7 +342,11 @@ class Queries:
             snapshot,
             found.url if found else None,
             driver.capabilities,
-            (worker.failure if worker else "") or message,
+            "; ".join(
+                part
+                for part in ((worker.failure if worker else "") or message, self._audit(name))
+                if part
+            ),
             address_problem=worker.loop.address_problem if worker else "",
             led_by="" if worker else self._leading.led_by(name),
             unable=self._leading.problem,
@@ -335,3 +367,14 @@ class Queries:
             (endpoint.host, port or endpoint.port) if endpoint else None,
             [Target.of(instance) for instance in record.instances],
         )
+
+
+def _where_clients_write(name: str, record: ServiceRecord) -> Target | None:
+    """The service's address, or the primary where clients know all instances."""
+    if not record.initialized:
+        return None
+    if record.endpoint is not None:
+        endpoint = record.endpoint
+        return Target(f"the address of {name}", endpoint.host, endpoint.port, serial=0)
+    primary = record.instance(record.primary)
+    return Target.of(primary) if primary is not None else None

@@ -22,6 +22,7 @@ from hamanager.contracts.clock import SystemClock
 from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.addresses import Addresses
+from hamanager.daemon.canaries import Canaries
 from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Metrics
@@ -103,6 +104,10 @@ def serve(
         )
         metrics.watch(daemon.queries.watched)
         while_serving.enter_context(serving(web, make_web(daemon.queries, metrics)))
+        canaries = Canaries(store, clock, daemon.queries.canaries)
+        daemon.queries.audited_by(canaries.problem)
+        metrics.watch_canaries(canaries.acknowledged_seconds)
+        while_serving.enter_context(canaries)
         while_serving.enter_context(telling.watch(daemon.queries.states))
         addresses.begin(several=bool(store_url))
         daemon.start()

@@ -62,6 +62,10 @@ def chosen_settings(driver: Driver, settings: Settings) -> SpecSettings:
         chosen["replace_after_seconds"] = settings.replace_after_seconds
     if settings.allow_drills is not None:
         chosen["allow_drills"] = settings.allow_drills
+    if settings.canary and driver.canary is None:
+        raise UsageError(f"the driver of {driver.engine} has no canary; nothing was changed")
+    if settings.canary is not None:
+        chosen["canary"] = settings.canary
     reads = settings.reads
     if reads is None and "reads_max_lag_seconds" in chosen:
         reads = True

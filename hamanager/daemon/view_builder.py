@@ -87,6 +87,7 @@ def service_view(
         down_after_seconds=spec.down_after_seconds,
         failover_period_seconds=spec.failover_period_seconds,
         allow_drills=spec.allow_drills,
+        canary=spec.canary,
         paused=spec.paused,
         last_switchover=SwitchoverView.model_validate(record.last_switchover.model_dump())
         if record.last_switchover

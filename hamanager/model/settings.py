@@ -25,3 +25,5 @@ class Settings(BaseModel):
     """How far behind they may be; given without `reads` it means that they are wanted."""
     allow_drills: bool | None = None
     """Whether failures may be injected on purpose."""
+    canary: bool | None = None
+    """Whether the manager writes something small once a second, to see that writes go through."""

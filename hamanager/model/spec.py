@@ -22,6 +22,7 @@ class SpecSettings(TypedDict, total=False):
     failover_period_seconds: float
     reads_max_lag_seconds: float | None
     allow_drills: bool
+    canary: bool
     replace_after_seconds: float
 
 
@@ -55,6 +56,9 @@ class Spec(Frozen):
     """How long an instance's host must have been silent before it is made anew on another one."""
     allow_drills: bool = False
     """An operator said that failures may be injected into it on purpose."""
+    canary: bool = False
+    """The manager writes something small through its address once a second, to see that writes go
+    through and that none is lost."""
     paused: bool = False
     """An operator asked the manager to observe and not to act."""
     port: int | None = None

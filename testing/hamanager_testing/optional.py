@@ -46,9 +46,12 @@ class ShutdownContract:
 class WorkloadContract:
     """Clients that write numbered rows."""
 
-    def test_a_client_reads_what_it_wrote(self, driver: Driver) -> None:
-        workload = workload_of(driver)
+    def test_a_client_reads_what_it_wrote_and_the_canary_what_it_left(self, driver: Driver) -> None:
+        workload, canary = workload_of(driver), driver.canary
         with primary_of(driver) as server:
+            if canary is not None:
+                left = [canary.beat(server.service, server.target, n, 5.0) for n in (7, 8, 9)]
+                assert left == [None, 7, 8]
             writer = workload.open_writer(server.service, server.target)
             for _ in range(2):
                 writer.prepare()
@@ -60,5 +63,8 @@ class WorkloadContract:
             server.kill()
             with pytest.raises(ServerError):
                 writer.write(4)
+            if canary is not None:
+                with pytest.raises(ServerError):
+                    canary.beat(server.service, server.target, 10, 1.0)
             for _ in range(2):
                 writer.close()

@@ -21,6 +21,7 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
 from hamanager_drivers.certificates import CLIENT_AUTHORITIES
 from hamanager_drivers.mongodb import config, status
+from hamanager_drivers.mongodb.canary import MongoDBCanary
 from hamanager_drivers.mongodb.chain import PREPARE_SECONDS, Chain
 from hamanager_drivers.mongodb.connections import (
     TIMEOUT_SECONDS,
@@ -70,6 +71,7 @@ class MongoDBDriver(Driver):
         self.cache: MongoDBCache = MongoDBCache(self._connections)
         self.chaining: Chain = Chain(self._connections)
         self.workload: MongoDBWorkload = MongoDBWorkload()
+        self.canary: MongoDBCanary = MongoDBCanary()
 
     def new_secrets(self) -> dict[str, str]:
         """The application's password, and the key that the members share with the manager."""

@@ -20,6 +20,7 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Role, ServerStatus, SyncProgress
 from hamanager_drivers.certificates import CLIENT_AUTHORITIES
 from hamanager_drivers.mysql import config, gtid
+from hamanager_drivers.mysql.canary import MySQLCanary
 from hamanager_drivers.mysql.clone import Clones
 from hamanager_drivers.mysql.connections import (
     CHANGE_SECONDS,
@@ -73,6 +74,7 @@ class MySQLDriver(Driver):
         self.certificates: MySQLCertificates = MySQLCertificates(self._connections)
         self.cache: MySQLCache = MySQLCache(self._connections)
         self.workload: MySQLWorkload = MySQLWorkload()
+        self.canary: MySQLCanary = MySQLCanary()
 
     def new_secrets(self) -> dict[str, str]:
         """Three passwords: the application's, the manager's, the standbys' (a source's password

@@ -22,6 +22,7 @@ from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import ServerStatus
 from hamanager_drivers.certificates import AUTHORITIES, CLIENT_AUTHORITIES
 from hamanager_drivers.redis import config
+from hamanager_drivers.redis.canary import RedisCanary
 from hamanager_drivers.redis.connections import (
     TIMEOUT_SECONDS,
     Connections,
@@ -64,6 +65,7 @@ class RedisDriver(Driver):
         self.certificates: RedisCertificates = RedisCertificates(self._connections)
         self.cache: RedisCache = RedisCache(self._connections)
         self.workload: RedisWorkload = RedisWorkload()
+        self.canary: RedisCanary = RedisCanary()
 
     def new_secrets(self) -> dict[str, str]:
         """Three passwords: the application's, the manager's, the standbys'."""

@@ -13,7 +13,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-hosts test scenarios check simulate bench address crowd many sysbench soak \
-    images docker sysbenchprogram etcdprogram keepalivedprogram testbed venv clean
+    images docker sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
 
 BIN := .venv/bin
 
@@ -29,7 +29,7 @@ demo: docker ## Run the demo: failovers, and what the clients saw of them
 demo-hosts: testbed etcdprogram ## The demo on three hosts, one of which is lost with everything on it; needs root
 	@exec $(BIN)/python -m scripts.demo_hosts
 
-test: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run all tests
+test: images sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
 	    --no-loadscope-reorder $(ARGS)
 
@@ -77,6 +77,12 @@ sysbenchprogram:
 keepalivedprogram:
 	@exec scripts/setup-keepalived.sh
 
+promtoolprogram:
+	@exec scripts/setup-promtool.sh
+
+chromiumprogram:
+	@exec scripts/setup-chromium.sh
+
 testbed: docker
 	@exec scripts/setup-testbed.sh
 
@@ -93,5 +99,5 @@ venv: ## Have .venv with hamanager in it
 	@exec scripts/setup-venv.sh
 
 clean: ## Remove what was made in the checkout; Docker and its images stay
-	rm -rf .venv .etcd build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .etcd .prometheus build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

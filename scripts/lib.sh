@@ -117,3 +117,35 @@ apt_install() {
         tail -n 15 | sed 's/^/    /' >&2
     die "could not install $purpose: apt-get failed as above, as it does when Debian's package mirror is out of reach."
 }
+
+# unpack_debian DIRECTORY PURPOSE PACKAGE...: unpacks Debian packages there without installing them;
+# where they cannot be had it says so, and succeeds. Needs scratch_directory.
+unpack_debian() {
+    local directory=$1 purpose=$2 log=$scratch/unpack.log package
+    shift 2
+    if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+        say "$purpose is missing and this system has no apt-get: its tests are skipped"
+        return
+    fi
+    say "unpacking $purpose from Debian's packages"
+    if ! fetch_debian "$log" "$@"; then
+        ! is_root || quietly 300 "$scratch/update.log" apt-get update -o DPkg::Lock::Timeout=120 || true
+        if ! fetch_debian "$log" "$@"; then
+            tail -n 5 "$log" | sed 's/^/    /' >&2
+            say "$purpose cannot be had from Debian's mirror, as said above: its tests are skipped"
+            return
+        fi
+    fi
+    for package in "$scratch"/*.deb; do
+        dpkg --extract "$package" "$scratch/unpacked"
+    done
+    rm -rf "$directory"
+    mv "$scratch/unpacked" "$directory"
+}
+
+fetch_debian() {
+    local log=$1
+    shift
+    (cd "$scratch" && quietly 300 "$log" apt-get download -o Acquire::Retries=2 \
+        -o Acquire::http::Timeout=20 "$@")
+}

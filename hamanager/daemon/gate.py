@@ -31,6 +31,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/health"): _READ,
     ("GET", "/routes"): _READ,
     ("GET", "/services"): _READ,
+    ("GET", "/events"): _READ,
     ("GET", "/services/{name}"): _READ,
     ("GET", "/services/{name}/status"): _READ,
     ("GET", "/services/{name}/history"): _READ,

@@ -25,6 +25,7 @@ from hamanager.contracts.runtime import LogLine
 from hamanager.daemon.callers import CALLER
 from hamanager.daemon.commands import Commands
 from hamanager.daemon.credentials import CredentialsPort, add_credentials
+from hamanager.daemon.event_routes import add_events
 from hamanager.daemon.gate import ORDERS, Gate, NotAllowedError, check_role, demand
 from hamanager.daemon.host_routes import add_hosts
 from hamanager.daemon.hosts import Hosts
@@ -243,6 +244,7 @@ def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
     _add_routes(app, manager)
     add_hosts(app, manager)
     add_reasons(app, manager)
+    add_events(app, lambda: [_shown(view) for view in manager.queries.views()])
     return app
 
 

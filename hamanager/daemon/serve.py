@@ -31,7 +31,7 @@ from hamanager.daemon.process import log_to_standard_error, raise_descriptor_lim
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.daemon.telling import Telling
-from hamanager.daemon.web import make_web, serving
+from hamanager.daemon.web import is_local, make_web, serving
 from hamanager.discovery import load_drivers
 from hamanager.endpoints.haproxy.endpoint import SIDECAR, HaproxyEndpoint
 from hamanager.errors import HamanagerError, UsageError
@@ -103,7 +103,8 @@ def serve(
             places.hosts(drivers.values(), SystemClock()),
         )
         metrics.watch(daemon.queries.watched)
-        while_serving.enter_context(serving(web, make_web(daemon.queries, metrics)))
+        page = make_app(daemon, gated=True) if web and is_local(web[0]) else None
+        while_serving.enter_context(serving(web, make_web(daemon.queries, metrics, page)))
         canaries = Canaries(store, clock, daemon.queries.canaries)
         daemon.queries.audited_by(canaries.problem)
         metrics.watch_canaries(canaries.acknowledged_seconds)

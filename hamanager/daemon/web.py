@@ -1,18 +1,24 @@
 """`serve --web`: what monitoring and load balancers ask over plain HTTP, without a token: metrics,
-where the servers are, which of them is fit for what. No secret is among it, and nothing changes."""
+where the servers are, which of them is fit for what. No secret is among it, and nothing changes.
+
+At an address of this machine's own also the page for people, and the API, which lets in with a
+token."""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Protocol
+from pathlib import Path
+from typing import Annotated, Any, Protocol
 
 import uvicorn
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 from hamanager.daemon.metrics import CONTENT_TYPE, Metrics, Watched
@@ -25,6 +31,11 @@ log = logging.getLogger("hamanager")
 
 GRACE_SECONDS = 1
 CONNECTIONS = 512
+PAGE = Path(__file__).parent / "page"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 METHODS = ["GET", "HEAD", "OPTIONS"]
 """Load balancers ask by any of these; the answer is the same."""
 
@@ -68,8 +79,8 @@ class Fitness(BaseModel):
     """Why it is not; '' when it is."""
 
 
-def make_web(manager: WebPort, metrics: Metrics) -> FastAPI:
-    """The application."""
+def make_web(manager: WebPort, metrics: Metrics, api: FastAPI | None = None) -> FastAPI:
+    """The application; `api`: with the page, which asks that for what it shows."""
     app = FastAPI(
         title="hamanager, for monitoring and load balancers",
         version=program_version(),
@@ -119,7 +130,31 @@ def make_web(manager: WebPort, metrics: Metrics) -> FastAPI:
     def unknown(request: Request, error: NotFoundError) -> JSONResponse:  # noqa: ARG001
         return JSONResponse({"error": str(error)}, 404)
 
+    if api is not None:
+        app.mount("/api", api)
+        app.mount("/", _Page(directory=PAGE, html=True))
     return app
+
+
+class _Page(StaticFiles):
+    """Files that load nothing from elsewhere and are shown in no other page."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """One of them."""
+        answer = super().file_response(*arguments, **named)
+        answer.headers["Content-Security-Policy"] = POLICY
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches that address: elsewhere no token is taken in clear."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unfit(manager: WebPort, name: str, instance: str, check: Check, lag: float | None) -> str:

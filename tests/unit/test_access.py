@@ -76,6 +76,8 @@ def test_whoever_changes_something_may_operate_and_whoever_destroys_administers(
 def test_a_role_that_is_too_low_is_refused(manager: FakeManager, role: AccessRole) -> None:
     caller = api(manager, role)
     for (method, path), least in ROLES.items():
+        if path == "/events" and role.includes(least):
+            continue  # it goes on and on: tests/e2e/test_page.py
         answer = caller.request(method, path.format(name="db"), json={})
         if role.includes(least):
             assert answer.status_code not in (401, 403), answer.text

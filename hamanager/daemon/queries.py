@@ -44,6 +44,10 @@ LOOK_SECONDS = 1.5
 """What was seen that lately is recent enough for a load balancer: a worker looks once a second."""
 
 
+RUNS_WITHIN = 500
+"""Entries of the history, among which are the last runs."""
+
+
 class Queries:
     """Answers from what is written down and from what the workers saw last. Thread-safe."""
 
@@ -224,10 +228,11 @@ class Queries:
         Raises:
             NotFoundError: there is no such service, or nothing was kept of that.
         """
-        history = self.history(name)
         capabilities = self._drivers[self._whole(name).engine].capabilities
         if at is None and run is None:
+            history = self.history(name, RUNS_WITHIN)
             return reasons_view(name, self._facts(name), capabilities, history)
+        history = self.history(name)
         entry, facts = kept_facts(history, name, at, run)
         return reasons_view(name, facts, capabilities, history, entry)
 

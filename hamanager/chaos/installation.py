@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class Installation(Services):
 
     home: Path
     """Its state directory."""
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     """Of its commands."""
     docker: docker.DockerClient
 

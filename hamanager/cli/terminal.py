@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -39,8 +40,8 @@ def emit(text: str) -> None:
         typer.echo(text, nl=False)
 
 
-def as_json(view: ServiceView) -> str:
-    """The stable JSON of one service, with a line feed."""
+def as_json(view: BaseModel) -> str:
+    """The stable JSON of one service, or of what else was asked for, with a line feed."""
     return view.model_dump_json(by_alias=True, indent=2) + "\n"
 
 

@@ -175,12 +175,17 @@ def forecast(
     times = [FIRST_SECONDS]
     if any(fault.kind is not FaultKind.KILL for fault in faults):
         times.append(down_after)
-    moments: list[MomentView] = []
+    decisions = []
     for seconds in times:
         then = _failed(facts, capabilities, replication, faults, seconds)
-        decision = decide(then.spec, then.record, then.snapshot, capabilities, facts.backing_off)
-        if not moments or moments[-1].reason != decision.reason:
-            moments.append(_moment(decision, 0.0 if seconds < down_after else seconds))
+        decisions.append(
+            decide(then.spec, then.record, then.snapshot, capabilities, facts.backing_off)
+        )
+    moments: list[MomentView] = []
+    for seconds, one in zip(times, decisions, strict=True):
+        if not moments or moments[-1].reason != one.reason:
+            moments.append(_moment(one, 0.0 if seconds == FIRST_SECONDS else seconds))
+    decision = decisions[-1]
     return ForecastView(
         service=name,
         at=facts.snapshot.at,

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
-from tenacity import RetryError, Retrying, stop_after_attempt, wait_exponential
+from tenacity import RetryError, Retrying, stop_after_attempt, stop_any, wait_exponential
 
 from hamanager.daemon.events import Event
 from hamanager.daemon.hook_file import Format, Hook
@@ -126,9 +126,9 @@ class Teller:
         """
         hook = self.hook
         tries = Retrying(
-            stop=stop_after_attempt(hook.tries) | (lambda _: self._stopping.is_set()),
+            stop=stop_any(stop_after_attempt(hook.tries), lambda _: self._stopping.is_set()),
             wait=wait_exponential(max=LONGEST_PAUSE_SECONDS),
-            sleep=self._stopping.wait,
+            sleep=self._pause,
             retry=lambda state: (
                 state.outcome is not None and isinstance(state.outcome.exception(), _FailedError)
             ),
@@ -138,6 +138,9 @@ class Teller:
         except RetryError as error:
             why = error.last_attempt.exception()
             raise HamanagerError(f"not told in {hook.tries} tries: {why}") from None
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
 
     def _once(self, event: Event) -> None:
         told = message(event, self.hook, self.hook.secret(), self._now())

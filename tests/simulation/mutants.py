@@ -27,6 +27,7 @@ from hamanager.decide.rules import sync_set as syncing_rules
 from hamanager.decide.rules import upgrade as upgrading_rules
 from hamanager.loop import KeptRecords
 from hamanager.model import upgrade as upgrading
+from hamanager.model.capabilities import Capabilities
 from hamanager.model.decision import Action, Decision
 from hamanager.model.image import PinnedImage
 from hamanager.model.instance import InstanceRecord
@@ -34,7 +35,7 @@ from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Observation, ServerStatus
 from hamanager.model.spec import Spec
 from hamanager.observe import observer as observe
-from hamanager.observe.observer import Observer
+from hamanager.observe import standing
 from hamanager.routes.book import Book
 from hamanager_playbooks import create, failover, syncing
 from hamanager_playbooks.registry import PLAYBOOKS
@@ -149,16 +150,16 @@ def left_by_the_engine_first(ctx: PlaybookContext, steps: list[Step]) -> list[St
 
 
 def primary_compared_with_nobody(patch: Patch) -> None:
-    rank = Observer._rank
-    patch.setattr(Observer, "_rank", lambda self, *a: (rank(self, *a)[0], True))
+    rank = standing._rank
+    patch.setattr(standing, "_rank", lambda *a: (rank(*a)[0], True))
 
 
 def empty_primary_taken_for_full(patch: Patch) -> None:
-    rank = Observer._rank
+    rank = standing._rank
 
     def mutated(
-        self: Observer,
         replication: Replication,
+        capabilities: Capabilities,
         record: ServiceRecord,
         seen: Mapping[str, Observation],
     ) -> tuple[tuple[str, ...], bool]:
@@ -166,9 +167,9 @@ def empty_primary_taken_for_full(patch: Patch) -> None:
         if look is not None and look.status is not None and record.primary is not None:
             full = replace(look, status=replace(look.status, empty=False))
             seen = {**seen, record.primary: full}
-        return rank(self, replication, record, seen)
+        return rank(replication, capabilities, record, seen)
 
-    patch.setattr(Observer, "_rank", mutated)
+    patch.setattr(standing, "_rank", mutated)
 
 
 def no_lease_guard(patch: Patch) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hamanager.daemon.metrics import Metrics
+from hamanager.daemon.metrics import Metrics, Watched
 from tests.support.memory_store import MemoryStore
 from tests.unit.fakes import FakeClock
-from tests.unit.test_web import FACTS, Watched, run
+from tests.unit.test_web import FACTS, run
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "compose/prometheus"

@@ -16,23 +16,20 @@ def empty(engine: str, url: str) -> None:
     {"mysql": _mysql, "redis": _redis, "mongodb": _mongodb}[engine](url)
 
 
-def mysql_arguments(url: str) -> dict[str, object]:
-    """What `pymysql.connect` takes, of a service's URL."""
-    parts = urlsplit(url)
-    found: dict[str, object] = {
-        "host": parts.hostname,
-        "port": parts.port,
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "database": parts.path.lstrip("/"),
-    }
-    ca = parse_qs(parts.query).get("ssl_ca")
-    return {**found, "ssl_ca": ca[0]} if ca else found
-
-
 def _mysql(url: str) -> None:
-    timeouts = {"connect_timeout": SECONDS, "read_timeout": SECONDS, "write_timeout": SECONDS}
-    connection = pymysql.connect(**mysql_arguments(url), **timeouts)  # type: ignore[arg-type]
+    parts = urlsplit(url)
+    ca = parse_qs(parts.query).get("ssl_ca")
+    connection = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=parts.path.lstrip("/"),
+        ssl_ca=ca[0] if ca else None,
+        connect_timeout=SECONDS,
+        read_timeout=SECONDS,
+        write_timeout=SECONDS,
+    )
     with connection, connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute("SHOW FULL TABLES")

@@ -105,11 +105,11 @@ class _Users:
 
     @property
     def home(self) -> Path | None:
-        return Path(self._read()["home"]) if self._path.exists() else None
+        return Path(self._read()[0]) if self._path.exists() else None
 
     @property
     def number(self) -> int:
-        return int(self._read()["users"])
+        return self._read()[1]
 
     def begin(self, home: Path) -> None:
         self._write(str(home), 0)
@@ -119,13 +119,12 @@ class _Users:
         self._path.unlink()
 
     def change(self, by: int) -> None:
-        known = self._read()
-        number = int(known["users"]) + by
-        self._write(str(known["home"]), number)
+        home, users = self._read()
+        self._write(home, users + by)
 
-    def _read(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self._path.read_text())
-        return found
+    def _read(self) -> tuple[str, int]:
+        found = json.loads(self._path.read_text())
+        return str(found["home"]), int(found["users"])
 
     def _write(self, home: str, users: int) -> None:
         self._path.write_text(json.dumps({"home": home, "users": users}))

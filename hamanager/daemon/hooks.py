@@ -22,7 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
-from tenacity import RetryError, Retrying, stop_after_attempt, stop_any, wait_exponential
+from tenacity import (
+    RetryError,
+    Retrying,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from hamanager.daemon.events import Event
 from hamanager.daemon.hook_file import Format, Hook
@@ -126,7 +132,7 @@ class Teller:
         """
         hook = self.hook
         tries = Retrying(
-            stop=stop_any(stop_after_attempt(hook.tries), lambda _: self._stopping.is_set()),
+            stop=stop_after_attempt(hook.tries) | stop_when_event_set(self._stopping),
             wait=wait_exponential(max=LONGEST_PAUSE_SECONDS),
             sleep=self._pause,
             retry=lambda state: (

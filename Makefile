@@ -5,7 +5,7 @@
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   CLIENTS=1000 ROUNDS=5        how many connections, and how many kills (crowd)
 #   SERVICES=150                 how many services (many)
-#   HOSTS=3                      on so many hosts, made on this machine (soak)
+#   HOSTS=3 SECONDS=800          on so many hosts, made on this machine, and no longer (soak)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)
 #   ARGS=...                     further arguments for pytest (test)
@@ -68,6 +68,7 @@ soak: images $(if $(HOSTS),testbed etcdprogram) ## Failure after failure under l
 	@exec $(BIN)/python -m benchmarks.soak$(if $(HOSTS),_hosts --hosts $(HOSTS)) \
 	    $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(HOSTS),$(if $(SECONDS),--seconds $(SECONDS))) \
 	    $(if $(INSTANCES),--instances $(INSTANCES)) \
 	    $(if $(DURABILITY),--durability $(DURABILITY))
 

@@ -9,6 +9,7 @@ root. The seed is printed first; the same seed makes the same sequence of faults
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import signal
 import sys
@@ -214,9 +215,12 @@ class OnHosts:
                 container.kill()
 
 
-def soak_on_hosts(engines: Sequence[str], rounds: Sequence[Round], hosts: int) -> list[Result]:
+def soak_on_hosts(
+    engines: Sequence[str], rounds: Sequence[Round], hosts: int, seconds: float
+) -> list[Result]:
     """A service of each engine on the same hosts. A host that is lost is that of one of them, each
-    in its turn, and carries servers of the others, too."""
+    in its turn, and carries servers of the others, too. No round begins after so many seconds."""
+    began = time.monotonic()
     with closing(docker.from_env()) as here:
         images = [image_of(here, name) for name in (*engines, "haproxy")]
     with Testbed(hosts, images) as bed, Fleet(bed) as fleet:
@@ -228,9 +232,12 @@ def soak_on_hosts(engines: Sequence[str], rounds: Sequence[Round], hosts: int) -
             for soak in soaks:
                 running.enter_context(soak.running())
             for this in rounds:
-                if not _round(soaks, this):
-                    break
-            else:
+                if time.monotonic() - began > seconds:
+                    print("the time is over", flush=True)
+                elif _round(soaks, this):
+                    continue
+                break
+            if not any(soak.result.failure for soak in soaks):
                 _each(soaks, Soak.finish)
         return [soak.result for soak in soaks]
 
@@ -288,6 +295,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, action="append")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no longer than that")
     parser.add_argument("--fault", choices=FAULTS, action="append", help="only this one")
     arguments = parser.parse_args()
     if arguments.hosts < 3:
@@ -303,7 +311,8 @@ def main() -> int:
     faults = tuple(arguments.fault or FAULTS)
     try:
         rounds = plan(arguments.seed, "hosts", arguments.rounds, faults)
-        results = soak_on_hosts(arguments.engine or ENGINES, rounds, arguments.hosts)
+        engines = arguments.engine or ENGINES
+        results = soak_on_hosts(engines, rounds, arguments.hosts, arguments.seconds)
     except (HamanagerError, TestbedError) as error:
         print(f"the soak failed: {error}", file=sys.stderr)
         return 1

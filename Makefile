@@ -12,7 +12,7 @@
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hosts test scenarios check simulate bench address crowd many sysbench soak \
+.PHONY: help demo demo-hosts test scenarios check simulate bench bench-hosts address crowd many sysbench soak \
     images docker sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
 
 BIN := .venv/bin
@@ -48,6 +48,10 @@ simulate: venv ## Search for histories that break the product, in the simulation
 
 bench: images ## Measure failovers
 	@exec $(BIN)/python -m benchmarks.failover
+
+bench-hosts: images etcdprogram testbed ## Measure failovers on several hosts beside a single machine; needs root
+	@exec $(BIN)/python -m benchmarks.hosts $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS))
 
 address: images ## What plain clients notice at the one address when the primary is killed
 	@exec $(BIN)/python -m benchmarks.address $(if $(ENGINE),--engine $(ENGINE)) \

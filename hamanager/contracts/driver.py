@@ -22,13 +22,14 @@ from __future__ import annotations
 import socket
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hamanager.contracts.canary import Canary
 from hamanager.contracts.replication import (
     Chaining,
     Election,
+    Leaving,
     Replication,
     RequiredAcks,
     SemiSync,
@@ -165,6 +166,7 @@ class Driver(Protocol):
     replication: Replication | None = None
     """None: no database; all instances are alike, and each gets its share of the requests."""
     required_acks: RequiredAcks | None = None
+    leaving: Leaving | None = None
     semisync: SemiSync | None = None
     election: Election | None = None
     settling: Settling | None = None
@@ -179,8 +181,12 @@ class Driver(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What the rules may know: what the driver states, and which parts it has."""
+        traits = self.traits
+        if self.leaving is None:
+            # Nobody could say from when on it refuses writes.
+            traits = replace(traits, refuses_alone_after_seconds=None)
         return Capabilities(
-            **vars(self.traits),
+            **vars(traits),
             stateless=self.replication is None,
             elects_itself=self.election is not None,
             acknowledges=self.semisync is not None,

@@ -148,6 +148,18 @@ class RequiredAcks(Protocol):
         ...
 
 
+class Leaving(Protocol):
+    """A primary refuses writes some time after it heard of a standby last
+    (`Traits.refuses_alone_after_seconds`): when all of them leave one that nobody can end, it is
+    known from when on it takes none."""
+
+    def leave(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """Let that standby cease to follow the primary, which need not answer: when this returns
+        it says nothing to that one any more. It keeps what it has, and refuses writes as before;
+        `attach` lets it follow again."""
+        ...
+
+
 class SemiSync(Protocol):
     """A standby's acknowledgement means that the write is on its disk, and the primary waits for
     it: such a service has a published sync set, and only its members are promoted."""

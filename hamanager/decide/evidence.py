@@ -22,7 +22,8 @@ from enum import StrEnum
 from hamanager.model.snapshot import Contact, Observation, Process
 
 OWN_SILENCE_SECONDS = 1.0
-"""For so long the manager itself has to have asked in vain: more than one lost answer."""
+"""For so long the manager itself has to have asked in vain, the server or the engine of its host
+(which it asks before it leads, too): more than one lost answer."""
 PING_SECONDS = 1.0
 """A healthy primary may say nothing to its standbys for so long."""
 LONGEST_WITNESS_SECONDS = 15.0
@@ -57,23 +58,30 @@ def weigh(
     address: str,
     standbys: Iterable[Observation],
     down_after_seconds: float,
+    host_silent_seconds: float = 0.0,
 ) -> Evidence:
-    """The verdict on a primary at `address`, given how its standbys see it."""
+    """The verdict on a primary at `address`, given how its standbys see it. `host_silent_seconds`:
+    for how long the engine of its host has not answered this manager."""
     if primary.gone:
         return Evidence(Verdict.DEAD, f"the runtime says that {_ended(primary)}")
     if primary.alive:
         return Evidence(Verdict.ALIVE, "it answers")
-    told = [
-        seen.status
-        for seen in standbys
-        if seen.status is not None and (seen.status.believes_in or seen.status.source) == address
-    ]
-    links = [status.link_up for status in told]
+    links: list[bool | None] = []
+    heard: list[float | None] = []
+    for seen in standbys:
+        if (status := seen.status) is None:
+            continue
+        if (status.believes_in or status.source) == address:
+            links.append(status.link_up)
+            heard.append(status.link_age_seconds)
+        if status.believes_in is None:
+            # It has given that one up, and this manager has not seen whom it believed in.
+            heard.append(status.heard_seconds.get(address))
     if any(links):
         return Evidence(Verdict.CUT_OFF, "a standby still replicates from it")
     if primary.contact is Contact.REFUSED and links:
         return Evidence(Verdict.DEAD, "it refuses connections and every standby lost its link")
-    silent_seconds = _silent_seconds(primary, [status.link_age_seconds for status in told])
+    silent_seconds = _silent_seconds(primary, heard, host_silent_seconds)
     for_seconds = f"no sign of life for {silent_seconds:.1f} s"
     if silent_seconds < down_after_seconds:
         return Evidence(
@@ -82,13 +90,21 @@ def weigh(
     return Evidence(Verdict.SILENT, for_seconds)
 
 
-def _silent_seconds(primary: Observation, heard_seconds: Sequence[float | None]) -> float:
+def _silent_seconds(
+    primary: Observation, heard_seconds: Sequence[float | None], host_silent_seconds: float
+) -> float:
     """For how long, at the least. `heard_seconds`: how long ago each standby heard of it."""
     own = primary.silent_seconds
     known = [seconds for seconds in heard_seconds if seconds is not None]
-    if own < OWN_SILENCE_SECONDS or not known or max(known) > LONGEST_WITNESS_SECONDS:
+    asked_in_vain = max(own, host_silent_seconds)
+    if asked_in_vain < OWN_SILENCE_SECONDS or not known or max(known) > LONGEST_WITNESS_SECONDS:
         return own
-    return max(own, min(known) - PING_SECONDS)
+    told = min(known) - PING_SECONDS
+    if primary.answered_seconds is not None:
+        told = min(told, primary.answered_seconds)  # their links had broken before
+    if host_silent_seconds > 0:
+        told = min(told, asked_in_vain)
+    return max(own, told)
 
 
 def _ended(primary: Observation) -> str:

@@ -47,9 +47,7 @@ def _without_links(
         if other == name or status is None:
             continue
         if address in (status.source, status.believes_in):
-            status = replace(
-                status, link_up=False, link_down_seconds=seconds, link_age_seconds=seconds
-            )
+            status = replace(status, link_up=False, link_age_seconds=seconds)
             changed[other] = replace(answer, status=status)
         if name == record.primary:
             # To whom nobody can be compared now.

@@ -64,7 +64,9 @@ class Situation:
         """Whether that one is dead, by itself and by what all others see of it."""
         others = [other for one, other in self.all if one.name != instance.name]
         address = instance.replication_address
-        return weigh(seen, address, others, self.spec.down_after_seconds)
+        host = self.host_of(instance)
+        silent_seconds = host.silent_seconds if host is not None else 0.0
+        return weigh(seen, address, others, self.spec.down_after_seconds, silent_seconds)
 
     @cached_property
     def standbys(self) -> list[tuple[InstanceRecord, Observation]]:

@@ -139,6 +139,14 @@ RULES: list[Rule] = [
         only=Engines.ELECTING,
     ),
     Rule(
+        "leave-primary",
+        hosts.leave_primary,
+        [Action.LEAVE_PRIMARY],
+        urgent=True,
+        only=Engines.PROMOTED,
+        protects=True,
+    ),
+    Rule(
         "beyond-reach",
         hosts.beyond_reach,
         [Action.WAIT],

@@ -29,7 +29,8 @@ class Traits:
     """Servers have a second port, whose connections do not count among those of clients."""
     refuses_alone_after_seconds: float | None = None
     """A primary that is to refuse writes while no standby is heard of has begun to, so long after
-    the last word of one; None where there is no such promise."""
+    the last word of one; None where there is no such promise, or standbys cannot be told to leave
+    (`contracts.replication.Leaving`)."""
     server_program: str = ""
     """What every image of the engine has on its PATH, and tells its version when it is asked with
     `--version`; '' where images are not the engine's."""

@@ -63,6 +63,8 @@ class Action(StrEnum):
     """End what a host still runs that was made anew elsewhere."""
     NOTE_REFUSAL = "note refusal"
     """Put on record that the primary refuses writes while no standby is heard of."""
+    LEAVE_PRIMARY = "leave primary"
+    """Let a standby cease to follow a primary that nobody can end."""
     SETTLE = "settle"
     """An operator's order has been carried out by what was done since."""
     DESTROY = "destroy"

@@ -86,8 +86,6 @@ class ServerStatus:
     """`host:port` it is told to replicate from."""
     link_up: bool | None = None
     """Its replication link is established and has carried something lately."""
-    link_down_seconds: float | None = None
-    """Since its connection to the source ended; None while there is one, and where nobody knows."""
     link_age_seconds: float | None = None
     """Since the source was last heard on the link."""
     lag_seconds: float | None = None
@@ -118,6 +116,8 @@ class ServerStatus:
     """It holds no data of the service at all."""
     believes_in: str | None = None
     """`host:port` of the primary this server knows of (engines that elect by themselves)."""
+    heard_seconds: Mapping[str, float] = field(default_factory=dict)
+    """By `host:port`: how long ago it heard of each other one (likewise)."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Short engine-specific lines for `status`; never decided upon."""
 
@@ -134,6 +134,11 @@ class Observation:
     """For how long it has given no sign of life, as counted by an awake manager."""
     probe_seconds: float | None = None
     """How long its answer took; None when there was none."""
+    answered_seconds: float | None = None
+    """How long ago this manager had an answer of it; None: never."""
+    same_source_seconds: float = 0.0
+    """For how long this manager has seen it follow whom it follows now, or nobody, each time it
+    looked."""
     detail: str = ""
     """The error's sentence when it did not answer."""
     asked_to_end_seconds: float | None = None

@@ -81,6 +81,8 @@ class Observer:
         self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
+        self._sources: dict[tuple[str, int], tuple[str | None, float]] = {}
+        """Whom each one follows, and since when it was seen to in every observation."""
         self._answered: dict[str, float] = {}
         """When the last question was asked that it answered."""
         self._primary: tuple[ServiceContext, Target] | None = None
@@ -137,6 +139,7 @@ class Observer:
         now = self._clock.monotonic()
         if self._last_observation is None or now - self._last_observation > LONGEST_GAP_SECONDS:
             self._silent_since.clear()
+            self._sources.clear()
         self._last_observation = now
         alive = {name for name, answer in answers.items() if answer.status is not None}
         there = [i for i in record.instances if not _gone(answers[i.name])]
@@ -171,6 +174,8 @@ class Observer:
         # Who gave no answer last time must not slow down what is seen of the others. One whose
         # answer came too late is waited for again.
         slow, mute = set(self._silent_since), set(self._runtime_silent)
+        silent = {host.name for host in self._runtime.hosts() if not host.answers}
+        slow |= {instance.name for instance in record.instances if instance.placed_on in silent}
         for instance in record.instances:
             name = instance.name
             if not self._questions.is_open((name, PROCESS)):
@@ -300,12 +305,26 @@ class Observer:
             status=self._rates.with_rate(name, answer.status, now),
             silent_seconds=now - self._silent_since.get(name, now),
             probe_seconds=answer.seconds,
+            answered_seconds=now - self._answered[name] if name in self._answered else None,
+            same_source_seconds=self._same_source_seconds(ref, answer.status, began, now),
             detail=answer.detail,
             asked_to_end_seconds=self._asked_to_end_seconds(ref, answer, now),
             memory_used_bytes=used,
             cache_bytes=cache,
             warnings=self._samples.warnings(ref),
         )
+
+    def _same_source_seconds(
+        self, ref: InstanceRef, status: ServerStatus | None, began: float, now: float
+    ) -> float:
+        """From the end of the first such observation to the beginning of this one."""
+        key = ref.instance, ref.generation
+        known = self._sources.pop(key, None)
+        if status is None:
+            return 0.0
+        since = known[1] if known is not None and known[0] == status.source else now
+        self._sources[key] = status.source, since
+        return max(0.0, began - since)
 
     def _asked_to_end_seconds(self, ref: InstanceRef, answer: _Answers, now: float) -> float | None:
         since, placed_on = self._asked_to_end.get(ref.instance, (-ASKED_FOR_SECONDS, ""))

@@ -263,6 +263,17 @@ def settle(ctx: PlaybookContext) -> list[Step]:
     return [Step(f"clear away what {ctx.name} needed as a standby", do)]
 
 
+def leave_primary(ctx: PlaybookContext) -> Sequence[Step]:
+    """Nobody can end the primary: it refuses writes some time after this. Whoever comes next sees
+    how far it has come, and needs no record of it."""
+    old = ctx.records.read().primary
+
+    def leave() -> None:
+        needed(ctx.driver.leaving).leave(ctx.service, ctx.target(), ctx.target(old))
+
+    return [Step(f"let {ctx.name} leave {old}", leave)]
+
+
 def begin_term(ctx: PlaybookContext) -> str:
     """Advance the term and write down for whom, unless this promotion has begun already."""
     told = [seen.status.term or 0 for seen in ctx.snapshot.observations.values() if seen.status]

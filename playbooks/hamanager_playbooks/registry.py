@@ -40,6 +40,7 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.REPLACE: placing.replace,
     Action.CLEAR_LEFT: placing.clear_left,
     Action.NOTE_REFUSAL: placing.note_refusal,
+    Action.LEAVE_PRIMARY: failover.leave_primary,
     Action.SETTLE: orders.settle,
     Action.RESERVE_ADDRESS: create.reserve_address,
     Action.ADD_INSTANCE: create.add_instance,

@@ -32,7 +32,11 @@ from hamanager_testing.optional import (  # noqa: E402
     WorkloadContract,
 )
 from hamanager_testing.replication import ReplicationContract  # noqa: E402
-from hamanager_testing.semisync import RequiredAcksContract, SemiSyncContract  # noqa: E402
+from hamanager_testing.semisync import (  # noqa: E402
+    LeavingContract,
+    RequiredAcksContract,
+    SemiSyncContract,
+)
 from hamanager_testing.statement import StatementContract  # noqa: E402
 
 
@@ -41,6 +45,7 @@ class DriverContract(
     LifecycleContract,
     ReplicationContract,
     RequiredAcksContract,
+    LeavingContract,
     SemiSyncContract,
     ElectionContract,
     CacheContract,
@@ -54,6 +59,7 @@ __all__ = [
     "CacheContract",
     "DriverContract",
     "ElectionContract",
+    "LeavingContract",
     "LifecycleContract",
     "ReplicationContract",
     "RequiredAcksContract",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.replication import RequiredAcks, SemiSync
+from hamanager.contracts.workload import Writer
 from hamanager.errors import ServerError
+from hamanager.model.snapshot import Role
 from hamanager_testing.servers import Server
-from hamanager_testing.standing import client, rows, whole, workload_of
+from hamanager_testing.standing import (
+    assert_refuses_writes,
+    client,
+    make_full_standby,
+    rows,
+    wait_for_same_rows,
+    whole,
+    workload_of,
+)
 
 
 def _required_acks(driver: Driver) -> RequiredAcks:
@@ -30,6 +41,41 @@ class RequiredAcksContract:
                 assert driver.probe(primary.service, primary.target).required_acks == wanted
             with client(primary) as writer:
                 writer.write(50)
+
+
+def _write_for(writer: Writer, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        writer.write(51)
+
+
+class LeavingContract:
+    """A primary that all standbys have left refuses writes in the time that the driver states."""
+
+    def test_a_primary_that_is_left_refuses_writes(self, driver: Driver) -> None:
+        leaving, seconds = driver.leaving, driver.traits.refuses_alone_after_seconds
+        if leaving is None or seconds is None:
+            pytest.skip(f"a primary of {driver.engine} does not refuse writes by being left")
+        with whole(driver) as (primary, standbys):
+            service = primary.service
+            _required_acks(driver).set_required_acks(service, primary.target, 1)
+            leaving.leave(service, standbys[0].target, standbys[0].target)
+            assert standbys[0].wait().source == primary.target.replication_address
+            with client(primary) as writer:
+                writer.write(50)
+            for standby in standbys:
+                for _ in range(2):
+                    leaving.leave(service, standby.target, primary.target)
+                seen = driver.probe(service, standby.target)
+                assert (seen.role, seen.source, seen.empty) == (Role.STANDBY, None, False)
+                assert_refuses_writes(standby)
+            with client(primary) as writer, pytest.raises(ServerError):
+                _write_for(writer, seconds)
+            for standby in standbys:
+                make_full_standby(standby, primary, [primary, *standbys])
+            with client(primary) as writer:
+                writer.write(52)
+            wait_for_same_rows([primary, *standbys])
 
 
 class SemiSyncContract:

@@ -33,6 +33,9 @@ class StatementContract:
         if driver.semisync is not None:
             assert driver.required_acks is not None
             assert driver.election is None
+        if driver.leaving is not None:
+            assert driver.required_acks is not None
+            assert driver.traits.refuses_alone_after_seconds is not None
         if driver.election is not None:
             assert driver.replication is not None
             assert driver.required_acks is None

@@ -160,3 +160,23 @@ def test_what_a_woken_primary_alone_has_is_told_in_bytes(
         driver.probe(service, old.target), driver.probe(service, new.target)
     )
     assert alone == lacks.removeprefix("at least ").replace("the replication", "its replication")
+
+
+def test_a_primary_refuses_writes_in_time_after_the_last_word_of_a_standby(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
+    """Whose end it does not hear of, either."""
+    primary, standby = pair
+    primary.driver.required_acks.set_required_acks(primary.service, primary.target, 1)
+    writer = primary.driver.workload.open_writer(primary.service, primary.target)
+    standby.container.pause()
+
+    def go_on_writing() -> None:
+        deadline = time.monotonic() + config.REFUSES_ALONE_SECONDS
+        while time.monotonic() < deadline:
+            writer.write(1)
+            time.sleep(0.01)
+
+    with pytest.raises(ServerError, match="NOREPLICAS"):
+        go_on_writing()
+    standby.container.unpause()

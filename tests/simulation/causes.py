@@ -150,6 +150,8 @@ def no_cause(
         return f"{others} may take writes, which comes first"
     if decision.action is Action.FAIL_OVER and decision.rule == "primary-dead":
         return _may_not_be_replaced(truth, spec, record, at)
+    if decision.action is Action.LEAVE_PRIMARY:
+        return _may_not_be_replaced(truth, spec, record, at)
     if decision.action is Action.UPGRADE:
         return _may_not_be_upgraded(decision.instance or "", truth, record, elects)
     return ""

@@ -41,6 +41,7 @@ EFFECTS = (
         "set_semisync_replica",
     ),
     *("demote", "force", "hand_over", "detach", "resize", "shut_down", "end_waiting", "shut_out"),
+    "leave",
 )
 
 
@@ -66,6 +67,7 @@ class SimDriver(Driver):
         self.replication = self
         self.cache = self
         self.required_acks = None if world.elects else self
+        self.leaving = self if world.engine is Engine.ASYNCHRONOUS else None
         self.semisync = self.settling = self.shutdown = acknowledging
         self.election = self if world.elects else None
 
@@ -141,9 +143,6 @@ class SimDriver(Driver):
             source=server.source,
             link_up=linked or self._seems_linked(server),
             link_age_seconds=self._link_age_seconds(server),
-            link_down_seconds=None
-            if server.unlinked_at is None
-            else self.world.clock.monotonic() - server.unlinked_at,
             lag_seconds=0.0 if linked else None,
             synchronized=linked and volume.seeded and self._has_all(server),
             required_acks=None if self.world.elects else server.required_acks,
@@ -272,6 +271,11 @@ class SimDriver(Driver):
         self.world.count_acknowledgements(server)
         if not required_acks:
             server.acks.clear()
+
+    def leave(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        server = self._act(target)
+        if server.source == primary.address:
+            server.source = None
 
     def end_waiting(self, service: ServiceContext, primary: Target, required_acks: int) -> str:
         server = self._act(primary)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hamanager.decide.rules import hosts, sync_set
 from hamanager.decide.situation import Situation
+from hamanager.model.decision import Decision
 from hamanager.model.host import LeftBehind
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
 from hamanager.model.service import ServiceContext, Target
-from hamanager.model.snapshot import Observation
+from hamanager.model.snapshot import Contact, Observation, Process
 from hamanager_playbooks import failover, placing
+from tests.simulation import test_beyond_reach as beyond_reach
 from tests.simulation import test_hosts as told
 from tests.simulation.driver import SimDriver
 from tests.simulation.mutant import Mutant
@@ -30,24 +34,52 @@ def promises_are_never_taken_back(patch: Patch) -> None:
     patch.setattr(ServiceRecord, "forget_refusal", lambda record: record)
 
 
-def one_that_left_has_left_for_long(patch: Patch) -> None:
-    def has_left(
-        s: Situation, instance: InstanceRecord, seen: Observation, primary: InstanceRecord, b: float
-    ) -> bool:
+def one_that_hears_nothing_has_left(patch: Patch) -> None:
+    def has_left(seen: Observation, primary: InstanceRecord, bound: float) -> bool:
         return seen.gone or (seen.status is not None and seen.status.link_up is False)
 
     patch.setattr(hosts, "_has_left", has_left)
 
 
+def one_that_left_has_left_for_long(patch: Patch) -> None:
+    has_left = hosts._has_left
+
+    def mutated(seen: Observation, primary: InstanceRecord, bound: float) -> bool:
+        return has_left(replace(seen, same_source_seconds=bound), primary, bound)
+
+    patch.setattr(hosts, "_has_left", mutated)
+
+
+def one_that_does_not_answer_has_left(patch: Patch) -> None:
+    has_left = hosts._has_left
+
+    def mutated(seen: Observation, primary: InstanceRecord, bound: float) -> bool:
+        return seen.status is None or has_left(seen, primary, bound)
+
+    patch.setattr(hosts, "_has_left", mutated)
+
+
+def they_leave_whoever_is_out_of_sight(patch: Patch) -> None:
+    def decides(s: Situation) -> Decision | None:
+        answering = {n: seen for n, seen in s.snapshot.observations.items() if seen.status}
+        answering |= {s.record.primary or "": s.primary_seen} if s.primary_seen else {}
+        gone = Observation(Process.EXITED, Contact.REFUSED)
+        all_others = {i.name: answering.get(i.name, gone) for i in s.record.instances}
+        return hosts.leave_primary(
+            replace(s, snapshot=replace(s.snapshot, observations=all_others))
+        )
+
+    with_rule(patch, "leave-primary", decides)
+
+
 def what_was_left_counts_for_nothing(patch: Patch) -> None:
-    refuses = hosts.not_proven_to_refuse
+    may_go_on = hosts._may_go_on
 
     def without_it(s: Situation) -> str:
         nothing_left = altered(s.record, left_behind=())
-        return refuses(Situation(s.spec, nothing_left, s.snapshot, s.capabilities))
+        return may_go_on(Situation(s.spec, nothing_left, s.snapshot, s.capabilities))
 
-    for module in (hosts, failover):
-        patch.setattr(module, "not_proven_to_refuse", without_it)
+    patch.setattr(hosts, "_may_go_on", without_it)
 
 
 def nobody_is_shut_out(patch: Patch) -> None:
@@ -79,26 +111,44 @@ ON_HOSTS = [
     Mutant(
         "a primary that nobody can end is passed over",
         everybody_seems_to_refuse,
-        lambda: told.nobody_can_end_it("asynchronous, availability", "host is cut off"),
+        lambda: beyond_reach.nobody_can_end_it("asynchronous, availability", "host is cut off"),
         rules=("beyond-reach",),
     ),
     Mutant(
         "a primary's promise counts when it was taken back",
         promises_are_never_taken_back,
-        told.told_to_go_on_alone,
+        beyond_reach.told_to_go_on_alone,
         rules=("refusal",),
     ),
     Mutant(
         "a primary is passed over while it counts on a standby that has just left it",
         one_that_left_has_left_for_long,
-        told.they_leave_it_late,
+        beyond_reach.they_leave_it_late,
         rules=("beyond-reach",),
+    ),
+    Mutant(
+        "a primary is passed over while it hears a standby to which nothing comes",
+        one_that_hears_nothing_has_left,
+        beyond_reach.they_are_heard_of_and_hear_nothing,
+        rules=("beyond-reach", "leave-primary"),
+    ),
+    Mutant(
+        "a primary is passed over while a standby that nobody sees is with it",
+        one_that_does_not_answer_has_left,
+        beyond_reach.one_is_out_of_sight_before_it_is_told,
+        rules=("beyond-reach",),
+    ),
+    Mutant(
+        "a primary is left while another standby is with it",
+        they_leave_whoever_is_out_of_sight,
+        beyond_reach.another_standby_is_with_it,
+        rules=("leave-primary",),
     ),
     Mutant(
         "what was left on a silent host counts for nothing",
         what_was_left_counts_for_nothing,
-        told.left_behind_keeps_it_writing,
-        rules=("beyond-reach",),
+        beyond_reach.left_behind_keeps_it_writing,
+        rules=("beyond-reach", "leave-primary"),
     ),
     Mutant(
         "a standby that the manager does not see goes on acknowledging",

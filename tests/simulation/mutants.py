@@ -100,9 +100,9 @@ def with_evidence(
     """The verdict on other standbys, or with another `down_after`."""
 
     def mutated(
-        primary: Observation, address: str, standbys: Any, down_after_seconds: float
+        primary: Observation, address: str, standbys: Any, down_after_seconds: float, *host: float
     ) -> Evidence:
-        return weigh(primary, address, *change(list(standbys), down_after_seconds))
+        return weigh(primary, address, *change(list(standbys), down_after_seconds), *host)
 
     return lambda patch: patch.setattr(situation, "weigh", mutated)
 

@@ -15,6 +15,10 @@ CONNECTIONS = 6
 REFUSES_ALONE_SECONDS = 5.0
 """For so long an asynchronous primary counts on a standby that it does not hear of any more."""
 
+GIVES_UP_SECONDS = 10.0
+"""An asynchronous standby to which nothing comes any more goes on telling its source that it is
+there for so long; then it closes the link."""
+
 
 class Engine(StrEnum):
     """How the simulated servers replicate."""
@@ -84,8 +88,6 @@ class SimServer:
     """Its instance was made anew on another host."""
     heard_at: float = 0.0
     """Of a primary: when it last heard of as many standbys as it needs."""
-    unlinked_at: float | None = None
-    """Of a standby: since when it has had no link to its source."""
     running: bool = True
     image: str = ""
     """What its container was made from: one whose version is lower than its data's, or which is

@@ -264,6 +264,12 @@ def it_is_told_to_refuse_writes(mode: str) -> Simulation:
     return simulation
 
 
+def nobody_can_end_it(mode: str) -> Simulation:
+    simulation = on_hosts(mode)
+    simulation.event("host is cut off", host_of(simulation, simulation.record.primary))
+    return simulation
+
+
 def it_is_to_be_rebalanced(mode: str) -> Simulation:
     simulation = on_hosts(mode)
     simulation.event("order", (OrderKind.REBALANCE, ""))
@@ -369,5 +375,7 @@ STORIES = [
         it_is_told_to_refuse_writes,
         ["asynchronous, strict"],
     ),
+    Story(Action.LEAVE_PRIMARY, "nobody can end it", nobody_can_end_it, ["asynchronous, strict"]),
+    Story(Action.FAIL_OVER, "nobody can end it", nobody_can_end_it, ["asynchronous, strict"]),
     Story(Action.SETTLE, "there is nothing to move", it_is_to_be_rebalanced),
 ]

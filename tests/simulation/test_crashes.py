@@ -15,6 +15,8 @@ from tests.simulation.simulation import SUSPENDED_SECONDS, TAKEN_OVER_SECONDS, S
 from tests.simulation.stories import STORIES, Story
 
 LATEST = 60
+LONGEST_FAILOVER_SECONDS = 12
+"""Of one whose manager died in the middle."""
 NOTHING_KNOWN = 3
 """The first questions of a pass are for spec, secrets and record."""
 BUSY = 255
@@ -55,7 +57,7 @@ def test_dies(story: Story, mode: str) -> None:
 
 def come_to_rest(simulation: Simulation) -> None:
     """What is broken stays so for a while."""
-    simulation.live(8, writing=False)
+    simulation.live(LONGEST_FAILOVER_SECONDS, writing=False)
     simulation.settle()
 
 

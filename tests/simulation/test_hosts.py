@@ -9,9 +9,7 @@ from hamanager.model.order import OrderKind
 from hamanager.model.snapshot import Role
 from tests.simulation.modes import (
     LOSSLESS,
-    MODES,
     a_standby,
-    asynchronous,
     availability,
     host_of,
     in_all_modes,
@@ -65,138 +63,6 @@ def goes_away_and_acknowledges(mode: str = LOSSLESS[0]) -> None:
 
 def test_one_that_only_the_manager_does_not_see_acknowledges_nothing() -> None:
     goes_away_and_acknowledges()
-
-
-@asynchronous
-@pytest.mark.parametrize("what", ["host is cut off", "host is out of sight", "host's engine dies"])
-def test_asynchronous_primary_that_nobody_can_end(mode: str, what: str) -> None:
-    nobody_can_end_it(mode, what)
-
-
-def nobody_can_end_it(mode: str, what: str) -> None:
-    """It is passed over only when it refuses writes for certain: that is, when it had been told to
-    and every standby has left it for long enough."""
-    simulation = on_hosts(mode)
-    host, before = primary_host(simulation), simulation.record.primary
-    simulation.event(what, host)
-    for _ in range(4):
-        simulation.event("pass", 0)
-        simulation.event("time", 1.0)
-    assert simulation.record.primary == before, "it may still take writes"
-    simulation.live(20)
-    refuses = mode.endswith("strict") and what == "host is cut off"
-    assert (simulation.record.primary != before) is refuses
-    simulation.event("host is back", host)
-    simulation.settle()
-
-
-def they_leave_it_late() -> None:
-    """The standbys lose the primary long after the manager did: it counts on them for a while."""
-    simulation = on_hosts("asynchronous, strict")
-    before = simulation.record.primary
-    simulation.event("host is out of sight", primary_host(simulation))
-    simulation.live(10)
-    for instance in simulation.record.instances:
-        if instance.name != before:
-            simulation.event("cut link", instance.name)
-    for _ in range(4):
-        simulation.event("pass", 0)
-        simulation.event("time", 1.0)
-    assert simulation.record.primary == before
-    simulation.live(10)
-    assert simulation.record.primary != before
-    simulation.settle()
-
-
-def test_standbys_that_leave_a_primary_late() -> None:
-    they_leave_it_late()
-
-
-def another_standby_is_with_it() -> None:
-    """Of two standbys one is out of sight together with the primary, which goes on with it."""
-    simulation = on_hosts("asynchronous, strict")
-    hosts = [primary_host(simulation), host_of(simulation, a_standby(simulation))]
-    seen = next(i.name for i in simulation.record.instances if i.placed_on not in hosts)
-    before = simulation.record.primary
-    for host in hosts:
-        simulation.event("host is out of sight", host)
-    simulation.event("cut link", seen)
-    simulation.live(20)
-    assert simulation.record.primary == before
-    simulation.settle()
-
-
-def test_a_standby_that_is_out_of_sight_with_its_primary_keeps_it_writing() -> None:
-    another_standby_is_with_it()
-
-
-def left_behind_keeps_it_writing() -> None:
-    """What was left of a standby on a silent host replicates on; the primary counts on it."""
-    simulation = on_hosts("asynchronous, strict", hosts=4, instances=2)
-    standby = a_standby(simulation)
-    simulation.spec(replace_after_seconds=5.0)
-    simulation.event("host is out of sight", host_of(simulation, standby))
-    simulation.live(15)
-    assert simulation.record.left_behind
-    before = simulation.record.primary
-    simulation.event("host is out of sight", primary_host(simulation))
-    simulation.event("cut link", standby)
-    simulation.live(20)
-    assert simulation.record.primary == before
-    simulation.settle()
-
-
-def test_what_was_left_behind_may_keep_a_primary_writing() -> None:
-    left_behind_keeps_it_writing()
-
-
-def told_otherwise_meanwhile() -> None:
-    """What the primary was told counts, not what is wanted of it since."""
-    simulation = on_hosts("asynchronous, availability")
-    host, before = primary_host(simulation), simulation.record.primary
-    simulation.event("host is cut off", host)
-    simulation.event("durability", MODES["asynchronous, strict"][1])
-    simulation.live(20)
-    assert simulation.record.primary == before
-    simulation.event("host is back", host)
-    simulation.settle()
-
-
-def test_a_promise_counts_only_if_the_primary_was_told() -> None:
-    told_otherwise_meanwhile()
-
-
-def told_to_go_on_alone() -> None:
-    """It was told to refuse writes, and then not to any more."""
-    simulation = on_hosts("asynchronous, strict")
-    assert simulation.record.refuses_alone
-    simulation.event("durability", MODES["asynchronous, availability"][1])
-    simulation.live(3)
-    host, before = primary_host(simulation), simulation.record.primary
-    simulation.event("host is cut off", host)
-    simulation.event("durability", MODES["asynchronous, strict"][1])
-    simulation.live(20)
-    assert simulation.record.primary == before
-    simulation.event("host is back", host)
-    simulation.settle()
-
-
-def test_a_promise_that_was_taken_back_counts_no_more() -> None:
-    told_to_go_on_alone()
-
-
-@asynchronous
-def test_an_operator_does_without_the_host(mode: str) -> None:
-    simulation = on_hosts(mode)
-    host, before = primary_host(simulation), simulation.record.primary
-    simulation.event("host crashes", host)
-    simulation.live(4)
-    simulation.force_failover(a_standby(simulation))
-    simulation.live(4)
-    assert simulation.record.primary != before
-    assert simulation.writes()
-    simulation.event("host is back", host)
-    simulation.settle()
 
 
 @in_all_modes

@@ -17,6 +17,7 @@ from tests.simulation.elsewhere import Elsewhere
 from tests.simulation.power import SimClock, StoreHealth
 from tests.simulation.servers import (
     CONNECTIONS,
+    GIVES_UP_SECONDS,
     REFUSES_ALONE_SECONDS,
     Engine,
     SimServer,
@@ -119,11 +120,20 @@ class World:
 
     def linked(self, server: SimServer, *, woken: bool = False) -> bool:
         """Whether it replicates from its source now (`woken`: were that one not hung)."""
+        return server.stalled_at is None and self._connected(server, woken=woken)
+
+    def _reports(self, server: SimServer) -> bool:
+        """Whether its source hears from it. Nothing need come back: a network can fail in one
+        direction."""
+        at = server.stalled_at
+        gave_up = at is not None and self.clock.monotonic() - at >= GIVES_UP_SECONDS
+        return not gave_up and self._connected(server)
+
+    def _connected(self, server: SimServer, *, woken: bool = False) -> bool:
         source = self.at(server.source)
         return (
             server.awake
             and not server.link_cut
-            and server.stalled_at is None
             and source is not None
             and server.serial not in source.refused
             and source.running
@@ -172,19 +182,15 @@ class World:
 
     def _hears_enough(self, server: SimServer) -> bool:
         linked = [s for s in self.servers.values() if s.source == server.address]
-        return sum(self.linked(s) for s in linked) >= server.required_acks
+        return sum(self._reports(s) for s in linked) >= server.required_acks
 
     def _counts_on(self, server: SimServer) -> bool:
         return self.clock.monotonic() - server.heard_at < REFUSES_ALONE_SECONDS
 
     def note_links(self) -> None:
-        """Who hears of whom now."""
+        """Whom primaries hear of now."""
         now = self.clock.monotonic()
         for server in self.servers.values():
-            if server.source is None or self.linked(server):
-                server.unlinked_at = None
-            elif server.unlinked_at is None:
-                server.unlinked_at = now
             if server.role is Role.PRIMARY and not server.hung and self._hears_enough(server):
                 server.heard_at = now
 

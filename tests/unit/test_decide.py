@@ -154,6 +154,24 @@ def test_all_is_well() -> None:
             Action.WAIT,
             id="that link was broken before",
         ),
+        pytest.param(
+            SILENT,
+            up(source=None, link_up=False, heard_seconds={"h:0": 4.0}),
+            Action.FAIL_OVER,
+            id="its standby has given it up: nobody knows whom it followed, but whom it heard",
+        ),
+        pytest.param(
+            SILENT,
+            up(source=None, link_up=False, heard_seconds={"h:0": 3.9}),
+            Action.WAIT,
+            id="it was heard of a moment ago",
+        ),
+        pytest.param(
+            SILENT,
+            up(source=None, link_up=False, heard_seconds={"h:0": 4.0}, believes_in="h:7"),
+            Action.WAIT,
+            id="it believes in another one",
+        ),
     ],
 )
 def test_evidence_of_death(primary: Observation, standby: Observation, expected: Action) -> None:

@@ -118,6 +118,13 @@ def test_a_lost_primary_is_remembered_as_evidence() -> None:
     assert status.facts["primary"] == "none known"
 
 
+def test_of_whom_it_heard_when_it_knows_of_no_primary() -> None:
+    """Whoever has not seen it before can tell all the same how long the former one is silent."""
+    status = seen_by(1, primary=None, down=(0,), heard_seconds=4.0, source=None)
+    assert status.believes_in is None
+    assert status.heard_seconds == {"h:0": pytest.approx(4.0), "h:2": pytest.approx(4.0)}
+
+
 def test_a_lost_majority_is_a_fact() -> None:
     status = seen_by(1, primary=None, down=(0, 2), source=None)
     assert status.facts["majority"] == "lost: 1 of 3 members up"

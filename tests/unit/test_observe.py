@@ -256,3 +256,29 @@ def test_a_fault_in_a_probe_is_no_answer_and_passes_with_the_next_look() -> None
     assert "KeyError('role')" in seen.observations["db.1"].detail
     driver.faulty = ""
     assert observer.observe(SERVICE, kept).observations["db.1"].contact is Contact.ANSWERS
+
+
+def test_for_how_long_one_was_seen_to_follow_the_same_source() -> None:
+    """From the end of the first observation to the beginning of the last one, if nothing else was
+    seen in between, and if it was looked at all the time."""
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    observer = Observer(driver, runtime, world.clock, INLINE)
+
+    def seen_after(seconds: float) -> float:
+        world.clock.seconds += seconds
+        return observer.observe(SERVICE, kept).observations["db.1"].same_source_seconds
+
+    server = world.named("db.1")
+    assert server is not None
+    assert seen_after(0) == 0.0
+    assert seen_after(3) == 3.0
+    server.source = None
+    assert seen_after(1) == 0.0
+    assert seen_after(4) == 4.0
+    server.hung = True
+    assert seen_after(1) == 0.0
+    server.hung = False
+    assert seen_after(1) == 0.0, "it may have followed another one meanwhile"
+    assert seen_after(2) == 2.0
+    assert seen_after(LONGEST_GAP_SECONDS + 1) == 0.0, "nobody looked"

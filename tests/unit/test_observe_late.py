@@ -21,6 +21,7 @@ from tests.simulation.power import Power
 from tests.simulation.runtime import SimRuntime
 from tests.simulation.servers import Engine
 from tests.simulation.world import World
+from tests.support.altered import altered
 from tests.unit.test_observe import SERVICE, started
 
 LONGEST_SECONDS = 20
@@ -215,3 +216,17 @@ def test_a_slow_server_is_seen_again_after_it_was_silent() -> None:
     ]
     assert contacts[-1] is Contact.ANSWERS
     threads.shut_down()
+
+
+@pytest.mark.parametrize(("silent", "waited_for"), [({"h1": 0.0}, False), ({}, True)])
+def test_one_on_a_silent_host_is_not_waited_for(
+    scene: Scene, silent: dict[str, float], waited_for: bool
+) -> None:
+    """A manager that has just taken over knows of the host, and has never asked the server."""
+    [instance] = scene.record.instances
+    scene.record = altered(scene.record, instances=(altered(instance, placed_on="h1"),))
+    scene.world.hosts, scene.world.silent = ("h1",), silent
+    scene.driver.gate = scene.runtime.gates["process"] = Gate()
+    seen = scene.look()
+    assert seen.contact is Contact.SILENT
+    assert (seen.silent_seconds > 1) is waited_for

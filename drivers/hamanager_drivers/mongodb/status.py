@@ -51,6 +51,7 @@ def server_status(
         undoes=state == ROLLBACK,
         sync=_progress(status.get("initialSyncStatus")),
         believes_in=primary,
+        heard_seconds=_heard_seconds(members, status),
         facts=_facts(hello, status, members, state),
     )
 
@@ -138,6 +139,14 @@ def _position(
     if status.get("tooStale"):
         position["too_stale"] = "yes"
     return position
+
+
+def _heard_seconds(
+    members: Mapping[str, Mapping[str, Any]], status: Mapping[str, Any]
+) -> dict[str, float]:
+    """How long ago each other member was heard of: all exchange heartbeats with all."""
+    ages = {name: _link_age_seconds(m, status) for name, m in members.items() if not m.get("self")}
+    return {name: age for name, age in ages.items() if age is not None}
 
 
 def _link_age_seconds(primary: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:

@@ -27,6 +27,8 @@ STOP_SECONDS = 3.0
 STOP_POLL_SECONDS = 0.001
 POLL_SECONDS = 0.01
 ACCESS_DENIED = 1045
+RECEIVING, CONNECTING = "ON", "CONNECTING"
+"""The states of a receiver: on its way to its source is one that never was there, or was."""
 
 _CHANGE = f"""
 CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = %s,
@@ -43,6 +45,11 @@ _COORDINATOR = """
 SELECT t.PROCESSLIST_ID AS id FROM performance_schema.threads AS t
 JOIN performance_schema.replication_applier_status_by_coordinator AS c USING (THREAD_ID)
 WHERE c.CHANNEL_NAME = ''
+"""
+
+_RECEIVER = """
+SELECT PROCESSLIST_ID AS id FROM performance_schema.threads
+WHERE NAME IN ('thread/sql/replica_io', 'thread/sql/slave_io') AND PROCESSLIST_ID IS NOT NULL
 """
 
 _CLIENTS = """
@@ -64,7 +71,9 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         semisync.set_required_acks(session, 0)  # the primary's side, from when it was one
     if not _follows(server, target, primary):
         apply_received(session, target, server)
-        stop_replicating(session, target)
+        stop_applying(session, target)
+        _wait_for_receiver_end(session)
+        session.run("STOP REPLICA")
         password = service.secrets["replication_password"]
         change = _CHANGE if service.encryption is None else _CHANGE + _ENCRYPTED
         session.rows(change, primary.host, primary.replication_port, login(target), password)
@@ -88,9 +97,10 @@ def apply_received(session: Session, target: Target, server: Row | None = None) 
         ServerError: the applier cannot go on, or needs longer; what it has not applied yet is
             kept, and the next call goes on from there.
     """
-    if not has_source(server or server_row(session)):
+    server = server or server_row(session)
+    if not has_source(server):
         return 0
-    session.run("STOP REPLICA IO_THREAD")
+    stop_receiving(session, server)
     waiting = first = _left(server_row(session))
     deadline = time.monotonic() + APPLY_SECONDS
     if waiting:
@@ -113,19 +123,44 @@ def apply_received(session: Session, target: Target, server: Row | None = None) 
     return first.count
 
 
-def stop_replicating(session: Session, target: Target) -> None:
-    """Stop both threads at once, after everything received was applied.
+def stop_receiving(session: Session, server: Row) -> None:
+    """From its return on nothing more is received. `server` was read a moment ago.
+
+    A receiver that is looking for a silent source is in the middle of a connect, which STOP REPLICA
+    cannot interrupt: it waits for the whole time-out. Killed, it asks nobody for transactions any
+    more, however the connect turns out (`rpl_replica.cc`: `handle_slave_io` asks `io_slave_killed`
+    before it requests a dump and before it queues an event), and ends some time later by itself.
+    That it was not in the middle of queueing one when it was killed is what the second look is for:
+    on its way from there it is connected.
+    """
+    if server["receiver"] == CONNECTING:
+        receivers = session.rows(_RECEIVER)
+        for receiver in receivers:
+            session.kill(int(receiver["id"]))
+        if receivers and server_row(session)["receiver"] != RECEIVING:
+            return
+    session.run("STOP REPLICA IO_THREAD")
+
+
+def stop_applying(session: Session, target: Target) -> None:
+    """Stop the applier, after everything received was applied and nothing more is received.
 
     A source that died while it was sending leaves a transaction half received, and STOP REPLICA
     waits up to 60 s for the rest of it. Killed first, the applier's coordinator gives it up and
     rolls back what a worker had begun; but if it is asked to stop before it has noticed that it
     was killed, it waits all the same (all seen on 9.7): so its end is awaited in between.
     """
-    session.run("STOP REPLICA IO_THREAD")
     for coordinator in session.rows(_COORDINATOR):
         session.kill(int(coordinator["id"]))
         _wait_for_applier_end(session, target)
-    session.run("STOP REPLICA")
+    session.run("STOP REPLICA SQL_THREAD")
+
+
+def _wait_for_receiver_end(session: Session) -> None:
+    """One that was killed in a connect, which ends sooner than STOP REPLICA would let it."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while server_row(session)["receiver"] == CONNECTING and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
 def _wait_for_applier_end(session: Session, target: Target) -> None:
@@ -158,14 +193,14 @@ def take_writes(
     server = server_row(session)
     if server["read_only"]:
         if has_source(server):
-            session.run("STOP REPLICA IO_THREAD")
+            stop_receiving(session, server)
             server = server_row(session)
             if left := _left(server):
                 raise ServerError(
                     f"{target.name} was not promoted: {left.count} transactions it has received"
                     " must be applied first"
                 )
-            stop_replicating(session, target)
+            stop_applying(session, target)
         elif begin is not None:
             begin()
         semisync.cease(session)
@@ -184,10 +219,18 @@ def take_writes(
 
 def forget_source(session: Session) -> None:
     """What is left of a new primary's time as a standby: the settings, and the relay log, all of
-    which it has executed. To delete it takes longer than the rest of a promotion."""
+    which it has executed. To delete it takes longer than the rest of a promotion.
+
+    Raises:
+        ServerError: writes wait for another standby, which is not to wait for a receiver that has
+            not ended yet.
+    """
     server = server_row(session)
     if has_source(server) and not server["read_only"]:
-        session.run("RESET REPLICA ALL")
+        if server["receiver"] == CONNECTING and server["required_acks"]:
+            raise ServerError("its receiver has not ended yet")
+        _wait_for_receiver_end(session)
+        session.run("STOP REPLICA", "RESET REPLICA ALL")
 
 
 def refuse_writes(session: Session) -> None:

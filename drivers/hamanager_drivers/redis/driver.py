@@ -62,6 +62,7 @@ class RedisDriver(Driver):
             self._connections, self._histories, self.product
         )
         self.required_acks: RedisReplication = self.replication
+        self.leaving: RedisReplication = self.replication
         self.certificates: RedisCertificates = RedisCertificates(self._connections)
         self.cache: RedisCache = RedisCache(self._connections)
         self.workload: RedisWorkload = RedisWorkload()

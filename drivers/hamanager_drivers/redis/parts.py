@@ -131,6 +131,16 @@ class RedisReplication:
         with contextlib.suppress(RefusedError, SilentError):
             self.demote(service, target)
 
+    def leave(self, service: ServiceContext, target: Target, primary: Target) -> None:
+        """REPLICAOF nowhere closes the connection, and with it ends the reports to the primary. Its
+        clients go on reading."""
+        with told_apart(target):
+            client = self._connections.manager(service, target)
+            seen = info(client)
+            followed = (str(seen.get("master_host")), int(seen.get("master_port", 0)))
+            if followed == (primary.host, primary.port):
+                client.replicaof(*config.NOWHERE)
+
     def set_required_acks(
         self, service: ServiceContext, primary: Target, required_acks: int
     ) -> None:

@@ -43,7 +43,6 @@ def server_status(
         )
     link_up = info["master_link_status"] == "up"
     age = float(info.get("master_last_io_seconds_ago", -1))
-    down = float(info.get("master_link_down_since_seconds", -1))
     source = (str(info["master_host"]), int(info["master_port"]))
     sync = _progress(info, copy_bytes)
     return ServerStatus(
@@ -52,7 +51,6 @@ def server_status(
         position,
         source=None if source == NOWHERE else f"{source[0]}:{source[1]}",
         link_up=link_up and age <= STALE_LINK_SECONDS,
-        link_down_seconds=None if link_up or down < 0 else down,
         link_age_seconds=age if age >= 0 else None,
         lag_seconds=lag_seconds if link_up else None,
         synchronized=link_up and sync is None,

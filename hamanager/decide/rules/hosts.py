@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from hamanager.decide.placement import free_places, usable
 from hamanager.decide.rules.common import do
+from hamanager.decide.rules.primary import flapping
 from hamanager.decide.rules.upgrade import in_place
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.order import OrderKind
-from hamanager.model.snapshot import Observation, Role
+from hamanager.model.snapshot import Observation
 
 
 def left_behind(s: Situation) -> Decision | None:
@@ -45,14 +46,33 @@ def refusal(s: Situation) -> Decision | None:
     )
 
 
+def leave_primary(s: Situation) -> Decision | None:
+    """The primary has failed, nobody can end it, and it refuses writes some time after it heard of
+    a standby last: so they all leave it, and that time begins now instead of when their links
+    end by themselves. Not while one of them is out of sight, which may be with it."""
+    if not _cannot_be_ended(s) or not s.snapshot.candidates or _may_go_on(s) or flapping(s):
+        return None
+    assert s.primary is not None
+    if not all(seen.gone or seen.status is not None for _, seen in s.standbys):
+        return None
+    for instance, seen in s.standbys:
+        if seen.status is not None and seen.status.source == s.primary.replication_address:
+            reason = f"{s.primary.name}: {s.evidence.reason}, and its host does not answer"
+            return do(Action.LEAVE_PRIMARY, instance.name, reason)
+    return None
+
+
+def _cannot_be_ended(s: Situation) -> bool:
+    """The primary has failed, and may go on taking writes that count."""
+    failed = s.evidence.failed and not s.capabilities.acknowledges
+    return failed and s.host_is_silent(s.primary) and not s.promotion_may_have_led
+
+
 def beyond_reach(s: Situation) -> Decision | None:
     """The primary's host does not answer, so it cannot be ended, and may still take writes. Where
     they wait for standbys that have left it, nobody is told of one. Elsewhere it is passed over
     only when it has begun to refuse them by itself."""
-    failed = s.evidence.failed and s.primary is not None
-    if not failed or s.capabilities.acknowledges or not s.host_is_silent(s.primary):
-        return None
-    if s.promotion_may_have_led or not (s.snapshot.candidates or s.snapshot.unsafe_candidates):
+    if not _cannot_be_ended(s) or not (s.snapshot.candidates or s.snapshot.unsafe_candidates):
         return None
     why = not_proven_to_refuse(s)
     if not why:
@@ -66,7 +86,25 @@ def beyond_reach(s: Situation) -> Decision | None:
 def not_proven_to_refuse(s: Situation) -> str:
     """Why the primary, which nobody can end, may still take writes; '' when it takes none."""
     bound, primary = s.capabilities.refuses_alone_after_seconds, s.primary
-    if primary is None or bound is None or not s.record.refuses_alone or not s.strict:
+    if why := _may_go_on(s):
+        return why
+    assert primary is not None
+    assert bound is not None
+    if primary.placed_on and s.primary_seen is not None and s.primary_seen.silent_seconds < bound:
+        return f"it refuses writes {bound:g} s after its last word of a standby"
+    for instance, seen in s.standbys:
+        if not _has_left(seen, primary, bound):
+            return (
+                f"it is not known that {instance.name} has left it for {bound:g} s, after which it"
+                " refuses writes"
+            )
+    return ""
+
+
+def _may_go_on(s: Situation) -> str:
+    """Why it may take writes for ever, whatever those standbys do that are on record."""
+    promised = s.record.refuses_alone and s.capabilities.refuses_alone_after_seconds is not None
+    if s.primary is None or not promised or not s.strict:
         best = next(iter([*s.snapshot.candidates, *s.snapshot.unsafe_candidates]), None)
         name = best or "NAME"
         return (
@@ -76,30 +114,17 @@ def not_proven_to_refuse(s: Situation) -> str:
     if s.record.left_behind:
         names = " and ".join(left.placed_on for left in s.record.left_behind)
         return f"what was left on {names} may still be its standby, and it takes writes then"
-    if primary.placed_on and s.primary_seen is not None and s.primary_seen.silent_seconds < bound:
-        return f"it refuses writes {bound:g} s after its last word of a standby"
-    for instance, seen in s.standbys:
-        if not _has_left(s, instance, seen, primary, bound):
-            return (
-                f"it is not known that {instance.name} has left it for {bound:g} s, after which it"
-                " refuses writes"
-            )
     return ""
 
 
-def _has_left(
-    s: Situation, instance: InstanceRecord, seen: Observation, primary: InstanceRecord, bound: float
-) -> bool:
-    """Whether it is certain that the primary has not heard of that standby for so long."""
+def _has_left(seen: Observation, primary: InstanceRecord, bound: float) -> bool:
+    """Whether it is certain that the primary has not heard of that standby for so long. One whose
+    link is merely broken is not: it may be heard all the same, or connect again."""
     if seen.gone:
         return seen.silent_seconds >= bound
-    if seen.status is None or seen.status.role is not Role.STANDBY:
+    if seen.status is None or seen.status.source == primary.replication_address:
         return False
-    if seen.status.source != primary.replication_address:
-        started = instance.started_at
-        return started is not None and s.snapshot.at - started >= bound
-    down = seen.status.link_down_seconds
-    return down is not None and down >= bound
+    return seen.same_source_seconds >= bound
 
 
 def ordered_replacement(s: Situation) -> Decision | None:

@@ -445,7 +445,7 @@ class Simulation:
             and primary.role is Role.PRIMARY
             and not primary.waiting
             and (self.world.elects or self.world.led_to("db") == (record.primary,))
-            and all(follows(last.snapshot.observations[name]) for name in standbys)
+            and all((seen := last.snapshot.of(name)) and follows(seen) for name in standbys)
             and list(record.sync_set) == acknowledging
             and not record.left_behind
             and all(instance.restarting_since is None for instance in record.instances)

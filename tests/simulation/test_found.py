@@ -126,3 +126,10 @@ def test_an_upgrade_that_was_changed_while_it_began_is_gone_back_to() -> None:
         ("pass amid", (0, "upgrade", 2)),
     )
     simulation.settle()
+
+
+def test_health_is_not_judged_by_a_look_from_before_an_instance_was_there() -> None:
+    """The manager that has just taken over has not seen it yet."""
+    simulation = begun("lossless, strict", 1)
+    simulation.events(("pass", 0), ("pass and be suspended", 0), ("scale", 3))
+    simulation.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from hamanager.errors import ConflictError, UsageError
 from hamanager.model.access import AccessRole
 
 if TYPE_CHECKING:
-    from hamanager.api.credentials import AuthorityView
+    from hamanager.api.credentials import AuthorityView, IssuedView
     from hamanager.authority.certificates import Certified
 
 token_app = typer.Typer(
@@ -106,20 +105,34 @@ def issue(
     ] = None,
     days: Annotated[int, typer.Option(help="How long it lasts.", min=1)] = 365,
     directory: Annotated[Path, typer.Option(help="Where the files go.", file_okay=False)] = Path(),
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            help="Let the authority in this directory sign, without any manager; it is made when"
+            " there is none. For etcd and Docker engines.",
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Make a certificate, for a server with its hosts or for a client with its role.
 
     \b
-    Example: hamanager ca issue etcd-1 --host 10.0.0.1
+    Example: hamanager ca issue h1 --host 10.0.0.1 --authority /root/machines
     Writes NAME.pem, NAME.key and ca.pem; nobody else keeps the key.
     """
-    with open_client() as client:
-        made = client.issue(name, host or [], role, days)
+    from hamanager.authority.files import write_file
+
+    if authority is None:
+        with open_client() as client:
+            made = client.issue(name, host or [], role, days)
+    else:
+        made = _issue_without_manager(authority, name, host or [], role, days)
     certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
     try:
-        _write(key, made.key, 0o600)
-        _write(certificate, made.certificate, 0o644)
-        _write(directory / "ca.pem", made.authority, 0o644)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(key, made.key, 0o600)
+        write_file(certificate, made.certificate, 0o644)
+        write_file(directory / "ca.pem", made.authority, 0o644)
     except OSError as error:
         raise ConflictError(
             f"the certificate could not be written to {directory} ({error.strerror}): name another"
@@ -183,10 +196,24 @@ def _words(found: AuthorityView) -> str:
     return f"{found.name}, SHA-256 {found.fingerprint}, until {moment(found.ends_at)}{stage}\n"
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    """A new file or a former one's place; never readable by others meanwhile."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor
-        file.write(text)
-    draft.replace(path)
+def _issue_without_manager(
+    authority: Path, name: str, hosts: list[str], role: AccessRole | None, days: int
+) -> IssuedView:
+    import time
+
+    from hamanager.api.credentials import IssuedView
+    from hamanager.authority.certificates import Wanted, described
+    from hamanager.authority.files import issue_in
+
+    if role is not None:
+        raise UsageError(
+            "managers let in whom the installation's own authority has given a role: leave out"
+            " --role or --authority; nothing was made"
+        )
+    made, trusted = issue_in(authority, Wanted(name, tuple(hosts), None, days), time.time())
+    return IssuedView(
+        certificate=made.certificate,
+        key=made.key,
+        authority=trusted,
+        ends_at=described(made.certificate).ends_at,
+    )

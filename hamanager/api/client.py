@@ -200,6 +200,15 @@ class Client:
         answer = self._ask("POST", "/hosts", body, CREATE_SECONDS)
         return HostView.model_validate_json(answer)
 
+    def change_host(
+        self, name: str, docker: str, tls: HostTls | None, *, without_tls: bool
+    ) -> HostView:
+        """Ask that its engine be reached in another way, which is tried out first."""
+        words = {"docker": docker, "tls": tls.model_dump() if tls else None}
+        body = {**words, "without_tls": without_tls}
+        path = f"/hosts/{quote(name, safe='')}"
+        return HostView.model_validate_json(self._ask("PUT", path, body, CREATE_SECONDS))
+
     def drain_host(self, name: str, *, draining: bool) -> HostView:
         """Ask that it be left, or used again."""
         path = f"/hosts/{quote(name, safe='')}/drain"

@@ -30,25 +30,32 @@ host_app = typer.Typer(
 HostArgument = Annotated[str, typer.Argument(metavar="HOST")]
 
 
+DockerOption = Annotated[
+    str, typer.Option(metavar="URL", help="Its Docker engine: ssh://, tcp:// or unix://.")
+]
+CaOption = Annotated[
+    Path | None, typer.Option(help="The engine's certificate authority, PEM.", dir_okay=False)
+]
+CertOption = Annotated[
+    Path | None, typer.Option(help="The client certificate, PEM.", dir_okay=False)
+]
+KeyOption = Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)]
+WithoutTlsOption = Annotated[
+    bool, typer.Option("--without-tls", help="tcp:// in a network that nobody else reaches.")
+]
+
+
 @host_app.command("add")
 def add(
     name: HostArgument,
-    docker: Annotated[
-        str, typer.Option(metavar="URL", help="Its Docker engine: ssh://, tcp:// or unix://.")
-    ],
+    docker: DockerOption,
     address: Annotated[
         str, typer.Option(metavar="IP", help="Where clients and the other hosts reach it.")
     ],
-    tls_ca: Annotated[
-        Path | None, typer.Option(help="The engine's certificate authority, PEM.", dir_okay=False)
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="The client certificate, PEM.", dir_okay=False)
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)] = None,
-    without_tls: Annotated[
-        bool, typer.Option("--without-tls", help="tcp:// in a network that nobody else reaches.")
-    ] = False,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    without_tls: WithoutTlsOption = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Put a machine on record, after it was tried out.
@@ -59,6 +66,27 @@ def add(
     tls = _tls(tls_ca, tls_cert, tls_key)
     with open_client() as client:
         _show([client.add_host(name, docker, address, tls, without_tls=without_tls)], output)
+
+
+@host_app.command("set")
+def set_(
+    name: HostArgument,
+    docker: DockerOption,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    without_tls: WithoutTlsOption = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Reach a host's Docker engine in another way, or with another certificate.
+
+    \b
+    Example: hamanager host set h2 --docker tcp://10.0.0.2:2376 --tls-ca ca.pem --tls-cert h1.pem
+    --tls-key h1.key
+    """
+    tls = _tls(tls_ca, tls_cert, tls_key)
+    with open_client() as client:
+        _show([client.change_host(name, docker, tls, without_tls=without_tls)], output)
 
 
 @host_app.command("list")

@@ -53,6 +53,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/managers"): _READ,
     ("GET", "/hosts"): _READ,
     ("POST", "/hosts"): _ADMIN,
+    ("PUT", "/hosts/{name}"): _ADMIN,
     ("POST", "/hosts/{name}/drain"): _OPERATE,
     ("DELETE", "/hosts/{name}"): _ADMIN,
     ("GET", "/tokens"): _ADMIN,

@@ -35,6 +35,14 @@ class HostBody(_Body):
     without_tls: bool = False
 
 
+class ReachBody(_Body):
+    """How its engine is reached from now on."""
+
+    docker: str
+    tls: HostTls | None = None
+    without_tls: bool = False
+
+
 class DrainBody(_Body):
     """Whether it is to be left."""
 
@@ -53,6 +61,10 @@ def add_hosts(app: FastAPI, manager: HostsPort) -> None:
         return manager.hosts.add(
             body.name, body.docker, body.address, body.tls, without_tls=body.without_tls
         )
+
+    @app.put("/hosts/{name}")
+    def change_host(name: str, body: ReachBody) -> HostView:
+        return manager.hosts.change(name, body.docker, body.tls, without_tls=body.without_tls)
 
     @app.post("/hosts/{name}/drain")
     def drain(name: str, body: DrainBody) -> HostView:

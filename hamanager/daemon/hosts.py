@@ -120,6 +120,26 @@ class Hosts:
             raise ConflictError(f"there is a host '{name}' already{_UNCHANGED}") from None
         return self._view(host)
 
+    def change(
+        self, name: str, docker: str, tls: HostTls | None = None, *, without_tls: bool = False
+    ) -> HostView:
+        """Reach a host's engine in another way, such as with another certificate.
+
+        Raises:
+            NotFoundError: there is no such host.
+            UsageError: a URL that cannot be.
+            ConflictError: another engine is there.
+            RuntimeFailedError: none answers there.
+        """
+        host, version = self._known(name)
+        check_words(name, docker, host.address, tls, without_tls=without_tls)
+        changed = host.reached(docker, tls)
+        with self._engine(changed) as engine:
+            if engine.look().id != host.engine_id:
+                raise ConflictError(f"that is not the Docker engine of {name}{_UNCHANGED}")
+        self._store.put(host_key(name), changed.model_dump_json(), version)
+        return self._view(changed)
+
     def drain(self, name: str, *, draining: bool) -> HostView:
         """Let everything move to other hosts, or let it be used again.
 

@@ -35,6 +35,10 @@ class Host(Frozen):
         """That is its engine's word for who it is."""
         return self._with(engine_id=engine_id)
 
+    def reached(self, docker: str, tls: HostTls | None) -> Host:
+        """Its engine is reached in that way."""
+        return self._with(docker=docker, tls=tls)
+
     def drained(self, draining: bool) -> Host:
         """It is to be left, or may be used (again)."""
         return self._with(draining=draining)

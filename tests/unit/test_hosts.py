@@ -145,6 +145,23 @@ def test_tcp_with_tls_or_by_an_operators_word(scene: Scene) -> None:
     assert "secret-key" not in "".join(view.model_dump_json() for view in scene.hosts.all())
 
 
+def test_its_engine_is_reached_in_another_way(scene: Scene) -> None:
+    scene.add()
+    engine = scene.network.engine(load_hosts(scene.store)[0])
+    scene.network.engines["tcp://10.0.0.1:2376"] = engine
+    scene.hosts.drain("h1", draining=True)
+    scene.hosts.change("h1", "tcp://10.0.0.1:2376", TLS)
+    [host] = load_hosts(scene.store)
+    assert (host.docker, host.tls, host.draining) == ("tcp://10.0.0.1:2376", TLS, True)
+    assert host.engine_id == "id of ssh://root@10.0.0.1"
+    with scene.refused("that is not the Docker engine of h1"):
+        scene.hosts.change("h1", "ssh://root@10.0.0.9")
+    with scene.refused("is root on its machine"):
+        scene.hosts.change("h1", "tcp://10.0.0.1:2376")
+    with pytest.raises(HamanagerError, match="there is no host 'h2': there is h1"):
+        scene.hosts.change("h2", "ssh://h")
+
+
 def test_added_twice(scene: Scene) -> None:
     scene.add()
     with scene.refused("there is a host 'h1' already"):

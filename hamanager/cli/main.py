@@ -86,7 +86,11 @@ def serve(
     ] = None,
     listen: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Offer the API over TLS, e.g. at 0.0.0.0:7432."),
+        typer.Option(
+            envvar="HAMANAGER_LISTEN",
+            metavar="HOST:PORT",
+            help="Offer the API over TLS, e.g. at 0.0.0.0:7432.",
+        ),
     ] = None,
     listen_name: Annotated[
         list[str] | None,
@@ -98,10 +102,16 @@ def serve(
     listen_key: Annotated[Path | None, typer.Option(help="And its key.", dir_okay=False)] = None,
     store: StoreOption = "",
     name: Annotated[
-        str | None, typer.Option(help="What other managers on the store call this one.")
+        str | None,
+        typer.Option(
+            envvar="HAMANAGER_NAME", help="What other managers on the store call this one."
+        ),
     ] = None,
     on: Annotated[
-        str, typer.Option(metavar="HOST", help="The host on record that this machine is.")
+        str,
+        typer.Option(
+            envvar="HAMANAGER_ON", metavar="HOST", help="The host on record that this machine is."
+        ),
     ] = "",
     web: Annotated[
         str | None,

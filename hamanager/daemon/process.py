@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import socket
+from contextlib import suppress
 
 log = logging.getLogger("hamanager")
 
@@ -32,3 +34,14 @@ def raise_descriptor_limit() -> None:
         log.debug("the limit of open files stays at %d: %s", soft, error)
     else:
         log.debug("the limit of open files was %d and is %d now", soft, hard)
+
+
+def tell_ready() -> None:
+    """Tell a service manager that waits for it (systemd, Type=notify) that the work has begun."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place:
+        return
+    address = "\0" + place[1:] if place.startswith("@") else place
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+        teller.settimeout(1)
+        teller.sendto(b"READY=1", address)

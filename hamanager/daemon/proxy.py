@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hamanager import paths
 from hamanager.contracts.routes import Source, Told
-from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
+from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit, tell_ready
 from hamanager.endpoints.haproxy.endpoint import HaproxyEndpoint
 from hamanager.errors import HamanagerError
 from hamanager.routes.book import Book
@@ -56,6 +56,7 @@ def run_proxy(home: Path, address: str, sources: Sequence[Source]) -> None:
             ", ".join(source.name for source in sources),
             home,
         )
+        tell_ready()
         try:
             _watch(endpoint, ending, paths.alive_path(home))
         finally:

@@ -27,7 +27,7 @@ from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Metrics
 from hamanager.daemon.places import Places
-from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit
+from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit, tell_ready
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.supervisor import Daemon
 from hamanager.daemon.telling import Telling
@@ -124,6 +124,7 @@ def serve(
             # uvicorn ends at these by itself and then raises them once more.
             for ending in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(ending, lambda *_: None)
+            tell_ready()  # who asks from now on is answered
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             while_serving.close()

@@ -59,9 +59,11 @@ class Testbed:
         images: Sequence[str] = (),
         engine_options: tuple[str, ...] = (),
         number: int | None = None,
+        own: tuple[str, ...] = (),
     ) -> None:
         """`images` of this machine's Docker engine are had by every host's. `engine_options` are
-        further ones of every `dockerd`. The number is the lowest free one when none is given."""
+        further ones of every `dockerd`. The number is the lowest free one when none is given. `own`
+        are directories in which each host writes for itself; all others are this machine's."""
         if reason := why_not():
             raise TestbedError(reason)
         self.number, self._lock = _take_number(NUMBERS if number is None else [number])
@@ -73,7 +75,7 @@ class Testbed:
         self._to_load: Sequence[str] = ()
         try:
             self._remove_leftovers()
-            self._make(hosts, images, engine_options)
+            self._make(hosts, images, engine_options, own)
         except BaseException:
             self.close()
             raise
@@ -111,7 +113,13 @@ class Testbed:
             self._remove_leftovers()
             os.close(self._lock)
 
-    def _make(self, hosts: int, images: Sequence[str], engine_options: tuple[str, ...]) -> None:
+    def _make(
+        self,
+        hosts: int,
+        images: Sequence[str],
+        engine_options: tuple[str, ...],
+        own: tuple[str, ...],
+    ) -> None:
         self.directory.mkdir(mode=0o700)
         addresses = {f"h{n}": self._address(10 + n) for n in range(1, hosts + 1)}
         names = self.directory / "hosts"
@@ -133,7 +141,7 @@ class Testbed:
             directory = self.directory / name
             files = directory, names, template
             self.hosts.append(
-                Host(self.number, number, address, self.gateway, *files, engine_options)
+                Host(self.number, number, address, self.gateway, *files, engine_options, own)
             )
 
     def _each(self, do: Callable[[Host], object]) -> None:

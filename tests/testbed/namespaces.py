@@ -20,6 +20,7 @@ from pathlib import Path
 import docker
 
 from tests.testbed import disk
+from tests.testbed.boot import BOOT, INIT
 from tests.testbed.process import (
     COMMAND_SECONDS,
     PROC,
@@ -36,34 +37,9 @@ from tests.testbed.process import (
 MARK = "hamanager-testbed"
 """What the first process of every host is called by."""
 DOCKER_PORT = 2375
+WITHOUT_TLS = ("--tls=false", "-H", f"tcp://0.0.0.0:{DOCKER_PORT}")
 BOOT_SECONDS = 60.0
 END_SECONDS = 30.0
-
-INIT = """
-import signal, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody else reaps orphans
-print("up", flush=True)
-sys.stdin.read()  # ends when whoever made the host does
-"""
-BOOT = """
-set -e
-hostname "$2"
-mount -t tmpfs tmpfs /run
-mount --bind "$5" /etc/hosts
-mount -o loop,noatime "$3" "$4"
-mkdir -p "$4/etc-docker" /etc/docker
-mount --bind "$4/etc-docker" /etc/docker  # its engine's own identity
-[ -d "$4/docker" ] || cp -a "$6/docker" "$4/docker"
-for place in docker docker/overlay2; do  # else dockerd does this, and hides the mounts below
-    mkdir -p "$4/$place"
-    mount --bind "$4/$place" "$4/$place"
-done
-while read -r layer place; do
-    mount --bind "$layer" "$4/docker/$place"
-    mount -o remount,bind,ro "$4/docker/$place"
-done <"$6/layers"
-exec "$7" -S -c "$8" "$0" "$1" "$2"
-"""
 
 
 @dataclass
@@ -89,6 +65,7 @@ class Namespaces:
         hosts_file: Path,
         template: Path,
         engine_options: tuple[str, ...] = (),
+        own: tuple[str, ...] = (),
     ) -> None:
         self.name = f"h{number}"
         self.address = address
@@ -102,7 +79,9 @@ class Namespaces:
         """The disk, as its own processes see it; see `path` and `outside`."""
         self._bed, self._number, self._gateway = bed, number, gateway
         self._hosts_file, self._template = hosts_file, template
-        self._engine_options = engine_options
+        self._engine_options, self._own = engine_options, own
+        self.engine_listens: tuple[str, ...] = WITHOUT_TLS
+        """Where its Docker engine is reached from outside, and by whom."""
         self.units: dict[str, Unit] = {}
         self._processes: list[Process] = []
         self._first: subprocess.Popen[bytes] | None = None
@@ -128,11 +107,12 @@ class Namespaces:
         if self.runs:
             raise TestbedError(f"{self.name} runs already")
         image, hosts_file = self.directory / "disk.img", self._hosts_file
+        own = (" ".join(self._own),)
         words = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--mount-proc"]
         words += ["sh", "-c", BOOT, MARK, str(self._bed), self.name, str(image), str(self.disk)]
         with (self.directory / "boot.log").open("ab") as log:
             self._first = subprocess.Popen(
-                (*words, str(hosts_file), str(self._template), sys.executable, INIT),
+                (*words, str(hosts_file), str(self._template), sys.executable, INIT, *own),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -148,6 +128,13 @@ class Namespaces:
         self.start_engine()
         for unit in self.units.values():
             unit.process = self.run(unit.name, *unit.words, environment=unit.environment)
+
+    def start_bare(self) -> None:
+        """Boot with an empty disk, as another machine in the place of one that is gone."""
+        disk.make(self.directory / "disk.img")
+        self.units.clear()
+        self.engine_listens = WITHOUT_TLS
+        self.start()
 
     def _plug_in(self) -> None:
         with suppress(TestbedError):  # one of a life before, which the kernel has not removed yet
@@ -302,9 +289,9 @@ class Namespaces:
         Raises:
             TestbedError: it does not; its log is named.
         """
-        words = ["dockerd", "--data-root", str(self.path("docker")), "--tls=false"]
+        words = ["dockerd", "--data-root", str(self.path("docker"))]
         words += ["--cgroup-parent", f"/{self.link}", "-H", "unix:///run/docker.sock"]
-        words += ["-H", f"tcp://0.0.0.0:{DOCKER_PORT}", *self._engine_options]
+        words += [*self.engine_listens, *self._engine_options]
         # One that was killed leaves these, which a new one believes.
         self.must("sh", "-c", "rm -f /run/docker.pid /run/docker.sock /run/docker/containerd/*.pid")
         # Databases open many files, and a container may have as many as its engine.
@@ -326,6 +313,11 @@ class Namespaces:
                 return bool(client.ping())
         except (docker.errors.DockerException, OSError):
             return False
+
+    def restart_engine(self) -> None:
+        """While it has no containers. An orderly end would unmount the layers that it is lent."""
+        self.kill_engine()
+        self.start_engine()
 
     def kill_engine(self) -> None:
         """SIGKILL to dockerd and containerd; containers live, and their shims."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.keepalived import ADDRESSES, SOURCE, configure, why_not
 
-SYSTEMD = SOURCE.parent / "systemd" / "hamanager-proxy.service"
+SYSTEMD = SOURCE.parent / "systemd"
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -46,11 +46,14 @@ def test_the_check_goes_by_the_age_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    unit = tmp_path / SYSTEMD.name
-    unit.write_text(SYSTEMD.read_text())
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    shutil.copytree(SYSTEMD, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "etcd.service").write_text("[Service]\nType=notify\nExecStart=/bin/true\n")
+    units = sorted(path for path in tmp_path.iterdir() if path.is_file())
+    assert len(units) == 5
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=30
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done.stderr
-    assert SYSTEMD.name not in done.stderr, "it warns of nothing in it"
+    for name in (*(unit.name for unit in units), "hamanager.conf"):
+        assert name not in done.stderr, "it warns of nothing in it"

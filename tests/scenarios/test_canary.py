@@ -46,6 +46,7 @@ def test_a_failover_is_no_stall_and_loses_nothing(sandbox: Sandbox, engine: str)
         sandbox.command("destroy", "db", "--yes")
 
 
+@pytest.mark.long
 def test_a_full_disk_is_told_while_the_server_answers(sandbox: Sandbox) -> None:
     release = small_volumes(sandbox, "db", 1, "700m")
     try:

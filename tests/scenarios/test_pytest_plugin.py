@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "testing/pytest-hamanager/example"
 SECONDS = 280
 
 
+@pytest.mark.long
 def test_the_example_tells_a_right_client_from_a_wrong_one(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null"]
     words += ["--rootdir", str(EXAMPLE), "--basetemp", str(tmp_path / "b"), str(EXAMPLE)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -283,9 +283,8 @@ class Queries:
     def canaries(self) -> Mapping[str, Audited]:
         """The services that this manager leads and whose canary is wanted."""
         found = {}
-        for name, one in self.watched().items():
-            worker, facts = self._worker_of(name), one.facts
-            if worker is None or facts is None or not one.leads or not facts.spec.canary:
+        for name, worker, facts, _ in self._led():
+            if not facts.spec.canary:
                 continue
             canary, context = worker.loop.driver.canary, worker.loop.known
             if canary is None or context is None:
@@ -302,6 +301,14 @@ class Queries:
             )
         return found
 
+    def _led(self) -> Iterator[tuple[str, Worker, Facts, str]]:
+        """The services that this manager leads and has looked at, with what the last pass said."""
+        for name in self._leading.leads():
+            worker = self._worker_of(name)
+            last = worker.loop.last if worker else None
+            if worker is not None and last is not None and last.facts is not None:
+                yield name, worker, last.facts, last.message
+
     def audited_by(self, problem_of: Callable[[str], str]) -> None:
         """From now on `info` shows what that says of each service."""
         self._audit = problem_of
@@ -310,12 +317,8 @@ class Queries:
         """Of each service that this manager leads: how it is, why, and when that was seen (seconds
         since the epoch)."""
         found = {}
-        for name, one in self.watched().items():
-            worker, facts = self._worker_of(name), one.facts
-            if not one.leads or facts is None or worker is None or worker.loop.last is None:
-                continue
+        for name, worker, facts, message in self._led():
             capabilities = worker.loop.driver.capabilities
-            message = worker.loop.last.message
             view = service_view(
                 facts.spec, facts.record, facts.snapshot, None, capabilities, message
             )

@@ -21,7 +21,8 @@ from hamanager.authority.certificates import Certified, Wanted, due
 from hamanager.contracts.clock import Clock
 from hamanager.daemon.gate import PEER
 from hamanager.daemon.http import ManagerPort, make_app
-from hamanager.errors import ConflictError, HamanagerError, UsageError
+from hamanager.daemon.listening import listening
+from hamanager.errors import HamanagerError, UsageError
 
 log = logging.getLogger("hamanager")
 
@@ -210,29 +211,8 @@ def offering(listen: Listen | None) -> Iterator[socket.socket | None]:
     if listen is None:
         yield None
         return
-    try:
-        found = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, address = found[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConflictError(_cannot(listen, error)) from None
-    with listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(128)
-        except OSError as error:
-            raise ConflictError(_cannot(listen, error)) from None
+    with listening(listen.host, listen.port, "the API", "--listen") as listener:
         yield listener
-
-
-def _cannot(listen: Listen, error: OSError) -> str:
-    return (
-        f"the API cannot be offered at {listen.host}:{listen.port} ({error.strerror}): name another"
-        " address with --listen; nothing was started"
-    )
 
 
 def _names(listen: Listen, advertise_host: str | None) -> tuple[str, ...]:

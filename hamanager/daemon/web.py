@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,10 +22,11 @@ from pydantic import BaseModel
 from starlette.routing import Mount
 
 from hamanager.daemon.event_routes import end_events
+from hamanager.daemon.listening import listening
 from hamanager.daemon.metrics import CONTENT_TYPE, Metrics, Watched
 from hamanager.decide.fitness import Check, unfit
 from hamanager.decide.situation import Situation
-from hamanager.errors import ConflictError, HamanagerError, NotFoundError
+from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.version import program_version
 
 log = logging.getLogger("hamanager")
@@ -182,7 +182,7 @@ def serving(address: tuple[str, int] | None, app: FastAPI) -> Iterator[int]:
     if address is None:
         yield 0
         return
-    with _listener(address) as listener:
+    with listening(*address, "metrics and health", "--web") as listener:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -206,21 +206,3 @@ def serving(address: tuple[str, int] | None, app: FastAPI) -> Iterator[int]:
                     end_events(mounted.app)
             server.should_exit = True
             thread.join(GRACE_SECONDS + 2)
-
-
-@contextmanager
-def _listener(address: tuple[str, int]) -> Iterator[socket.socket]:
-    host, port = address
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, place = found[0]
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            listener.listen(128)
-            yield listener
-    except OSError as error:
-        raise ConflictError(
-            f"metrics and health cannot be offered at {host}:{port} ({error.strerror}): name"
-            " another address with --web; nothing was started"
-        ) from None

@@ -257,3 +257,11 @@ def test_an_address_that_is_taken_is_said(manager: Manager, metrics: Metrics) ->
         offered = serving(address, make_web(manager, metrics))
         with pytest.raises(ConflictError, match="name another address with --web"), offered:
             raise AssertionError("it was offered")
+
+
+def test_what_fails_while_it_is_offered_is_not_the_address(
+    manager: Manager, metrics: Metrics
+) -> None:
+    offered = serving(("127.0.0.1", 0), make_web(manager, metrics))
+    with pytest.raises(OSError, match="the disk is full"), offered:
+        raise OSError("the disk is full")

@@ -103,5 +103,8 @@ class ForecastView(BaseModel):
     moments: list[MomentView]
     leads: str | None
     """Who would lead then; null for nobody."""
+    may_lead: list[str] = []
+    """Others that are as good as it: the one that has received most when the failure comes leads,
+    and as seen now that is `leads`."""
     lost: str
     """What would be lost of what was acknowledged, in a sentence."""

@@ -93,7 +93,8 @@ def _forecast(view: ForecastView) -> Iterator[str]:
     yield f"{view.service}, {faults}: nothing is touched; as seen {formats.moment(view.at)}"
     for moment in view.moments:
         yield f"    {_time(moment)}: {_done(moment)} ({moment.rule}: {moment.reason})"
-    yield f"    leads: {view.leads or 'nobody'}"
+    others = f", or {' or '.join(view.may_lead)} if more has reached it by then"
+    yield f"    leads: {view.leads or 'nobody'}{others if view.may_lead else ''}"
     yield f"    lost: {view.lost}"
 
 

@@ -175,23 +175,23 @@ def forecast(
     times = [FIRST_SECONDS]
     if any(fault.kind is not FaultKind.KILL for fault in faults):
         times.append(down_after)
-    decisions = []
-    for seconds in times:
-        then = _failed(facts, capabilities, replication, faults, seconds)
-        decisions.append(
-            decide(then.spec, then.record, then.snapshot, capabilities, facts.backing_off)
-        )
+    stages = [_failed(facts, capabilities, replication, faults, seconds) for seconds in times]
+    decisions = [
+        decide(then.spec, then.record, then.snapshot, capabilities, facts.backing_off)
+        for then in stages
+    ]
+    decision, leads = decisions[-1], _leads(facts, faults, decisions[-1])
     moments: list[MomentView] = []
     for seconds, one in zip(times, decisions, strict=True):
         if not moments or moments[-1].reason != one.reason:
             moments.append(_moment(one, 0.0 if seconds == FIRST_SECONDS else seconds))
-    decision = decisions[-1]
     return ForecastView(
         service=name,
         at=facts.snapshot.at,
         faults=list(faults),
         moments=moments,
-        leads=_leads(facts, faults, decision),
+        leads=leads,
+        may_lead=_may_lead(facts, faults, stages[-1], leads),
         lost=_lost(facts, capabilities, replication, faults, decision),
     )
 
@@ -257,6 +257,14 @@ def _leads(facts: Facts, faults: Sequence[Fault], decision: Decision) -> str | N
         return decision.instance
     failed = {fault.instance for fault in faults}
     return None if facts.record.primary in failed else facts.record.primary
+
+
+def _may_lead(facts: Facts, faults: Sequence[Fault], then: Facts, leads: str | None) -> list[str]:
+    """Who would lead instead by having received more than was seen when the failure comes."""
+    if leads is None or leads == facts.record.primary:
+        return []
+    out = {leads, *(fault.instance for fault in faults)}
+    return [name for name in then.snapshot.candidates if name not in out]
 
 
 def _lost(

@@ -72,10 +72,14 @@ class Listen:
 class PeerProtocol(H11Protocol):
     """Leaves the caller's certificate, which the handshake has verified, with each request."""
 
+    context: ssl.SSLContext | None = None
+    """With which the handshake was made."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection was accepted."""
         super().connection_made(transport)
         found = transport.get_extra_info("ssl_object")
+        self.context = found.context if found else None
         self.app_state = {**self.app_state, PEER: found.getpeercert() if found else None}
 
 
@@ -101,6 +105,8 @@ class RemoteApi:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="remote-api", daemon=True)
         self._present: Certified | None = None
+        self._context: ssl.SSLContext | None = None
+        """What new connections are made with."""
         self._trusted = ""
         self._problem = ""
 
@@ -118,19 +124,14 @@ class RemoteApi:
         return int(self._socket.getsockname()[1])
 
     def _run(self) -> None:
-        """A server until its certificate or the authority changes, then another on the same
-        socket; whoever comes meanwhile waits a moment."""
         while not self._stopping.is_set():
             try:
                 self._renew()
-                server = self._server()
             except (HamanagerError, OSError) as error:
-                if str(error) != self._problem:
-                    log.warning("the API is not offered at %s: %s", self._listen.host, error)
-                self._problem = str(error)
+                self._warn("the API is not offered", error)
                 self._stopping.wait(1.0)
                 continue
-            self._problem = ""
+            server = self._server()
             watching = threading.Thread(target=self._watch, args=(server,), daemon=True)
             watching.start()
             log.info("the API is offered at https://%s:%d", self._listen.host, self.port)
@@ -140,9 +141,36 @@ class RemoteApi:
             watching.join()
 
     def _watch(self, server: uvicorn.Server) -> None:
-        while not server.should_exit:
-            if self._stopping.wait(LOOK_SECONDS) or self._changed():
-                server.should_exit = True
+        """The server goes on while its certificate or the authority changes: whoever is being
+        answered is, and each new connection is made with the latest."""
+        while not server.should_exit and not self._stopping.wait(LOOK_SECONDS):
+            if not self._changed():
+                continue
+            try:
+                self._renew()
+            except (HamanagerError, OSError) as error:
+                self._warn("the API keeps its former certificate", error)
+                continue
+            for accepting in server.servers:
+                accepting.get_loop().call_soon_threadsafe(self._hang_up, server)
+        server.should_exit = True
+
+    def _hang_up(self, server: uvicorn.Server) -> None:
+        """End the connections of before: at once where a request was answered, and those which
+        nobody has asked anything yet in a moment."""
+        for connection in list(server.server_state.connections):
+            assert isinstance(connection, PeerProtocol)
+            if connection.context is self._context or connection.context is None:
+                continue
+            if connection.cycle is not None:
+                connection.shutdown()
+            else:
+                connection.loop.call_later(GRACE_SECONDS, connection.shutdown)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if str(error) != self._problem:
+            log.warning("%s at %s: %s", what, self._listen.host, error)
+        self._problem = str(error)
 
     def _changed(self) -> bool:
         try:
@@ -165,7 +193,9 @@ class RemoteApi:
         ):
             wanted = Wanted("hamanager-manager", self._names, days=CERTIFICATE_DAYS)
             self._present = self._authority.issue(wanted)
+        self._context = self._context_of(self._present, trusted)
         self._trusted = trusted
+        self._problem = ""
 
     def _server(self) -> uvicorn.Server:
         config = uvicorn.Config(
@@ -179,18 +209,26 @@ class RemoteApi:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         config.load()
-        config.ssl = self._context()
+        assert self._context is not None
+        config.ssl = self._context
+        config.ssl.sni_callback = self._use_the_latest
         return uvicorn.Server(config)
 
-    def _context(self) -> ssl.SSLContext:
-        assert self._present is not None
+    def _use_the_latest(self, handshake: ssl.SSLObject, *_: object) -> None:
+        """In each handshake, whether or not the client names whom it wants."""
+        assert self._context is not None
+        handshake.context = self._context
+
+    def _context_of(self, present: Certified, trusted: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata=self._trusted)
+        # Nobody comes back by a session of before, whose certificate would not be looked at again.
+        context.num_tickets = 0
+        context.load_verify_locations(cadata=trusted)
         # Python takes a key from a file only: a private one, gone when it was read.
         with tempfile.NamedTemporaryFile("w", dir=self._directory, suffix=".pem") as file:
-            file.write(self._present.certificate + self._present.key)
+            file.write(present.certificate + present.key)
             file.flush()
             try:
                 context.load_cert_chain(file.name, password="")

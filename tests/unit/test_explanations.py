@@ -120,6 +120,19 @@ def test_two_of_three_that_elect_are_the_majority() -> None:
     assert "leads: nobody\n" in forecast_text(found)
 
 
+def test_whoever_else_may_have_received_most_by_then_is_named() -> None:
+    seen = {"db.0": up(Role.PRIMARY), "db.1": up(), "db.2": up()}
+    members = tuple(instance(name) for name in seen)
+    spec = SPEC.model_validate({**dict(SPEC), "instances": 3})
+    record = RECORD.model_validate({**dict(RECORD), "instances": members})
+    known = Facts(spec, record, Snapshot(NOW, seen, ("db.2", "db.1")))
+    found = asked(ELECTING, (KILL, "db.0"), of=known)
+    assert (found.leads, found.may_lead) == ("db.2", ["db.1"])
+    told = forecast_text(found)
+    assert "    leads: db.2, or db.1 if more has reached it by then\n" in told
+    assert asked(ELECTING, (KILL, "db.1"), of=known).may_lead == []
+
+
 @pytest.mark.parametrize(
     ("faults", "error", "sentence"),
     [

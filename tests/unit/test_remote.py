@@ -54,6 +54,22 @@ class Machine:
         made = RemoteApi(listen, listener, self.manager, SystemClock(), self.directory)
         return self.stack.enter_context(made)
 
+    def connected(self, plain: socket.socket) -> ssl.SSLSocket:
+        """That connection, encrypted; nothing was asked on it yet."""
+        trusted = self.manager.authority.trust().bundle
+        context = ssl.create_default_context(cadata=trusted)
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def ask(self, connection: ssl.SSLSocket) -> bytes:
+        """The answer, an object."""
+        connection.sendall(b"GET /services HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            more = connection.recv(65536)
+            assert more, answer
+            answer += more
+        return answer
+
     def file(self, name: str, text: str) -> Path:
         """That text in a file."""
         path = self.directory / name
@@ -238,18 +254,41 @@ def test_tokens_and_certificates_by_command(machine: Machine) -> None:
 def test_a_new_authority_is_served_side_by_side_until_it_is_finished(machine: Machine) -> None:
     first = machine.manager.authority.trust().signer.certificate
     assert "is trusted beside" in machine.run("ca", "rotate").output
-    assert machine.run("list").exit_code == 0
+    found = machine.run("list")
+    assert found.exit_code == 0, found.output
     refused = machine.run("ca", "rotate", "--finish")
     assert "the new authority does not sign yet" in sentence(refused)
     machine.manager.authority.sign_anew()
     machine.file("ca.pem", machine.run("ca", "show").output)
-    _wait(lambda: _signer(machine) != first)
+    _wait(lambda: _signer(machine) not in (first, ""))
     machine.file("ca.pem", machine.manager.authority.trust().bundle)
     assert machine.run("ca", "rotate", "--finish").exit_code == 0
     old = machine.file("old.pem", first)
     _wait(lambda: "is not trusted here" in machine.run("list", ca=old).output)
     machine.file("ca.pem", machine.manager.authority.trust().bundle)
     assert machine.run("list").exit_code == 0
+
+
+def test_whoever_comes_while_the_authority_changes_is_not_turned_away(machine: Machine) -> None:
+    earlier = socket.create_connection(("127.0.0.1", machine.api.port), 5)
+    asked = machine.connected(socket.create_connection(("127.0.0.1", machine.api.port), 5))
+    assert machine.ask(asked).startswith(b"HTTP/1.1 401")
+    first = machine.manager.authority.trust().signer.certificate
+    machine.run("ca", "rotate")
+    machine.manager.authority.sign_anew()
+    _wait(lambda: _signer(machine) not in (first, ""))
+    with machine.connected(earlier) as connection:
+        assert machine.ask(connection).startswith(b"HTTP/1.1 401")
+    assert asked.recv(1) == b"", "what was let in by the former authority has to come anew"
+
+
+def test_a_connection_of_before_cannot_be_kept_for_later(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "GRACE_SECONDS", 0.1)
+    silent = machine.connected(socket.create_connection(("127.0.0.1", machine.api.port), 5))
+    machine.run("ca", "rotate")
+    assert silent.recv(1) == b""
 
 
 def test_the_address_is_taken(machine: Machine) -> None:
@@ -270,7 +309,7 @@ def _signer(machine: Machine) -> str:
         try:
             plain = socket.create_connection(("127.0.0.1", machine.api.port), 5)
             with plain, context.wrap_socket(plain, server_hostname="127.0.0.1"):
-                return certificate + "-----END CERTIFICATE-----\n"
+                return certificate.lstrip() + "-----END CERTIFICATE-----\n"
         except OSError:
             continue
     return ""

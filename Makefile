@@ -12,7 +12,7 @@
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hosts test scenarios check simulate bench bench-hosts address crowd many sysbench soak \
+.PHONY: help demo demo-hosts test scenarios check openapi simulate bench bench-hosts address crowd many sysbench soak \
     images docker sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
 
 BIN := .venv/bin
@@ -41,6 +41,9 @@ check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+openapi: venv ## Write the HTTP API's documents anew, docs/openapi*.json; needs no Docker
+	@exec $(BIN)/python -m scripts.openapi
 
 simulate: venv ## Search for histories that break the product, in the simulation; needs no Docker
 	@exec $(BIN)/python -m tests.simulation.search $(if $(SECONDS),--seconds $(SECONDS)) \

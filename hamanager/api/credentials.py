@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from hamanager.model.access import AccessRole
 
 
-class TokenView(BaseModel):
+class _View(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class TokenView(_View):
     """A token, without what lets its owner in."""
 
     name: str
@@ -17,7 +21,7 @@ class TokenView(BaseModel):
     expires_at: float | None = None
 
 
-class AuthorityView(BaseModel):
+class AuthorityView(_View):
     """The installation's certificate authority."""
 
     certificates: str
@@ -30,7 +34,7 @@ class AuthorityView(BaseModel):
     """How far a change of it is; '' when there is none."""
 
 
-class IssuedView(BaseModel):
+class IssuedView(_View):
     """A new certificate; its key is kept by nobody else."""
 
     certificate: str

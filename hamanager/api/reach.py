@@ -20,6 +20,12 @@ QUESTION_SECONDS = 5.0
 """The same for one that does not answer a question, as long as there is another to ask."""
 
 
+VERSION = "/v1"
+"""Of the API, before every path."""
+UNKNOWN = 2
+"""The exit code that comes with a 404 where there is no such path at all."""
+
+
 class NoDaemonError(HamanagerError):
     """Nothing answers where the daemon should."""
 
@@ -67,7 +73,7 @@ class Way:
 
 
 class Reach(Protocol):
-    """Sends a request to a manager."""
+    """Sends a request to a manager; paths are without the API's version."""
 
     place: str
     """Where that is, for people."""
@@ -101,7 +107,7 @@ class AtSocket:
     ) -> httpx.Response:
         """The answer."""
         try:
-            return self._http.request(method, path, json=body, timeout=timeout_seconds)
+            return _sent(self._http, method, path, body, httpx.Timeout(timeout_seconds))
         except httpx.TransportError as error:
             if isinstance(error, httpx.ReadTimeout):
                 raise _late(self.place) from None
@@ -142,9 +148,8 @@ class OverTls:
             if method == "GET" and not is_last:
                 bound = min(bound, QUESTION_SECONDS)
             try:
-                answer = self._managers[number].request(
-                    method, path, json=body, timeout=httpx.Timeout(bound, connect=CONNECT_SECONDS)
-                )
+                timeout = httpx.Timeout(bound, connect=CONNECT_SECONDS)
+                answer = _sent(self._managers[number], method, path, body, timeout)
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 problem = self._problem(self._urls[number], error)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -181,6 +186,24 @@ def reach(way: Way, home: Path | None = None) -> Reach:
     if home is None and way.managers:
         return OverTls(way)
     return AtSocket(str(paths.socket_path(home or paths.home())))
+
+
+def _sent(
+    manager: httpx.Client, method: str, path: str, body: object, timeout: httpx.Timeout
+) -> httpx.Response:
+    """Its answer. One that knows no versions yet, in the middle of an upgrade of several, is asked
+    as it knows it: a path that is not there has changed nothing."""
+    answer = manager.request(method, f"{VERSION}{path}", json=body, timeout=timeout)
+    if answer.status_code == httpx.codes.NOT_FOUND and _is_unknown(answer):
+        return manager.request(method, path, json=body, timeout=timeout)
+    return answer
+
+
+def _is_unknown(answer: httpx.Response) -> bool:
+    try:
+        return bool(answer.json()["exit_code"] == UNKNOWN)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _context(way: Way) -> ssl.SSLContext:

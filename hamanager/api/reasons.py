@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
-class SightView(BaseModel):
+class _View(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class SightView(_View):
     """What was seen of one instance."""
 
     instance: str
@@ -16,7 +20,7 @@ class SightView(BaseModel):
     words: str
 
 
-class RuleView(BaseModel):
+class RuleView(_View):
     """What became of one rule."""
 
     rule: str
@@ -31,7 +35,7 @@ class RuleView(BaseModel):
     """Of one that does not apply: each of these alone would have made it."""
 
 
-class RunView(BaseModel):
+class RunView(_View):
     """A decision that was carried out."""
 
     run: str
@@ -40,7 +44,7 @@ class RunView(BaseModel):
     text: str
 
 
-class ReasonsView(BaseModel):
+class ReasonsView(_View):
     """Why something was decided."""
 
     service: str
@@ -76,14 +80,14 @@ class FaultKind(StrEnum):
     """Nobody reaches it, nor, where there are several hosts, its host's engine."""
 
 
-class Fault(BaseModel):
+class Fault(_View):
     """One failure to be put in."""
 
     kind: FaultKind
     instance: str
 
 
-class MomentView(BaseModel):
+class MomentView(_View):
     """What would be decided some time after the failures."""
 
     after_seconds: float
@@ -93,7 +97,7 @@ class MomentView(BaseModel):
     reason: str
 
 
-class ForecastView(BaseModel):
+class ForecastView(_View):
     """What would happen."""
 
     service: str

@@ -43,7 +43,9 @@ class InstanceState(StrEnum):
 
 
 class _View(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
 
 
 class DesiredView(_View):

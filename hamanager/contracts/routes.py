@@ -12,7 +12,7 @@ from hamanager.contracts.endpoint import Listener
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Word(_Frozen):

@@ -69,7 +69,7 @@ class Sidecar:
 class LogLine(BaseModel):
     """One line of a server's log."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     at: str
     """When it was written, as the runtime says; later ones compare greater."""

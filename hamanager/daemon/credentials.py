@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Protocol
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
 from hamanager.authority.authority import Authority, Trust
 from hamanager.authority.certificates import Certified, Wanted, described
 from hamanager.daemon.certificates import Certificates
+from hamanager.daemon.documented import problems
 from hamanager.daemon.tokens import Tokens
 from hamanager.errors import ConflictError, UsageError
 from hamanager.model.access import AccessRole
+
+TAGS: list[str | Enum] = ["access"]
 
 
 class CredentialsPort(Protocol):
@@ -36,7 +40,7 @@ class CredentialsPort(Protocol):
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class TokenBody(_Body):
@@ -45,6 +49,18 @@ class TokenBody(_Body):
     name: str
     role: AccessRole
     days: int | None = None
+
+
+class NewToken(BaseModel):
+    """What lets its owner in."""
+
+    token: str = Field(repr=False)
+
+
+class Revoked(BaseModel):
+    """It lets nobody in any more."""
+
+    revoked: str
 
 
 class CertificateBody(_Body):
@@ -67,25 +83,30 @@ class RotationBody(_Body):
 def add_credentials(app: FastAPI, manager: CredentialsPort) -> None:
     """The routes."""
 
-    @app.get("/tokens")
+    @app.get("/v1/tokens", tags=TAGS)
     def tokens() -> list[TokenView]:
+        """All tokens, without what lets their owners in."""
         return [TokenView(**token.model_dump()) for token in manager.tokens.all()]
 
-    @app.post("/tokens", status_code=201)
-    def create_token(body: TokenBody) -> dict[str, str]:
-        return {"token": manager.tokens.create(body.name, body.role, body.days)}
+    @app.post("/v1/tokens", status_code=201, tags=TAGS, responses=problems(409))
+    def create_token(body: TokenBody) -> NewToken:
+        """Make a token; it is told this once."""
+        return NewToken(token=manager.tokens.create(body.name, body.role, body.days))
 
-    @app.delete("/tokens/{name}")
-    def revoke_token(name: str) -> dict[str, str]:
+    @app.delete("/v1/tokens/{name}", tags=TAGS, responses=problems(404))
+    def revoke_token(name: str) -> Revoked:
+        """Revoke a token: from the next request on it lets nobody in."""
         manager.tokens.revoke(name)
-        return {"revoked": name}
+        return Revoked(revoked=name)
 
-    @app.get("/authority")
+    @app.get("/v1/authority", tags=TAGS)
     def authority() -> AuthorityView:
+        """The installation's certificate authority."""
         return _view(manager.authority.trust())
 
-    @app.post("/certificates", status_code=201)
+    @app.post("/v1/certificates", status_code=201, tags=TAGS)
     def issue(body: CertificateBody) -> IssuedView:
+        """Make a certificate; its key is told this once."""
         if not body.hosts and body.role is None:
             raise UsageError(
                 "what is the certificate for? Name the hosts of a server (--host), the role of a"
@@ -101,8 +122,9 @@ def add_credentials(app: FastAPI, manager: CredentialsPort) -> None:
             ends_at=described(made.certificate).ends_at,
         )
 
-    @app.post("/authority/rotation")
+    @app.post("/v1/authority/rotation", tags=TAGS, responses=problems(409))
     def rotate(body: RotationBody) -> AuthorityView:
+        """Change the certificate authority, step by step."""
         own = None
         if body.certificate is not None and body.key is not None:
             own = Certified(body.certificate, body.key)

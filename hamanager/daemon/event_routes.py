@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from enum import Enum
 
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -12,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hamanager.api.views import ServiceView
 
+TAGS: list[str | Enum] = ["services"]
 LOOK_SECONDS = 0.5
 ALIVE_SECONDS = 5.0
 """A comment is sent at least so often: who hears nothing for longer is cut off."""
@@ -23,8 +25,14 @@ def add_events(app: FastAPI, views: Callable[[], Sequence[ServiceView]]) -> None
     """The route."""
     app.state.ending = False
 
-    @app.get("/events")
+    @app.get(
+        "/v1/events",
+        tags=TAGS,
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
     async def events() -> StreamingResponse:
+        """All services again whenever something has changed, as server-sent events."""
         stream = _stream(views, lambda: bool(app.state.ending))
         return StreamingResponse(stream, media_type="text/event-stream")
 

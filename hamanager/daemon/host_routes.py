@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from enum import Enum
+from typing import Annotated, Protocol
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
 from hamanager.api.hosts import HostView
+from hamanager.daemon.documented import problems
 from hamanager.daemon.hosts import Hosts
 from hamanager.model.host import HostTls
+
+TAGS: list[str | Enum] = ["hosts"]
 
 
 class HostsPort(Protocol):
@@ -22,7 +26,7 @@ class HostsPort(Protocol):
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class HostBody(_Body):
@@ -49,28 +53,42 @@ class DrainBody(_Body):
     draining: bool = True
 
 
+class Removed(BaseModel):
+    """It is no host any more."""
+
+    removed: str
+
+
 def add_hosts(app: FastAPI, manager: HostsPort) -> None:
     """The routes."""
 
-    @app.get("/hosts")
+    @app.get("/v1/hosts", tags=TAGS)
     def hosts() -> list[HostView]:
+        """All hosts."""
         return manager.hosts.all()
 
-    @app.post("/hosts", status_code=201)
+    @app.post("/v1/hosts", status_code=201, tags=TAGS, responses=problems(409))
     def add_host(body: HostBody) -> HostView:
+        """Add a host, after its Docker engine was tried out."""
         return manager.hosts.add(
             body.name, body.docker, body.address, body.tls, without_tls=body.without_tls
         )
 
-    @app.put("/hosts/{name}")
+    @app.put("/v1/hosts/{name}", tags=TAGS, responses=problems(404, 409))
     def change_host(name: str, body: ReachBody) -> HostView:
+        """Change how its Docker engine is reached, after that was tried out."""
         return manager.hosts.change(name, body.docker, body.tls, without_tls=body.without_tls)
 
-    @app.post("/hosts/{name}/drain")
+    @app.post("/v1/hosts/{name}/drain", tags=TAGS, responses=problems(404))
     def drain(name: str, body: DrainBody) -> HostView:
+        """Move what is there elsewhere, and place nothing there; or use it again."""
         return manager.hosts.drain(name, draining=body.draining)
 
-    @app.delete("/hosts/{name}")
-    def remove(name: str, lost: bool = False) -> dict[str, str]:
+    @app.delete("/v1/hosts/{name}", tags=TAGS, responses=problems(404, 409))
+    def remove(
+        name: str,
+        lost: Annotated[bool, Query(description="Although it may still run what it ran")] = False,
+    ) -> Removed:
+        """Forget a host."""
         manager.hosts.remove(name, lost=lost)
-        return {"removed": name}
+        return Removed(removed=name)

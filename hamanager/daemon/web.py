@@ -16,18 +16,20 @@ from typing import Annotated, Any, Protocol
 
 import uvicorn
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.routing import Mount
 
+from hamanager.daemon.document_page import document_page
+from hamanager.daemon.documented import PAGE as PAGE_OF_API
+from hamanager.daemon.documented import V1, Documented, problems, told
 from hamanager.daemon.event_routes import end_events
 from hamanager.daemon.listening import listening
 from hamanager.daemon.metrics import CONTENT_TYPE, Metrics, Watched
 from hamanager.decide.fitness import Check, unfit
 from hamanager.decide.situation import Situation
 from hamanager.errors import HamanagerError, NotFoundError
-from hamanager.version import program_version
 
 log = logging.getLogger("hamanager")
 
@@ -38,8 +40,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-METHODS = ["GET", "HEAD", "OPTIONS"]
-"""Load balancers ask by any of these; the answer is the same."""
+OTHER_METHODS = ["HEAD", "OPTIONS"]
+"""Load balancers ask by any of these, too; the answer is the same as to GET."""
+FITNESS = f"{V1}/services/{{name}}/instances/{{instance}}/{{check}}"
 
 
 class WebPort(Protocol):
@@ -63,14 +66,32 @@ class WebPort(Protocol):
         ...
 
 
-class Group(BaseModel):
+class _View(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Group(_View):
     """Targets with their labels, as Prometheus discovers them over HTTP."""
 
     targets: list[str]
     labels: dict[str, str]
 
 
-class Fitness(BaseModel):
+class Living(_View):
+    """It runs."""
+
+    status: str
+
+
+class Ready(_View):
+    """Whether it can act."""
+
+    status: str
+    reason: str
+    """Why it cannot; '' when it can."""
+
+
+class Fitness(_View):
     """An instance's answer to a check."""
 
     service: str
@@ -83,18 +104,24 @@ class Fitness(BaseModel):
 
 def make_web(manager: WebPort, metrics: Metrics, api: FastAPI | None = None) -> FastAPI:
     """The application; `api`: with the page, which asks that for what it shows."""
-    app = FastAPI(
-        title="hamanager, for monitoring and load balancers",
-        version=program_version(),
-        redoc_url=None,
+    app = Documented(
+        "hamanager, for monitoring and load balancers",
+        "What is asked by GET, without a token: it holds no secret and changes nothing",
     )
 
-    @app.get("/metrics", response_class=Response)
+    @app.get(PAGE_OF_API, include_in_schema=False)
+    def docs() -> HTMLResponse:
+        documents = {"": app.openapi()}
+        return document_page(documents if api is None else {**documents, "/api": api.openapi()})
+
+    @app.get("/metrics", tags=["monitoring"], response_class=PlainTextResponse)
     def scraped() -> Response:
+        """Metrics for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    @app.get("/sd")
+    @app.get("/sd", tags=["monitoring"])
     def discovered() -> list[Group]:
+        """Where the servers are, as Prometheus discovers them over HTTP."""
         return [
             Group(
                 targets=[instance.address],
@@ -105,18 +132,27 @@ def make_web(manager: WebPort, metrics: Metrics, api: FastAPI | None = None) -> 
             for instance in facts.record.instances
         ]
 
-    @app.api_route("/health/live", methods=METHODS)
-    def live() -> dict[str, str]:
-        return {"status": "alive"}
+    @app.api_route("/health/live", methods=OTHER_METHODS, include_in_schema=False)
+    @app.get("/health/live", tags=["health"])
+    def live() -> Living:
+        """Whether this manager runs."""
+        return Living(status="alive")
 
-    @app.api_route("/health/ready", methods=METHODS)
-    def ready(response: Response) -> dict[str, str]:
+    @app.api_route("/health/ready", methods=OTHER_METHODS, include_in_schema=False)
+    @app.get("/health/ready", tags=["health"], responses=_refusals(Ready, "It cannot act now"))
+    def ready(response: Response) -> Ready:
+        """Whether this manager can act."""
         problem = manager.problem()
         if problem:
             response.status_code = 503
-        return {"status": "ready" if not problem else "not ready", "reason": problem}
+        return Ready(status="not ready" if problem else "ready", reason=problem)
 
-    @app.api_route("/v1/services/{name}/instances/{instance}/{check}", methods=METHODS)
+    @app.api_route(FITNESS, methods=OTHER_METHODS, include_in_schema=False)
+    @app.get(
+        FITNESS,
+        tags=["health"],
+        responses={**_refusals(Fitness, "It is not fit for that"), **problems(404)},
+    )
     def fitness(
         name: str,
         instance: str,
@@ -124,13 +160,14 @@ def make_web(manager: WebPort, metrics: Metrics, api: FastAPI | None = None) -> 
         response: Response,
         lag: Annotated[float | None, Query(ge=0, description="Seconds behind at the most")] = None,
     ) -> Fitness:
+        """Whether an instance is fit for what a load balancer would send there."""
         reason = _unfit(manager, name, instance, check, lag)
         response.status_code = 503 if reason else 200
         return Fitness(service=name, instance=instance, check=check, fit=not reason, reason=reason)
 
     @app.exception_handler(NotFoundError)
     def unknown(request: Request, error: NotFoundError) -> JSONResponse:  # noqa: ARG001
-        return JSONResponse({"error": str(error)}, 404)
+        return told(404, str(error), error.exit_code)
 
     if api is not None:
         app.mount("/api", api)
@@ -149,6 +186,10 @@ class _Page(StaticFiles):
         answer.headers["Referrer-Policy"] = "no-referrer"
         answer.headers["Cache-Control"] = "no-cache"
         return answer
+
+
+def _refusals(model: type[BaseModel], why: str) -> dict[int | str, dict[str, Any]]:
+    return {503: {"model": model, "description": f"{why}; the reason is told"}}
 
 
 def is_local(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import SkipJsonSchema
 
 
 class HistoryEntry(BaseModel):
@@ -12,7 +13,7 @@ class HistoryEntry(BaseModel):
     the reason), `step` (one step of it ended), `outcome` (the playbook ended), `note`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     at: float
     """Seconds since the epoch."""
@@ -33,5 +34,5 @@ class HistoryEntry(BaseModel):
     seconds: float | None = None
     """How long the step or the whole run took."""
     ok: bool = True
-    seen: str = ""
+    seen: SkipJsonSchema[str] = ""
     """What was decided by (`hamanager.model.kept`), with a decision or a wait; '' elsewhere."""

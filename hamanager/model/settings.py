@@ -10,7 +10,7 @@ from hamanager.model.durability import Durability
 class Settings(BaseModel):
     """Choices; None leaves one as it is (or at its default)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     durability: Durability | None = None
     down_after_seconds: float | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class ShellView(BaseModel):
     """Where a command is run, and how it gets its credentials."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     instance: str
     container: str

@@ -125,6 +125,15 @@ def test_nobody_sees_anything_without_a_token(page: Any, address: str) -> None:
     assert "redis" not in page.content()
 
 
+def test_the_api_is_documented_without_a_network(page: Any, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="The HTTP API").click()
+    page.get_by_role("link", name="POST /api/v1/services", exact=True).click()
+    page.get_by_role("heading", name="POST /api/v1/services", exact=True).wait_for()
+    page.get_by_role("link", name="CreateBody").first.click()
+    assert page.url.endswith("#api-CreateBody")
+
+
 def test_all_services_at_a_glance_and_one_by_a_key(
     page: Any, address: str, manager: FakeManager
 ) -> None:

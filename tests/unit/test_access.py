@@ -76,7 +76,7 @@ def test_whoever_changes_something_may_operate_and_whoever_destroys_administers(
 def test_a_role_that_is_too_low_is_refused(manager: FakeManager, role: AccessRole) -> None:
     caller = api(manager, role)
     for (method, path), least in ROLES.items():
-        if path == "/events" and role.includes(least):
+        if path == "/v1/events" and role.includes(least):
             continue  # it goes on and on: tests/e2e/test_page.py
         answer = caller.request(method, path.format(name="db"), json={})
         if role.includes(least):
@@ -97,7 +97,7 @@ def test_nobody_comes_in_without_proof(manager: FakeManager) -> None:
         assert SECRET not in answer.text
     headers = ["", "Bearer", "Bearer x", "Basic YTpi", "Bearer a.b.c.d", "Bearer hamanager.x.y"]
     for header in headers:
-        answer = stranger.get("/services", headers={"Authorization": header})
+        answer = stranger.get("/v1/services", headers={"Authorization": header})
         assert answer.status_code == 401, header
         assert answer.json()["error"].startswith("the manager lets nobody in without proof")
 
@@ -105,27 +105,32 @@ def test_nobody_comes_in_without_proof(manager: FakeManager) -> None:
 def test_forced_failover_and_discarding_are_an_administrators(manager: FakeManager) -> None:
     operator = api(manager, OPERATE)
     for kind, status in (("switchover", 202), ("failover", 403), ("discard", 403)):
-        assert operator.post("/services/db/orders", json={"kind": kind}).status_code == status
+        assert operator.post("/v1/services/db/orders", json={"kind": kind}).status_code == status
     loaded = load_spec(manager.store, "db")
     assert loaded is not None
     assert loaded[0].order is not None
     assert loaded[0].order.number == 1
-    answer = api(manager, ADMIN).post("/services/db/orders", json={"kind": "failover"})
+    answer = api(manager, ADMIN).post("/v1/services/db/orders", json={"kind": "failover"})
     assert answer.status_code == 202
 
 
 def test_a_reader_sees_no_password(manager: FakeManager) -> None:
     reader = api(manager, READ)
-    for path in ("/services", "/services/db", "/services/db/status", "/services/db/history"):
+    for path in (
+        "/v1/services",
+        "/v1/services/db",
+        "/v1/services/db/status",
+        "/v1/services/db/history",
+    ):
         text = reader.get(path).text
         assert "app-1" not in text, path
-    assert reader.get("/services/db").json()["url"] == "redis://:***@10.0.0.1:7000/0"
-    url = api(manager, OPERATE).get("/services/db").json()["url"]
+    assert reader.get("/v1/services/db").json()["url"] == "redis://:***@10.0.0.1:7000/0"
+    url = api(manager, OPERATE).get("/v1/services/db").json()["url"]
     assert url == "redis://:app-1@10.0.0.1:7000/0"
 
 
 def test_the_history_says_who_asked(manager: FakeManager) -> None:
-    api(manager, OPERATE).post("/services/db/pause", json={"paused": True})
+    api(manager, OPERATE).post("/v1/services/db/pause", json={"paused": True})
     manager.commands.pause("db", paused=False)
     told = [(entry.text, entry.by) for entry in manager.history("db")]
     assert told[-2:] == [("pause db", "token a-operate"), ("resume db", "")]
@@ -214,13 +219,13 @@ class TestTokens:
     def test_over_the_api(self, manager: FakeManager) -> None:
         admin = api(manager, ADMIN)
         body = {"name": "proxy", "role": "read", "days": 30}
-        text = admin.post("/tokens", json=body).json()["token"]
-        listed = admin.get("/tokens").text
+        text = admin.post("/v1/tokens", json=body).json()["token"]
+        listed = admin.get("/v1/tokens").text
         assert text not in listed
         assert {t["name"] for t in json.loads(listed)} == {"a-admin", "proxy"}
         proxy = TestClient(
             make_app(manager, gated=True), headers={"Authorization": f"Bearer {text}"}
         )
-        assert proxy.get("/services").status_code == 200
-        assert admin.delete("/tokens/proxy").status_code == 200
-        assert proxy.get("/services").status_code == 401
+        assert proxy.get("/v1/services").status_code == 200
+        assert admin.delete("/v1/tokens/proxy").status_code == 200
+        assert proxy.get("/v1/services").status_code == 401

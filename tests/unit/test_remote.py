@@ -62,7 +62,7 @@ class Machine:
 
     def ask(self, connection: ssl.SSLSocket) -> bytes:
         """The answer, an object."""
-        connection.sendall(b"GET /services HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        connection.sendall(b"GET /v1/services HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
             more = connection.recv(65536)

@@ -38,7 +38,7 @@ class Plain:
         self, method: str, path: str, body: object, timeout_seconds: float
     ) -> httpx.Response:
         try:
-            return httpx.request(method, f"http://{self.place}{path}", timeout=timeout_seconds)
+            return httpx.request(method, f"http://{self.place}/v1{path}", timeout=timeout_seconds)
         except httpx.TransportError as error:
             raise HamanagerError(f"nobody answers ({error})") from error
 

@@ -33,7 +33,7 @@ const moment = (at) => new Date(at * 1000).toISOString().replace("T", " ").slice
 // --- The API -----------------------------------------------------------------------------------
 
 async function ask(path, options = {}) {
-  const answer = await fetch(`api${path}`, {
+  const answer = await fetch(`api/v1${path}`, {
     ...options,
     headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
   });
@@ -47,7 +47,7 @@ async function follow() {
   const mine = (stream = new AbortController());
   while (!mine.signal.aborted) {
     try {
-      const answer = await fetch("api/events", {
+      const answer = await fetch("api/v1/events", {
         headers: { Authorization: `Bearer ${token}` }, signal: mine.signal,
       });
       if (answer.status === 401 || answer.status === 403) return enter((await answer.json()).error);

@@ -29,12 +29,13 @@ demo: docker ## Run the demo: failovers, and what the clients saw of them
 demo-hosts: testbed etcdprogram ## The demo on three hosts, one of which is lost with everything on it; needs root
 	@exec $(BIN)/python -m scripts.demo_hosts
 
-test: images sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed ## Run all tests
+test: images etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
 	    --no-loadscope-reorder $(ARGS)
 
-scenarios: images etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
-	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract/test_encryption.py -m "long or not long" $(ARGS)
+scenarios: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
+	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract/test_encryption.py tests/simulation \
+	    -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker
 	@$(BIN)/ruff check

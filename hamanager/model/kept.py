@@ -39,7 +39,7 @@ def packed(facts: Facts) -> str:
     }
     facts = replace(facts, snapshot=replace(facts.snapshot, observations=seen))
     text = _FACTS.dump_json(facts)
-    kept = base64.b85encode(zlib.compress(text)).decode("ascii")
+    kept = base64.b64encode(zlib.compress(text)).decode("ascii")
     return kept if len(kept) <= LONGEST else ""
 
 
@@ -48,6 +48,6 @@ def unpacked(kept: str) -> Facts | None:
     if not kept:
         return None
     try:
-        return _FACTS.validate_json(zlib.decompress(base64.b85decode(kept)))
+        return _FACTS.validate_json(zlib.decompress(base64.b64decode(kept)))
     except (ValueError, zlib.error, ValidationError):
         return None

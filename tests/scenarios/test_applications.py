@@ -86,7 +86,14 @@ public class Orders {{
 """
 
 
-@pytest.fixture(scope="module", params=["mysql", "redis", "mongodb"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "mysql",
+        pytest.param("redis", marks=pytest.mark.long),
+        pytest.param("mongodb", marks=pytest.mark.long),
+    ],
+)
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -14,7 +14,9 @@ from tests.scenarios.foreseen import Foreseen
 from tests.scenarios.harness import LOSSLESS
 
 # Valkey stands for the drivers of other packages: for the manager it is like any engine.
-pytestmark = pytest.mark.parametrize("engine", [*ENGINES, "valkey"])
+pytestmark = pytest.mark.parametrize(
+    "engine", [*ENGINES, pytest.param("valkey", marks=pytest.mark.long)]
+)
 
 RECOVERY_SECONDS = 60
 FAILOVER_SECONDS = 2

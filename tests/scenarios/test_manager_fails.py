@@ -17,7 +17,12 @@ MYSQL = pytest.mark.parametrize("engine", ["mysql"])
 long = pytest.mark.long
 
 
-def first_start(sandbox: Sandbox, engine: str) -> None:
+@EVERY
+@long
+def test_manager_first_started_while_the_primary_is_dead_fails_over(
+    sandbox: Sandbox, engine: str
+) -> None:
+    """It has never seen it alive: the store's sync set is all it knows."""
     with Scenario(sandbox, engine, "manager first started while the primary is dead") as run:
         old = run.primary
         sandbox.kill_daemon()
@@ -29,19 +34,6 @@ def first_start(sandbox: Sandbox, engine: str) -> None:
             failover = run.info()["last_failover"]
             assert failover["to"] == accepted.instance
             assert failover["lost"] == "nothing that was acknowledged"
-
-
-def test_manager_first_started_while_the_primary_is_dead_fails_over(sandbox: Sandbox) -> None:
-    """It has never seen it alive: the store's sync set is all it knows."""
-    first_start(sandbox, "mysql")
-
-
-@long
-@pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_manager_first_started_while_the_primary_is_dead_fails_over_elsewhere_too(
-    sandbox: Sandbox, engine: str
-) -> None:
-    first_start(sandbox, engine)
 
 
 @EVERY

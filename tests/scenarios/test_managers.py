@@ -69,7 +69,12 @@ def the_leader_hangs_and_wakes_up(one: Sandbox, two: Sandbox, engine: str) -> No
         assert failovers(run) == 1
 
 
-def the_leader_is_killed(one: Sandbox, two: Sandbox, engine: str) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_leading_manager_is_killed_with_the_primary(
+    managers: tuple[Sandbox, Sandbox], engine: str
+) -> None:
+    one, two = managers
     with Scenario(two, engine, "leading manager and primary killed at once") as run:
         first, old, term = leader(two), run.primary, run.info()["term"]
         assert first, "nobody leads it"
@@ -92,21 +97,9 @@ def test_the_leading_manager_hangs_when_the_primary_dies_and_wakes_up_later(
     the_leader_hangs_and_wakes_up(*managers, "mysql")
 
 
-def test_the_leading_manager_is_killed_with_the_primary(managers: tuple[Sandbox, Sandbox]) -> None:
-    the_leader_is_killed(*managers, "redis")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "mysql"])
 def test_the_leading_manager_hangs_elsewhere_too(
     managers: tuple[Sandbox, Sandbox], engine: str
 ) -> None:
     the_leader_hangs_and_wakes_up(*managers, engine)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "redis"])
-def test_the_leading_manager_is_killed_elsewhere_too(
-    managers: tuple[Sandbox, Sandbox], engine: str
-) -> None:
-    the_leader_is_killed(*managers, engine)

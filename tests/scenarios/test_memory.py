@@ -18,7 +18,14 @@ LARGER = {"mysql": "1G", "redis": "256M", "mongodb": "1G"}
 TOO_SMALL = {"mysql": "352M", "redis": "32M", "mongodb": "416M"}
 
 
-@pytest.fixture(scope="module", params=["mysql", "redis", "mongodb"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("mysql", marks=pytest.mark.long),
+        "redis",
+        pytest.param("mongodb", marks=pytest.mark.long),
+    ],
+)
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

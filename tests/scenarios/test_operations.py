@@ -21,6 +21,7 @@ long = pytest.mark.long
 
 
 @EVERY
+@long
 def test_switchover_under_load_loses_nothing(sandbox: Sandbox, engine: str) -> None:
     with Scenario(sandbox, engine, "switchover under load, there and back") as run:
         for _ in range(2):
@@ -173,6 +174,7 @@ def test_primary_silent_twice_within_the_failover_period_needs_proof_of_death(
 
 
 @MYSQL
+@long
 def test_without_a_safe_candidate_only_an_operator_promotes(sandbox: Sandbox, engine: str) -> None:
     """No standby is in step and the primary cannot come back: `info` says what it would cost,
     and the order promotes the stale standby."""

@@ -76,7 +76,12 @@ def test_primary_stopped_by_somebody_else_without_a_hand_over_is_as_good_as_kill
     stopped(sandbox, engine)
 
 
-def hang(sandbox: Sandbox, engine: str) -> None:
+@EVERY
+@long
+def test_primary_that_hangs_is_killed_first_and_returns_read_only(
+    sandbox: Sandbox, engine: str
+) -> None:
+    """Its process is stopped: it is fenced before anybody takes its place."""
     with Scenario(sandbox, engine, "primary hangs 10 s, then wakes") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
@@ -98,19 +103,6 @@ def refuses_writes(sandbox: Sandbox, instance: str) -> bool:
         refuses = bool(session.row("SELECT @@super_read_only AS ro")["ro"])
     connections.forget(target)
     return refuses
-
-
-def test_primary_that_hangs_is_killed_first_and_returns_read_only(sandbox: Sandbox) -> None:
-    """Its process is stopped: it is fenced before anybody takes its place."""
-    hang(sandbox, "mysql")
-
-
-@long
-@pytest.mark.parametrize("engine", ["redis", "mongodb"])
-def test_primary_that_hangs_is_killed_first_and_returns_read_only_elsewhere_too(
-    sandbox: Sandbox, engine: str
-) -> None:
-    hang(sandbox, engine)
 
 
 @EVERY

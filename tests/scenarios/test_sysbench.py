@@ -9,10 +9,13 @@ import pytest
 from benchmarks.sysbench import compare, prepare, run_with_a_kill
 from hamanager.chaos.sandbox import Sandbox
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("sysbench") is None,
-    reason="sysbench is not installed, and only root can install it",
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("sysbench") is None,
+        reason="sysbench is not installed, and only root can install it",
+    ),
+]
 SECONDS = 12
 
 

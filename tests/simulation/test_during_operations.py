@@ -53,7 +53,7 @@ OPERATIONS: dict[str, tuple[int, tuple[str, object], Callable[[Simulation], None
 }
 
 
-@pytest.mark.parametrize("victim", ["db.0", "db.1", "db.2"])
+@pytest.mark.parametrize("victim", ["db.0", "db.1", pytest.param("db.2", marks=pytest.mark.long)])
 @pytest.mark.parametrize("operation", OPERATIONS)
 @in_all_modes
 def test_kill_in_the_middle(mode: str, operation: str, victim: str) -> None:

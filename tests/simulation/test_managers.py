@@ -10,7 +10,7 @@ import pytest
 
 from hamanager.decide.leading import SETTLED_SECONDS
 from hamanager.model.decision import Action
-from tests.simulation.modes import MODES, in_all_modes, lossless, promoted, running
+from tests.simulation.modes import ASYNCHRONOUS, LOSSLESS, MODES, in_all_modes, lossless, running
 from tests.simulation.simulation import TAKEN_OVER_SECONDS, Simulation
 from tests.simulation.stories import STORIES, Story
 from tests.simulation.test_crashes import BUSY, LATEST, is_suspended_at_each
@@ -61,7 +61,9 @@ THEN = {
 }
 
 
-@promoted
+@pytest.mark.parametrize(
+    "mode", [*LOSSLESS, *(pytest.param(mode, marks=pytest.mark.long) for mode in ASYNCHRONOUS)]
+)
 @pytest.mark.parametrize(("first", "then"), list(product(FIRST, THEN)))
 def test_two_events_in_a_failover(mode: str, first: str, then: str) -> None:
     """Before each effect of the first manager, and before each of the one that follows it: one dies

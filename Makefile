@@ -12,7 +12,7 @@
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hosts test scenarios check openapi simulate bench bench-hosts address crowd many sysbench soak \
+.PHONY: help demo demo-hosts test scenarios check openapi simulate bench bench-hosts address hooks scrape crowd many sysbench soak \
     images docker sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
 
 BIN := .venv/bin
@@ -60,6 +60,13 @@ bench-hosts: images etcdprogram testbed ## Measure failovers on several hosts be
 address: images ## What plain clients notice at the one address when the primary is killed
 	@exec $(BIN)/python -m benchmarks.address $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULT),--fault $(FAULT))
+
+hooks: images ## What hooks that hang, fail or are slow cost a failover, beside none
+	@exec $(BIN)/python -m benchmarks.hooks $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS))
+
+scrape: venv ## What one scrape of a manager of 100 services takes; needs no Docker
+	@exec $(BIN)/python -m benchmarks.scrape $(if $(SERVICES),--services $(SERVICES))
 
 crowd: images ## When 1,000 connected clients are all back after the primary is killed
 	@exec $(BIN)/python -m benchmarks.crowd $(if $(ENGINE),--engine $(ENGINE)) \

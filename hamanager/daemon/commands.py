@@ -248,6 +248,8 @@ class Commands:
                 f"service '{name}' is paused: `hamanager resume {name}` first; nothing was changed"
             )
         numbers: list[int] = []
+        all_of_them = kind is OrderKind.DISCARD and to is None
+        volumes = tuple(kept.volume for kept in record.retained) if all_of_them else ()
 
         def give(spec: Spec) -> Spec:
             numbers.append(spec.order.number + 1 if spec.order else 1)
@@ -256,6 +258,7 @@ class Commands:
                 kind=kind,
                 asked_at=self._clock.now(),
                 to=to,
+                volumes=volumes,
                 patience_seconds=patience_seconds,
                 kill=kill,
             )

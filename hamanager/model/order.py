@@ -41,6 +41,9 @@ class Order(Frozen):
     """Seconds since the epoch."""
     to: str | None = None
     """The instance (or, for `discard`, the volume) that it is about; None: the best one (all)."""
+    volumes: tuple[str, ...] = ()
+    """For `discard` of all: those that were retained when it was given. What is set aside between
+    that and its turn nobody has seen yet."""
     patience_seconds: float = PATIENCE_SECONDS
     """How long a switchover waits for long transactions to end by themselves."""
     kill: bool = True

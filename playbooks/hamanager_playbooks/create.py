@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
-from hamanager.errors import AddressTakenError, StepFailedError
+from hamanager.errors import AddressTakenError
 from hamanager.model.endpoint import EndpointRecord
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import ServiceRecord
 from hamanager.model.upgrade import to_start, unproven_after
+from hamanager_playbooks.images import end_one_of_another_image
 from hamanager_playbooks.placing import place, reserve
 
 
@@ -77,13 +78,7 @@ def start_instance(ctx: PlaybookContext) -> Sequence[Step]:
     def start() -> str | None:
         ctx.driver.forget(ctx.target())
         note = run()
-        made_from = ctx.runtime.started_from(ctx.ref())
-        if made_from not in (None, ctx.container().image):
-            ctx.runtime.kill(ctx.ref())
-            raise StepFailedError(
-                f"somebody else started {ctx.name} from its former image; it was ended, and is"
-                " started again"
-            )
+        end_one_of_another_image(ctx)
         return note
 
     def run() -> str | None:

@@ -18,6 +18,7 @@ from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
 from hamanager.model.order import OrderKind, pending
 from hamanager.model.primary_change import FailoverResult
 from hamanager.model.snapshot import Role
+from hamanager_playbooks.images import unproven
 from hamanager_playbooks.orders import settled
 from hamanager_playbooks.syncing import silence_non_members
 
@@ -124,6 +125,7 @@ def resume(ctx: PlaybookContext) -> Sequence[Step]:
         # A manager that died may have taken one out of the set and not told it.
         silence = [Step("let no other standby acknowledge", lambda: silence_non_members(ctx))]
     return [
+        *unproven(ctx),
         *_half_promoted(ctx),
         Step("begin a new term", lambda: begin_term(ctx)),
         *silence,

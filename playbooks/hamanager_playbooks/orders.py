@@ -55,7 +55,7 @@ def discard(ctx: PlaybookContext) -> Sequence[Step]:
     wanted: list[RetainedVolume] = [
         retained
         for retained in ctx.records.read().retained
-        if order is not None and order.to in (None, retained.volume)
+        if order is not None and retained.volume in (order.to, *order.volumes)
     ]
 
     def delete() -> str:

@@ -8,6 +8,7 @@ from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
 from hamanager.model.record import RETAINED_LIMIT, RetainedVolume, ServiceRecord
 from hamanager.model.snapshot import Relation
+from hamanager_playbooks.images import unproven
 from hamanager_playbooks.syncing import take_out
 
 
@@ -28,7 +29,7 @@ def attach(ctx: PlaybookContext) -> Sequence[Step]:
     def link() -> None:
         ctx.replication.attach(ctx.service, ctx.target(), ctx.target(primary), ctx.members())
 
-    return [Step(f"make {ctx.name} a standby of {primary}", link)]
+    return [*unproven(ctx), Step(f"make {ctx.name} a standby of {primary}", link)]
 
 
 def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
@@ -37,7 +38,11 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
     def record() -> None:
         ctx.records.change(lambda r: r.mark_synchronized(ctx.name))
 
-    return [Step(f"record {ctx.name} as a synchronized standby", record), *_straighten(ctx)]
+    return [
+        *unproven(ctx),
+        Step(f"record {ctx.name} as a synchronized standby", record),
+        *_straighten(ctx),
+    ]
 
 
 def _straighten(ctx: PlaybookContext) -> list[Step]:

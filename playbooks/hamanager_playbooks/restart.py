@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step
 from hamanager.errors import ServerError
+from hamanager_playbooks.images import unproven
 
 
 def upgrade(ctx: PlaybookContext) -> Sequence[Step]:
@@ -64,4 +65,4 @@ def finish_restart(ctx: PlaybookContext) -> Sequence[Step]:
     def finish() -> None:
         ctx.change_instance(lambda i: i.restart_finished())
 
-    return [Step(f"record that {ctx.name} is back", finish)]
+    return [*unproven(ctx), Step(f"record that {ctx.name} is back", finish)]

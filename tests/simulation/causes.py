@@ -64,6 +64,8 @@ class Looks:
         self._last: float | None = None
         self._answered: dict[str, float] = {}
         """When a look found it answering; between two looks far apart, when it did answer."""
+        self._seen: set[str] = set()
+        """Those that a look found answering since it began or looked away."""
 
     def truth(self) -> Truth:
         """As it is now, at this look."""
@@ -73,8 +75,11 @@ class Looks:
         heard = {name: server for name, server in servers.items() if answers(server)}
         if self._last is None or now - self._last > LONGEST_GAP_SECONDS:
             self._answered = dict(self._causes.answered)
+            self._seen.clear()
+        self._seen.update(heard)
         self._answered.update(dict.fromkeys(heard, now))
         self._last = now
+        witnessed = self._witnessed(heard, now)
         sources = {server.source for server in heard.values() if world.linked(server)}
         return Truth(
             blind=world.runtime_down and not heard,
@@ -83,8 +88,22 @@ class Looks:
             answering=tuple(heard),
             followed=tuple(name for name, s in servers.items() if s.address in sources),
             following=tuple(name for name, s in heard.items() if self._follows_a_primary(s)),
-            silent_seconds={name: now - at for name, at in self._answered.items()},
+            silent_seconds={
+                name: max(now - at, 0.0 if name in self._seen else witnessed.get(name, 0.0))
+                for name, at in self._answered.items()
+            },
         )
+
+    def _witnessed(self, heard: Mapping[str, SimServer], now: float) -> dict[str, float]:
+        """For how long at least nothing has come over the links from each: a manager that has not
+        seen it answer itself cannot tell whether they broke before."""
+        found: dict[str, float] = {}
+        for server in heard.values():
+            source = self._causes.world.at(server.source)
+            if source is not None and server.stalled_at is not None:
+                name, age = source.ref.instance, now - server.stalled_at
+                found[name] = min(age, found.get(name, age))
+        return found
 
     def _follows_a_primary(self, server: SimServer) -> bool:
         source = self._causes.world.at(server.source)

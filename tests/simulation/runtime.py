@@ -105,7 +105,7 @@ class SimRuntime:
         self._effect("discard_volume", ref)
         gone = self.world.volumes.pop(self.volume_name(ref), None)
         # Where each failover may leave some behind only the newest sets of data are kept.
-        if gone is not None and (self.world.archiving or self.world.engine is Engine.ASYNCHRONOUS):
+        if gone is not None and self.world.engine is Engine.ASYNCHRONOUS:
             self.world.archive |= set(gone.log)
 
     def file_names(self, ref: InstanceRef, directory: str) -> tuple[str, ...]:

@@ -272,7 +272,17 @@ class Simulation:
     def order(self, kind: OrderKind, to: str | None = None) -> None:
         last = self.current_spec().order
         number = last.number + 1 if last else 1
-        self.spec(order=Order(number=number, kind=kind, asked_at=self.world.clock.now(), to=to))
+        kept = self.record.retained if kind is OrderKind.DISCARD else ()
+        for volume in (self.world.volumes.get(retained.volume) for retained in kept):
+            self.world.archive |= set(volume.log if volume is not None else ())
+        order = Order(
+            number=number,
+            kind=kind,
+            asked_at=self.world.clock.now(),
+            to=to,
+            volumes=tuple(retained.volume for retained in kept),
+        )
+        self.spec(order=order)
 
     def force_failover(self, to: str) -> None:
         """An operator decides, knowing what it may cost: from then on loss is no defect."""
@@ -407,14 +417,12 @@ class Simulation:
         last = self.leader.loop.last
         reason = last.decision.reason if last else ""
         if "sets of data are kept already" in reason:
-            self.world.archiving = True
             self.order(OrderKind.DISCARD)
             for _ in range(PASSES_MEANWHILE):  # something else may come first
                 self.event("pass", self.managers.index(self.leader))
                 order, result = self.current_spec().order, self.record.order_result
                 if pending(order, result, OrderKind.DISCARD) is None:
                     break
-            self.world.archiving = False
         elif "the upgrade has stopped" in reason:
             self.upgrade(max(volume.version for volume in self.world.volumes.values()))
         elif "cannot be compared" in reason and self.world.errant:

@@ -185,7 +185,6 @@ def data_were_set_aside(mode: str) -> Simulation:
         simulation.event("write on standby", "db.1")
     simulation.settle()
     assert simulation.record.retained
-    simulation.world.archiving = True
     simulation.order(OrderKind.DISCARD)
     return simulation
 

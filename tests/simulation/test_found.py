@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hamanager.model.order import OrderKind
 from tests.simulation.histories import begun
 
 
@@ -132,4 +133,58 @@ def test_health_is_not_judged_by_a_look_from_before_an_instance_was_there() -> N
     """The manager that has just taken over has not seen it yet."""
     simulation = begun("lossless, strict", 1)
     simulation.events(("pass", 0), ("pass and be suspended", 0), ("scale", 3))
+    simulation.settle()
+
+
+def test_what_is_set_aside_after_an_order_to_discard_all_is_kept() -> None:
+    """Nobody has seen it yet when the order's turn comes."""
+    simulation = begun("lossless, availability", 3)
+    simulation.event("write on standby", "db.1")
+    simulation.settle()
+    [seen] = simulation.record.retained
+    simulation.order(OrderKind.DISCARD)
+    simulation.events(
+        ("runtime out", frozenset({"discard_volume"})), ("write on standby", "db.2"), ("live", 10)
+    )
+    simulation.settle()
+    [kept] = simulation.record.retained
+    assert (seen.instance, kept.instance) == ("db.1", "db.2")
+
+
+def test_a_start_by_somebody_else_from_the_former_image_is_no_upgrade() -> None:
+    """The manager's own start, noted already, had failed."""
+    simulation = begun("lossless, strict", 4)
+    simulation.busy = 234
+    simulation.passes_meanwhile = 2
+    simulation.meanwhile = [("write", 0)]
+    simulation.events(
+        ("lose power", "db.3"),
+        ("live", 4),
+        ("write", 2),
+        ("upgrade", 3),
+        ("pass amid", (2, "runtime out", frozenset({"start", "memory_used"}))),
+        ("lose power", "db.0"),
+        ("runtime out", frozenset({"remove", "memory_used"})),
+        ("live", 5),
+        ("live", 5),
+        ("runtime out", frozenset({"start", "file_names"})),
+        ("pass amid", (16, "write", 1)),
+        ("live", 7),
+        ("lose power", "db.2"),
+        ("runtime out", frozenset({"start", "file_names"})),
+        ("start by somebody else", "db.2"),
+    )
+    simulation.settle()
+
+
+def test_a_manager_that_is_new_takes_the_word_of_the_standbys_for_how_long_it_is_silent() -> None:
+    """Their link had broken before the primary hung, which it cannot know."""
+    simulation = begun("lossless, availability", 2)
+    simulation.events(
+        ("stall link", "db.1"),
+        ("live", 2),
+        ("hang", "db.0"),
+        ("new manager", 0),
+        ("live", 2),
+    )
     simulation.settle()

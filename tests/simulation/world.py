@@ -40,7 +40,6 @@ class World:
         """What somebody wrote to a standby: to be kept somewhere."""
         self.archive: set[int] = set()
         """What an operator had seen before letting the data go."""
-        self.archiving = False
         self.next_write = 0
         self.next_port = 20000
         self.runtime_down = False

@@ -18,7 +18,7 @@ from hamanager.errors import (
 from hamanager.model.durability import Durability
 from hamanager.model.image import PinnedImage
 from hamanager.model.order import OrderKind
-from hamanager.model.record import ServiceRecord
+from hamanager.model.record import RetainedVolume, ServiceRecord
 from hamanager.model.settings import Settings
 from hamanager.model.spec import Spec
 from hamanager.stores.repository import (
@@ -302,6 +302,22 @@ def test_an_engine_that_leaves_no_choice(do: Commands, store: WatchedStore) -> N
         do.create("db", "mongodb", settings=Settings(durability=Durability.STRICT))
     do.create("db", "mongodb")
     assert spec(store).durability is Durability.MAJORITY
+
+
+def test_an_order_to_discard_all_is_about_what_is_kept_now(
+    do: Commands, store: WatchedStore
+) -> None:
+    do.create("db", "redis")
+    kept = RetainedVolume(instance="db.1", volume="db-1-1", at=NOW, reason="rebuilt")
+    save_record(store, "db", ServiceRecord().retain(kept), 0)
+    do.order("db", OrderKind.DISCARD)
+    order = spec(store).order
+    assert order is not None
+    assert (order.to, order.volumes) == (None, ("db-1-1",))
+    do.order("db", OrderKind.DISCARD, "db-1-1")
+    order = spec(store).order
+    assert order is not None
+    assert (order.to, order.volumes) == ("db-1-1", ())
 
 
 def test_orders_are_numbered_and_checked(do: Commands, store: WatchedStore) -> None:

@@ -164,6 +164,15 @@ class Runtime(Protocol):
         """The name of the data volume, for people."""
         ...
 
+    def volume_bytes(self, ref: InstanceRef, image: str) -> int:
+        """How much the data volume of that generation takes on disk. A container of that image
+        counts it, which may take seconds; for data that no server uses.
+
+        Raises:
+            RuntimeFailedError: it was not counted.
+        """
+        ...
+
     def start_sidecar(self, sidecar: Sidecar) -> None:
         """Have it run, made anew when its image or script changed; does nothing when it runs.
 

@@ -135,6 +135,10 @@ class Metrics:
         """Tell how long ago the last write of each service's canary was acknowledged."""
         self._registry.register(_OfCanaries(acknowledged_seconds))
 
+    def watch_retained(self, counted_bytes: Callable[[], Mapping[str, int]]) -> None:
+        """Tell how much the retained volumes of each service take on disk."""
+        self._registry.register(_OfRetained(counted_bytes))
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self._registry)
@@ -187,6 +191,21 @@ class _OfCanaries(Collector):
         family = _family("canary_seconds", about, "service")
         for name, seconds in self._seconds().items():
             family.add_metric([name], seconds)
+        yield family
+
+
+class _OfRetained(Collector):
+    def __init__(self, counted_bytes: Callable[[], Mapping[str, int]]) -> None:
+        self._counted_bytes = counted_bytes
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        about = (
+            "On disk, of the volumes set aside by rebuilds; each is counted once, as nothing"
+            " changes in it, and the service is left out while one has not been counted"
+        )
+        family = _family("retained_bytes", about, "service")
+        for name, size in self._counted_bytes().items():
+            family.add_metric([name], float(size))
         yield family
 
 

@@ -29,6 +29,7 @@ from hamanager.daemon.metrics import Metrics
 from hamanager.daemon.places import Places
 from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit, tell_ready
 from hamanager.daemon.remote import Listen, RemoteApi, offering
+from hamanager.daemon.retained import Retained
 from hamanager.daemon.supervisor import Daemon
 from hamanager.daemon.telling import Telling
 from hamanager.daemon.web import is_local, make_web, serving
@@ -109,6 +110,10 @@ def serve(
         daemon.queries.audited_by(canaries.problem)
         metrics.watch_canaries(canaries.acknowledged_seconds)
         while_serving.enter_context(canaries)
+        retained = Retained(runtime, daemon.queries.watched)
+        if web:
+            metrics.watch_retained(retained.counted_bytes)
+            while_serving.enter_context(retained)
         while_serving.enter_context(telling.watch(daemon.queries.states))
         addresses.begin(several=bool(store_url))
         daemon.start()

@@ -204,6 +204,26 @@ def test_a_strangers_container_is_left_alone(
         stranger.remove(v=True)
 
 
+def test_what_data_set_aside_take_on_disk(
+    runtime: DockerRuntime, container: Container, client: docker.DockerClient, manager_id: str
+) -> None:
+    write = f"dd if=/dev/zero of={DATA_DIRECTORY}/data bs=1024 count=3000; {SLEEP}"
+    runtime.start(REF, with_script(container, write))
+    count = f"wc -c < {DATA_DIRECTORY}/data"
+    wait_until(lambda: run_inside(client, manager_id, count).strip() == "3072000")
+    runtime.kill(REF)
+    runtime.remove(REF, discard_data=False)
+    assert 3_000 * 1024 <= runtime.volume_bytes(REF, container.image) < 4_000 * 1024
+    other = replace(REF, generation=9)
+    with pytest.raises(RuntimeFailedError, match="there is no volume"):
+        runtime.volume_bytes(other, container.image)
+    with pytest.raises(docker.errors.NotFound):
+        client.volumes.get(runtime.volume_name(other))
+    mine = Names(manager_id).filters()
+    assert client.containers.list(all=True, filters=mine) == [], "nothing of the counting is left"
+    runtime.remove(REF, discard_data=True)
+
+
 # --- Addresses -----------------------------------------------------------------------------------
 
 

@@ -157,6 +157,9 @@ class SimRuntime:
     def image_version(self, image: str, program: str) -> str:
         return str(version_of(image))
 
+    def volume_bytes(self, ref: InstanceRef, image: str) -> int:
+        return 1024 * len(self.world.volumes[self.volume_name(ref)].log)
+
     def started_from(self, ref: InstanceRef) -> str | None:
         server = self.world.placed(ref)
         return server.image if server else None

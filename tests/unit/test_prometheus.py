@@ -29,6 +29,7 @@ def text() -> str:
     metrics.heard(MemoryStore(), FakeClock())
     metrics.watch(lambda: {"db": Watched(FACTS, True)})
     metrics.watch_canaries(lambda: {"db": 1.0})
+    metrics.watch_retained(lambda: {"db": 4096})
     run(metrics, "fail over", "primary-dead")
     return metrics.text().decode()
 

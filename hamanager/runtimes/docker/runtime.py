@@ -51,6 +51,7 @@ from hamanager.runtimes.docker.networks import Network
 from hamanager.runtimes.docker.pinning import MissingImages, pin
 from hamanager.runtimes.docker.reach import Reach
 from hamanager.runtimes.docker.version import ImageVersions
+from hamanager.runtimes.docker.volume_size import VolumeSizes
 
 KERNEL_KILL_SECONDS = 0.25
 """A process that the kernel does not end in this time is frozen or stuck in a disk."""
@@ -83,6 +84,7 @@ class DockerRuntime:
         self._handed_out = HandedOut()
         self._missing = MissingImages()
         self._versions = ImageVersions(self._names)
+        self._volume_sizes = VolumeSizes(self._names)
         self._reach = Reach(self._names)
 
     def close(self) -> None:
@@ -125,6 +127,12 @@ class DockerRuntime:
     def volume_name(self, ref: InstanceRef) -> str:
         """The name of the data volume, for people."""
         return self._names.volume(ref)
+
+    def volume_bytes(self, ref: InstanceRef, image: str) -> int:
+        """By a container that runs for a moment."""
+        volume = self._names.volume(ref)
+        with self._engine.asked_to(f"count what {volume} takes on disk") as client:
+            return self._volume_sizes.count(client, image, volume)
 
     def labels(self, ref: InstanceRef) -> Mapping[str, str]:
         """By these a container is found; it carries two more about its launch."""

@@ -223,6 +223,10 @@ class HostsRuntime:
         """By the first host that has it."""
         return self._first(lambda runtime: runtime.image_version(image, program))
 
+    def volume_bytes(self, ref: InstanceRef, image: str) -> int:
+        """Where it lies."""
+        return self._change(ref.placed_on, lambda runtime: runtime.volume_bytes(ref, image))
+
     def events(self, stopped: Callable[[], bool]) -> Iterator[RuntimeEvent]:
         """Of every host, also of one that is added meanwhile."""
         events: queue.SimpleQueue[RuntimeEvent] = queue.SimpleQueue()

@@ -4,7 +4,7 @@
 #   ENGINE=mysql|redis|mongodb   one engine instead of all (demo, images, soak)
 #   ROUNDS=100 SEED=7            how many faults, and which (soak)
 #   CLIENTS=1000 ROUNDS=5        how many connections, and how many kills (crowd)
-#   SERVICES=150                 how many services (many)
+#   SERVICES=150                 how many services (many, scrape)
 #   HOSTS=3 SECONDS=800          on so many hosts, made on this machine, and no longer (soak)
 #   INSTANCES=3 DURABILITY=strict  of the soak's service (MySQL, Redis)
 #   SECONDS=600 SEED=7           how long to search, and where to begin (simulate)

@@ -23,7 +23,7 @@ th, td { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
 td:first-child { white-space: nowrap }
 .role { border: 1px solid; border-radius: 4px; padding: 0 .4em; font-size: 13px }
-nav ul { columns: 18rem; padding-left: 1.2rem }
+nav ul { columns: 18rem; padding-left: 1.2rem } nav li { overflow-wrap: anywhere }
 """
 
 Values = Mapping[str, Any]

@@ -81,6 +81,11 @@ class Metrics:
         # When each was counted first: nobody asks for that.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self._counted = CollectorRegistry()
+        """What changes by entries of the history alone, and is half of all that is told."""
+        self._entries = 0
+        self._counted_text = (-1, b"")
+        """As told last, and after how many entries."""
         self._lock = threading.Lock()
         self._rules: dict[str, tuple[str, str]] = {}
         """By run: its rule and its playbook."""
@@ -88,14 +93,14 @@ class Metrics:
             "hamanager_failovers",
             "Changes of primary that nobody planned, by the rule that decided them",
             ("service", "reason", "result"),
-            registry=self._registry,
+            registry=self._counted,
         )
         self._failover_seconds = Histogram(
             "hamanager_failover_seconds",
             "How long such a change took, from the decision to its end",
             ("service",),
             buckets=SECONDS,
-            registry=self._registry,
+            registry=self._counted,
         )
         # Not by service: a histogram of each step of each would be most of what is told.
         self._step_seconds = Histogram(
@@ -103,13 +108,13 @@ class Metrics:
             "How long each step of such a change took, of all services together",
             ("step",),
             buckets=SECONDS,
-            registry=self._registry,
+            registry=self._counted,
         )
         self._decisions = Counter(
             "hamanager_decisions",
             "Decisions that were carried out, and waits that began, by rule",
             ("service", "rule"),
-            registry=self._registry,
+            registry=self._counted,
         )
 
     def heard(
@@ -141,10 +146,24 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + self._counted_as_text()
+
+    def _counted_as_text(self) -> bytes:
+        entries, (told_after, text) = self._entries, self._counted_text
+        if told_after != entries:
+            text = generate_latest(self._counted)
+            self._counted_text = entries, text
+        return text
 
     def note(self, entry: HistoryEntry) -> None:
         """Something was added to the history."""
+        try:
+            self._count(entry)
+        finally:
+            with self._lock:
+                self._entries += 1
+
+    def _count(self, entry: HistoryEntry) -> None:
         if entry.rule:
             self._decisions.labels(entry.service, entry.rule).inc()
         with self._lock:

@@ -196,6 +196,14 @@ def test_failovers_are_counted_by_reason_and_timed_by_step(
     assert not any("'reason', 'rejoin'" in name for name in found)
 
 
+def test_what_was_counted_since_the_last_scrape_is_told(web: TestClient, metrics: Metrics) -> None:
+    labels = {"reason": "primary-dead", "result": "done"}
+    for number in (1, 2, 3):
+        run(metrics, "fail over", "primary-dead")
+        for _ in range(2):
+            assert told(web).of("hamanager_failovers_total", **labels) == number
+
+
 def test_runs_that_never_end_are_forgotten(metrics: Metrics) -> None:
     for number in range(3_000):
         entry = HistoryEntry(at=1.0, service="db", kind="decision", text="t", run=str(number))

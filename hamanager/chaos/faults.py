@@ -72,6 +72,20 @@ class Faults:
         if problems:
             raise HamanagerError("; ".join(problems))
 
+    def look_for(self, instance: str) -> None:
+        """See that it can be broken from here.
+
+        Raises:
+            NotFoundError: it runs on another machine, or not at all.
+        """
+        try:
+            self._container(instance)
+        except NotFoundError:
+            raise NotFoundError(
+                f"{instance} has no container on this machine, and it is broken on its own:"
+                " use the manager that runs there; nothing was done"
+            ) from None
+
     # --- The process -------------------------------------------------------------------------
 
     def kill(self, instance: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import typer
 from rich.console import Console
 
 from hamanager.api.client import Client
-from hamanager.chaos.drill.fault import Fault
 from hamanager.chaos.drill.page import page
 from hamanager.chaos.drill.run import run_drill
 from hamanager.chaos.drill.text import table, verdict
@@ -17,7 +17,10 @@ from hamanager.chaos.drill.values import DrillReport
 from hamanager.cli.app import Output
 from hamanager.cli.terminal import INTERRUPTED
 from hamanager.errors import HamanagerError
+from hamanager.model.drill import Fault
 
+NICENESS = 10
+"""Of a drill by schedule: the manager, and what is drilled, come first."""
 UNWRAPPED = 400
 """Columns: where no terminal sets them, a round stays on one line."""
 
@@ -30,8 +33,9 @@ def run_command(
     pause_seconds: float,
     report_path: Path | None,
     output: Output,
+    due_at: float | None = None,
 ) -> int:
-    """Run the drill; the exit code."""
+    """Run the drill; the exit code. `due_at`: of one by schedule."""
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise HamanagerError(
             f"there is no directory {report_path.absolute().parent} for the report; nothing was"
@@ -39,8 +43,10 @@ def run_command(
         )
     # Like Ctrl-C: whatever is broken at that moment has to be undone.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if due_at is not None:
+        os.nice(NICENESS)
     try:
-        report, done = run_drill(client, name, fault, rounds, pause_seconds, _say)
+        report, done = run_drill(client, name, fault, rounds, pause_seconds, _say, due_at)
     except KeyboardInterrupt:
         _say("stopped; what was broken is undone, and the manager repairs the rest")
         return INTERRUPTED

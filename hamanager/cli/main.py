@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 
 from hamanager.api.grammar import check_service_name
-from hamanager.chaos.drill.fault import Fault
 from hamanager.cli import access, credentials, hosts, managers, operations, reasons, services
 from hamanager.cli import store as stores
 from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
@@ -18,6 +17,7 @@ from hamanager.cli.hooks import hook_app
 from hamanager.cli.proxy import proxy
 from hamanager.cli.store import StoreOption
 from hamanager.errors import HamanagerError
+from hamanager.model.drill import Fault
 
 
 class _Group(TyperGroup):

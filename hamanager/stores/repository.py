@@ -13,6 +13,7 @@ from hamanager.contracts.endpoint import Listener
 from hamanager.contracts.routes import Told, Word
 from hamanager.contracts.store import Reader, Store, Versioned
 from hamanager.errors import UnmanageableError
+from hamanager.model.drill import KEY as DRILL_SCHEDULES
 from hamanager.model.encryption import Encryption
 from hamanager.model.host import Host
 from hamanager.model.record import ServiceRecord
@@ -78,6 +79,11 @@ def load_hosts(store: Store) -> Sequence[Host]:
                 " row back from a backup (docs/repair.md)"
             ) from None
     return found
+
+
+def drill_schedule_key(name: str) -> str:
+    """When it is drilled."""
+    return f"{DRILL_SCHEDULES}{name}"
 
 
 def routes_key(name: str) -> str:
@@ -273,7 +279,8 @@ def forget_service(store: Store, name: str) -> None:
     """Delete everything about it except its history, the spec last: while that is there, a manager
     that died half-way finishes the job."""
     secret = (secrets_key(name), encryption_key(name))
-    for key in (record_key(name), *secret, routes_key(name), lock_key(name), spec_key(name)):
+    others = (routes_key(name), drill_schedule_key(name), lock_key(name))
+    for key in (record_key(name), *secret, *others, spec_key(name)):
         kept = store.get(key)
         if kept is not None:
             store.delete(key, kept.version)

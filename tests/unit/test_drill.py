@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import docker
 import pytest
 
 from hamanager.api.views import (
@@ -14,16 +18,22 @@ from hamanager.api.views import (
     MemoryView,
     ServiceState,
     ServiceView,
+    UpgradeView,
 )
 from hamanager.chaos.drill.local import LocalService
 from hamanager.chaos.drill.rounds import Round, Trace, failures, measure, median, worst
 from hamanager.chaos.drill.run import is_lossless, refusal
 from hamanager.chaos.drill.values import Measures, RoundResult
+from hamanager.chaos.faults import Faults
 from hamanager.chaos.watch import Look, Looks, Seen, duplicates, rivals
 from hamanager.chaos.workload import Acknowledged
 from hamanager.errors import HamanagerError, NotFoundError
 from hamanager.model.durability import Durability
 from hamanager.model.history import HistoryEntry
+from hamanager.model.order import Order, OrderKind, OrderResult
+from hamanager.model.record import ServiceRecord
+from hamanager.model.spec import Spec
+from hamanager.stores.repository import save_record, save_spec
 from hamanager.stores.sqlite import SqliteStore
 from tests.support.altered import altered
 
@@ -269,6 +279,7 @@ def view(**changes: object) -> ServiceView:
         ({"desired": DesiredView(instances=1, memory_bytes=None)}, "has one instance"),
         ({"desired": DesiredView(instances=3, memory_bytes=None)}, "begins with a healthy"),
         ({"state": ServiceState.DEGRADED}, "but db: degraded"),
+        ({"upgrade": UpgradeView(to="x:2", done=[], left=["db.0"])}, "being upgraded to x:2"),
     ],
 )
 def test_what_is_refused(changes: dict[str, object], words: str) -> None:
@@ -276,6 +287,28 @@ def test_what_is_refused(changes: dict[str, object], words: str) -> None:
     assert sentence is not None
     assert words in sentence
     assert sentence.endswith("nothing was done")
+
+
+def test_while_an_instance_is_being_restarted_it_is_refused() -> None:
+    whole = view()
+    restarting = altered(whole.instances[1], restarting=True)
+    sentence = refusal(view(instances=[whole.instances[0], restarting]))
+    assert sentence == "db.1 of 'db' is being restarted; nothing was done"
+
+
+def test_while_an_order_is_under_way_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAMANAGER_HOME", str(tmp_path))
+    with closing(SqliteStore(tmp_path / "hamanager.db")) as store:
+        order = Order(number=2, kind=OrderKind.SWITCHOVER, asked_at=EPOCH)
+        spec = Spec(name="db", engine="redis", instances=2, image="i", created_at=EPOCH)
+        save_spec(store, spec.ordering(order), 0)
+        with LocalService("db") as service:
+            assert service.refusal() == "a switchover of 'db' is under way; nothing was done"
+            done = OrderResult(number=2, ok=True, text="done", at=EPOCH)
+            save_record(store, "db", ServiceRecord(order_result=done), 0)
+            assert service.refusal() is None
 
 
 def test_what_is_not_refused() -> None:
@@ -301,3 +334,10 @@ def test_it_runs_where_the_daemon_runs(tmp_path: Path, monkeypatch: pytest.Monke
     SqliteStore(tmp_path / "state" / "hamanager.db").close()
     with pytest.raises(NotFoundError, match="there is no service 'db'"):
         LocalService("db")
+
+
+def test_a_primary_on_another_machine_is_not_broken_from_here() -> None:
+    nothing = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: []))
+    words = "db.0 has no container on this machine, .* use the manager that runs there; nothing was"
+    with pytest.raises(NotFoundError, match=words):
+        Faults(cast("docker.DockerClient", nothing), "0f3a9c11").look_for("db.0")

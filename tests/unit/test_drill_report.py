@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hamanager.chaos.drill.fault import Fault
 from hamanager.chaos.drill.page import page
 from hamanager.chaos.drill.plan import PLANS
 from hamanager.chaos.drill.rounds import Round, failures, measure, median, worst
@@ -16,6 +15,7 @@ from hamanager.chaos.drill.text import cells, verdict
 from hamanager.chaos.drill.timeline import Window, bar_heights, label_rows, spans, timeline, windows
 from hamanager.chaos.drill.values import DrillReport
 from hamanager.chaos.watch import Look, Seen
+from hamanager.model.drill import Fault
 from hamanager.model.durability import Durability
 from tests.unit.test_drill import EPOCH, FAULT, trace, writes
 

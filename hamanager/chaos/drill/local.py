@@ -8,7 +8,7 @@ from types import TracebackType
 from hamanager import paths
 from hamanager.chaos.workload import LoadWriter, open_writer
 from hamanager.discovery import load_drivers
-from hamanager.errors import HamanagerError, NotFoundError
+from hamanager.errors import ConflictError, HamanagerError, NotFoundError
 from hamanager.model.service import Target
 from hamanager.stores.installation import installation_id
 from hamanager.stores.opening import open_store, store_url
@@ -18,7 +18,8 @@ TIMEOUT_SECONDS = 10.0
 
 
 class LocalService:
-    """Read from the state directory; nothing is written there. A context manager."""
+    """Read from the store; what became of the drill is all that is written there. A context
+    manager."""
 
     def __init__(self, name: str) -> None:
         """Raises a `HamanagerError` where there is no such service, or no state directory."""
@@ -30,14 +31,20 @@ class LocalService:
                 " its HAMANAGER_HOME; nothing was done"
             )
         self.name = name
-        self._store = open_store(url, home)
-        self.installation_id = installation_id(self._store, paths.manager_id(home))
-        spec = load_spec(self._store, name)
+        self.store = open_store(url, home)
+        self.installation_id = installation_id(self.store, paths.manager_id(home))
+        spec = load_spec(self.store, name)
         if spec is None:
-            self._store.close()
+            self.store.close()
             raise NotFoundError(f"there is no service '{name}'")
-        self.context = load_context(self._store, spec[0])
+        self.context = load_context(self.store, spec[0])
         self._driver = load_drivers()[self.context.engine]
+        if self._driver.workload is None:
+            self.store.close()
+            raise ConflictError(
+                f"the engine '{self.context.engine}' of '{name}' has no workload to drill it with;"
+                " nothing was done"
+            )
 
     def __enter__(self) -> LocalService:
         return self
@@ -48,11 +55,20 @@ class LocalService:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._store.close()
+        self.store.close()
 
     def members(self) -> Sequence[Target]:
         """All instances on record."""
-        return [Target.of(i) for i in load_record(self._store, self.name)[0].instances]
+        return [Target.of(i) for i in load_record(self.store, self.name)[0].instances]
+
+    def refusal(self) -> str | None:
+        """Why no drill is begun, beside what the API tells: an order is under way."""
+        spec, record = load_spec(self.store, self.name), load_record(self.store, self.name)[0]
+        order = spec[0].order if spec is not None else None
+        done = record.order_result
+        if order is None or (done is not None and done.number >= order.number):
+            return None
+        return f"a {order.kind} of '{self.name}' is under way; nothing was done"
 
     def start_writer(self, written_before: int | None) -> LoadWriter:
         """A client that writes numbered rows as fast as it can, from the number after that on; None
@@ -81,7 +97,7 @@ class LocalService:
             reader.close()
 
     def _primary(self) -> Target:
-        record = load_record(self._store, self.name)[0]
+        record = load_record(self.store, self.name)[0]
         found = record.instance(record.primary)
         if found is None:
             raise HamanagerError(f"'{self.name}' has no primary")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hamanager.chaos.drill.fault import Fault
 from hamanager.chaos.faults import Faults
+from hamanager.model.drill import Fault
 
 HOLD_SECONDS = 10.0
 FULL_DISK_SECONDS = 5.0

@@ -14,16 +14,18 @@ from docker.errors import DockerException
 from hamanager.api.client import Client
 from hamanager.api.goals import complete, summary
 from hamanager.api.views import ServiceView
-from hamanager.chaos.drill.fault import Fault
 from hamanager.chaos.drill.local import LocalService
 from hamanager.chaos.drill.plan import PLANS
 from hamanager.chaos.drill.rounds import Round, Trace, failures, measure, median, worst
+from hamanager.chaos.drill.text import verdict
+from hamanager.chaos.drill.turn import Turn
 from hamanager.chaos.drill.values import DrillReport
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.watch import Seen, Watch
 from hamanager.chaos.workload import LoadWriter
 from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
+from hamanager.model.drill import Fault
 from hamanager.model.durability import Durability
 
 DOCKER_SECONDS = 30
@@ -37,6 +39,8 @@ STEADY_SECONDS = 1.5
 """Health has to last so long: the manager looks once a second, so what it shows may be older."""
 HISTORY_ENTRIES = 2000
 """More than a round can make."""
+ROUND_SECONDS = 300.0
+"""A round takes no longer, beside its pause, its fault and what it waits for before."""
 
 Say = Callable[[str], None]
 
@@ -57,6 +61,10 @@ def refusal(view: ServiceView) -> str | None:
             f"'{name}' has one instance, and nobody could take over from it;"
             f" `hamanager scale {name}:instances=2` adds one; nothing was done"
         )
+    if view.upgrade is not None:
+        return f"'{name}' is being upgraded to {view.upgrade.to}; nothing was done"
+    if going := [i.name for i in view.instances if i.restarting or i.draining]:
+        return f"{' and '.join(going)} of '{name}' is being restarted; nothing was done"
     if not complete(view):
         return f"a drill begins with a healthy service, but {summary(view)}; nothing was done"
     return None
@@ -71,16 +79,26 @@ def is_lossless(view: ServiceView) -> bool:
 
 
 def run_drill(
-    client: Client, name: str, fault: Fault, rounds: int, pause_seconds: float, say: Say
+    client: Client,
+    name: str,
+    fault: Fault,
+    rounds: int,
+    pause_seconds: float,
+    say: Say,
+    due_at: float | None = None,
 ) -> tuple[DrillReport, list[Round]]:
     """Run the rounds; whatever was broken is undone at the end, also when it is interrupted.
+    `due_at`: of a drill by schedule.
 
     Raises:
         HamanagerError: the drill was refused, or could not be carried out.
     """
-    with LocalService(name) as service:
+    with (
+        LocalService(name) as service,
+        Turn(service.store, name, fault, rounds, due_at) as turn,
+    ):
         view = client.view(name)
-        if reason := refusal(view):
+        if reason := refusal(view) or service.refusal():
             raise HamanagerError(reason)
         try:
             engine = docker.from_env(timeout=DOCKER_SECONDS)
@@ -90,14 +108,18 @@ def run_drill(
                 " done"
             ) from error
         with closing(engine), Faults(engine, service.installation_id) as faults:
+            faults.look_for(view.primary or f"{name}'s primary")
             if fault is Fault.DISK_FULL:
                 for target in service.members():
                     faults.small_disk(target.name)
             own_driver = load_drivers()[view.engine]
             members = service.members()
             with Watch(own_driver, service.context, lambda: members) as watch:
-                drill = _Drill(client, service, fault, faults, watch, say, is_lossless(view))
-                return drill.run(view, rounds, pause_seconds), drill.rounds
+                promised = is_lossless(view)
+                drill = _Drill(client, service, fault, faults, watch, say, promised, turn)
+                report = drill.run(view, rounds, pause_seconds)
+                turn.done(report, verdict(report))
+                return report, drill.rounds
 
 
 @dataclass
@@ -124,6 +146,7 @@ class _Drill:
     watch: Watch
     say: Say
     lossless: bool
+    turn: Turn
     rounds: list[Round] = field(default_factory=list)
     acknowledged: array[int] = field(default_factory=lambda: array("q"))
     """The numbers of all rounds."""
@@ -136,8 +159,9 @@ class _Drill:
         for number in range(1, wanted + 1):
             if number > 1:
                 time.sleep(pause_seconds)
+            self.turn.begin_round(ROUND_SECONDS + pause_seconds + view.failover_period_seconds)
             view = self._wait_for_proofless_failover()
-            if reason := refusal(view):
+            if reason := refusal(view) or self.service.refusal():
                 problems.append(f"round {number} was not begun: {reason}")
                 break
             done = self._round(number, wanted)
@@ -197,6 +221,7 @@ class _Drill:
             instance = self.client.view(self.service.name).primary
             assert instance is not None
             self.say(f"round {number} of {wanted}: {instance} is {PLANS[self.fault].words}")
+            self.turn.broken()
             fault_at = time.monotonic()
             undone_at, health = self._break_and_watch(instance, fault_at, writer)
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from hamanager.chaos.drill.fault import Fault
+from hamanager.model.drill import Fault
 from hamanager.model.durability import Durability
 
 

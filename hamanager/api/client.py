@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from pydantic import TypeAdapter
 
 from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
+from hamanager.api.drills import ScheduleView
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.hosts import HostView
@@ -20,6 +21,7 @@ from hamanager.api.views import ManagerView, ServiceView
 from hamanager.contracts.runtime import LogLine
 from hamanager.errors import ConflictError, HamanagerError, NotFoundError, UsageError
 from hamanager.model.access import AccessRole
+from hamanager.model.drill import DrillFault, DrillResult
 from hamanager.model.history import HistoryEntry
 from hamanager.model.host import HostTls
 from hamanager.model.order import OrderKind
@@ -40,6 +42,8 @@ _VIEWS = TypeAdapter(list[ServiceView])
 _MANAGERS = TypeAdapter(list[ManagerView])
 _HOSTS = TypeAdapter(list[HostView])
 _TOKENS = TypeAdapter(list[TokenView])
+_DRILL_SCHEDULES = TypeAdapter(list[ScheduleView])
+_DRILLS = TypeAdapter(list[DrillResult])
 _LOGS = TypeAdapter(list[LogLine])
 _HISTORY = TypeAdapter(list[HistoryEntry])
 
@@ -181,6 +185,31 @@ class Client:
     def destroy(self, name: str) -> None:
         """Ask for the end of a service."""
         self._ask("DELETE", _path(name))
+
+    def drill_schedules(self) -> list[ScheduleView]:
+        """When services are drilled."""
+        return _DRILL_SCHEDULES.validate_json(self._ask("GET", "/drill-schedules"))
+
+    def schedule_drills(
+        self, name: str, every_seconds: int, at_minute: int, fault: DrillFault, rounds: int
+    ) -> ScheduleView:
+        """Ask that a service be drilled by schedule."""
+        body = {
+            "every_seconds": every_seconds,
+            "at_minute": at_minute,
+            "fault": fault,
+            "rounds": rounds,
+        }
+        answer = self._ask("POST", f"{_path(name)}/drill-schedule", body)
+        return ScheduleView.model_validate_json(answer)
+
+    def never_drill(self, name: str) -> None:
+        """Ask that it be drilled by hand alone."""
+        self._ask("POST", f"{_path(name)}/drill-schedule", {"every_seconds": None})
+
+    def drills(self, name: str) -> list[DrillResult]:
+        """What became of its drills, oldest first."""
+        return _DRILLS.validate_json(self._ask("GET", f"{_path(name)}/drills"))
 
     def hosts(self) -> list[HostView]:
         """Every host."""

@@ -17,7 +17,7 @@ from hamanager.chaos.drill.values import DrillReport
 from hamanager.cli.app import Output
 from hamanager.cli.terminal import INTERRUPTED
 from hamanager.errors import HamanagerError
-from hamanager.model.drill import Fault
+from hamanager.model.drill import DrillFault
 
 NICENESS = 10
 """Of a drill by schedule: the manager, and what is drilled, come first."""
@@ -28,7 +28,7 @@ UNWRAPPED = 400
 def run_command(
     client: Client,
     name: str,
-    fault: Fault,
+    fault: DrillFault,
     rounds: int,
     pause_seconds: float,
     report_path: Path | None,

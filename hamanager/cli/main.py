@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hamanager.api.grammar import check_service_name
 from hamanager.cli import access, credentials, hosts, managers, operations, reasons, services
 from hamanager.cli import store as stores
-from hamanager.cli.app import WAY, NameArgument, Output, OutputOption, open_local_client
+from hamanager.cli.app import WAY
+from hamanager.cli.drills import drill_app
 from hamanager.cli.hooks import hook_app
 from hamanager.cli.proxy import proxy
 from hamanager.cli.store import StoreOption
 from hamanager.errors import HamanagerError
-from hamanager.model.drill import Fault
 
 
 class _Group(TyperGroup):
@@ -160,31 +159,6 @@ def demo(
     raise typer.Exit(run_demo(engine or [], quick=quick))
 
 
-def drill(
-    name: NameArgument,
-    fault: Annotated[
-        Fault, typer.Option(help="What is done to the primary.", case_sensitive=False)
-    ],
-    rounds: Annotated[int, typer.Option(help="How often.", min=1)] = 1,
-    pause: Annotated[float, typer.Option(help="Seconds between rounds.", min=0)] = 2.0,
-    report: Annotated[
-        Path | None, typer.Option(help="Write an HTML page with timelines.", dir_okay=False)
-    ] = None,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Break the primary of a service on purpose, and measure what clients notice.
-
-    \b
-    Example: hamanager drill db --fault kill --rounds 3 --report drill.html
-    Only services marked with `hamanager set db --allow-drills`.
-    """
-    check_service_name(name)
-    from hamanager.cli.drill import run_command
-
-    with open_local_client("drill", "breaks things on the daemon's own machine") as client:
-        raise typer.Exit(run_command(client, name, fault, rounds, pause, report, output))
-
-
 app = typer.Typer(
     cls=_Group,
     help="High availability for databases: MySQL, Redis and MongoDB.",
@@ -207,7 +181,6 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     serve,
     proxy,
     demo,
-    drill,
     access.url,
     access.env,
     access.run,
@@ -234,4 +207,5 @@ app.add_typer(hosts.host_app, name="host")
 app.add_typer(credentials.token_app, name="token")
 app.add_typer(credentials.ca_app, name="ca")
 app.add_typer(stores.app, name="store")
+app.add_typer(drill_app, name="drill")
 app.add_typer(hook_app, name="hook")

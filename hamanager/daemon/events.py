@@ -32,6 +32,8 @@ class EventKind(StrEnum):
     or that an acknowledged write is lost."""
     HEALTHY = "healthy"
     """All is well again."""
+    DRILL = "drill"
+    """A drill by schedule has ended, was refused, or was missed."""
 
 
 class Event(BaseModel):
@@ -61,6 +63,8 @@ class Event(BaseModel):
 
 CANARY = "canary"
 """In the place of a rule's name: what the canary notes in the history."""
+DRILL = "drill"
+"""The same of what drills note."""
 _CHANGES = {
     Action.FAIL_OVER.value: ("failover", EventKind.FAILOVER_BEGINS),
     Action.ADOPT.value: ("failover", EventKind.FAILOVER_BEGINS),
@@ -94,6 +98,8 @@ def event_of(entry: HistoryEntry, manager: str) -> Event | None:
 def _kind(entry: HistoryEntry) -> EventKind | None:
     if entry.rule == CANARY:
         return EventKind.CANARY
+    if entry.rule == DRILL:
+        return EventKind.DRILL
     if entry.playbook == Action.MARK_SYNCHRONIZED.value:
         return EventKind.COPIED if entry.kind == "outcome" and entry.ok else None
     if entry.playbook not in _CHANGES:

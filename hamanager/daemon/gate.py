@@ -39,6 +39,8 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/v1/services/{name}/logs"): _READ,
     ("GET", "/v1/services/{name}/why"): _READ,
     ("GET", "/v1/services/{name}/what-if"): _READ,
+    ("GET", "/v1/drill-schedules"): _READ,
+    ("GET", "/v1/services/{name}/drills"): _READ,
     # A password comes with it.
     ("GET", "/v1/services/{name}/connection"): _OPERATE,
     ("GET", "/v1/services/{name}/shell"): _OPERATE,
@@ -48,6 +50,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("POST", "/v1/services/{name}/upgrade"): _OPERATE,
     ("POST", "/v1/services/{name}/settings"): _OPERATE,
     ("POST", "/v1/services/{name}/pause"): _OPERATE,
+    ("POST", "/v1/services/{name}/drill-schedule"): _OPERATE,
     # And see ORDERS.
     ("POST", "/v1/services/{name}/orders"): _OPERATE,
     ("DELETE", "/v1/services/{name}"): _ADMIN,

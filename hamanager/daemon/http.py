@@ -24,6 +24,7 @@ from hamanager.daemon.commands import Commands
 from hamanager.daemon.credentials import CredentialsPort, add_credentials
 from hamanager.daemon.document_page import document_page
 from hamanager.daemon.documented import PAGE, V1, Documented, problems, told
+from hamanager.daemon.drill_routes import DrillsPort, add_drills
 from hamanager.daemon.event_routes import add_events
 from hamanager.daemon.gate import ROLES, Gate, NotAllowedError, check_role
 from hamanager.daemon.host_routes import add_hosts
@@ -61,7 +62,7 @@ class RoutesPort(Protocol):
         ...
 
 
-class ManagerPort(CredentialsPort, Protocol):
+class ManagerPort(CredentialsPort, DrillsPort, Protocol):
     """What the API needs of the daemon."""
 
     @property
@@ -128,6 +129,7 @@ def make_app(manager: ManagerPort, *, gated: bool = False) -> FastAPI:
     add_services(app, manager)
     add_commands(app, manager)
     add_reasons(app, manager)
+    add_drills(app, manager)
     add_events(app, lambda: [shown(view) for view in manager.queries.views()])
     add_hosts(app, manager)
     add_credentials(app, manager)

@@ -23,6 +23,7 @@ from hamanager.contracts.driver import Driver
 from hamanager.daemon import timeouts
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.canaries import Canaries
+from hamanager.daemon.drilling import Drilling, in_process
 from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Metrics
@@ -93,13 +94,14 @@ def serve(
         reached = places.address or advertise_host or os.environ.get(VARIABLE)
         own = reached if store_url else None
         addresses = Addresses(store, proxy, own)
+        leading = Leading(store, clock, me, alone=not store_url)
         daemon = Daemon(
             store,
             drivers,
             runtime,
             addresses,
             clock,
-            Leading(store, clock, me, alone=not store_url),
+            leading,
             EnvironmentFile(paths.environment_path(home), own),
             places.hosts(drivers.values(), SystemClock()),
         )
@@ -115,6 +117,10 @@ def serve(
             metrics.watch_retained(retained.counted_bytes)
             while_serving.enter_context(retained)
         while_serving.enter_context(telling.watch(daemon.queries.states))
+        # By hand or by schedule: a drill asks the manager on its own machine.
+        own_socket = {"HAMANAGER_HOME": str(home), "HAMANAGER_MANAGER": ""}
+        carry = in_process({**own_socket, "HAMANAGER_STORE": store_url})
+        while_serving.enter_context(Drilling(store, clock, me.name, leading.leads, carry))
         addresses.begin(several=bool(store_url))
         daemon.start()
         log.info("hamanager %s is watching; state in %s", me.name, home)

@@ -22,6 +22,7 @@ from hamanager.contracts.store import Store
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.drills import Drills
 from hamanager.daemon.hosts import Hosts
 from hamanager.daemon.leading import CALL_SECONDS, Leading
 from hamanager.daemon.pulse import PULSE_SECONDS, Pulse
@@ -77,6 +78,7 @@ class Daemon:
         self.hosts = hosts
         self.tokens = Tokens(store, clock)
         self.authority = Authority(store, clock)
+        self.drills = Drills(store, drivers, clock)
         self.certificates = Certificates(store, self.authority, clock)
         self._succession = Succession(self.authority, clock, lambda: not self.certificates.behind())
         self._store = store

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+from pydantic import ConfigDict
+
 from hamanager.model.frozen import Frozen
 
 KEY = "drill-schedules/"
@@ -12,7 +14,7 @@ KEY = "drill-schedules/"
 pass reads."""
 
 
-class Fault(StrEnum):
+class DrillFault(StrEnum):
     """As `--fault` names them."""
 
     KILL = "kill"
@@ -30,7 +32,7 @@ class Schedule(Frozen):
     every_seconds: int
     at_minute: int
     """Of the day, in UTC: of the first one; the others follow from it."""
-    fault: Fault
+    fault: DrillFault
     rounds: int
     since: float
     """When it was made: nothing before that is due."""
@@ -51,7 +53,7 @@ class Claim(Frozen):
     """A drill that is under way: the only one of its service."""
 
     id: str
-    fault: Fault
+    fault: DrillFault
     rounds: int
     began_at: float
     until: float
@@ -81,6 +83,8 @@ class Outcome(StrEnum):
 class DrilledRound(Frozen):
     """What clients noticed of one fault."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     first_write_seconds: float | None
     """From the fault to the first write that was accepted again; None when writes went on."""
     longest_gap_seconds: float | None
@@ -94,11 +98,13 @@ class DrilledRound(Frozen):
 class DrillResult(Frozen):
     """What is kept of a drill, for long."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     service: str
     engine: str = ""
     version: str | None = None
     """Of the server."""
-    fault: Fault
+    fault: DrillFault
     rounds_wanted: int
     outcome: Outcome
     text: str

@@ -15,6 +15,7 @@ from hamanager.contracts.runtime import InstanceRef, LogLine, Runtime
 from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.certificates import Certificates
 from hamanager.daemon.commands import Commands
+from hamanager.daemon.drills import Drills
 from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.daemon.hosts import HostEngine, Hosts
 from hamanager.daemon.tokens import Tokens
@@ -77,7 +78,7 @@ class FakeDriver:
     def __init__(self, engine: str, capabilities: Capabilities) -> None:
         self.engine = engine
         self.capabilities = self.traits = capabilities
-        self.replication = self.cache = self
+        self.replication = self.cache = self.workload = self
         self.made = 0
 
     def new_secrets(self) -> dict[str, str]:
@@ -239,6 +240,7 @@ class FakeManager:
         self.tokens = Tokens(self.store, FakeClock())
         self.authority = Authority(self.store, FakeClock())
         self.certificates = Certificates(self.store, self.authority, FakeClock())
+        self.drills = Drills(self.store, drivers(), FakeClock())
         self.seen: dict[str, Observation] = {}
         self.steps: list[Callable[[], None]] = []
         self.woken: list[str] = []

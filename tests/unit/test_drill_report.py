@@ -15,7 +15,7 @@ from hamanager.chaos.drill.text import cells, verdict
 from hamanager.chaos.drill.timeline import Window, bar_heights, label_rows, spans, timeline, windows
 from hamanager.chaos.drill.values import DrillReport
 from hamanager.chaos.watch import Look, Seen
-from hamanager.model.drill import Fault
+from hamanager.model.drill import DrillFault
 from hamanager.model.durability import Durability
 from tests.unit.test_drill import EPOCH, FAULT, trace, writes
 
@@ -55,7 +55,7 @@ def report(*rounds: Round, service: str = "db", lossless: bool = True) -> DrillR
         durability=Durability.AVAILABILITY,
         lossless=lossless,
         instances=2,
-        fault=Fault.KILL,
+        fault=DrillFault.KILL,
         started_at=EPOCH,
         rounds_wanted=len(results),
         rounds=results,
@@ -69,7 +69,7 @@ def report(*rounds: Round, service: str = "db", lossless: bool = True) -> DrillR
 
 
 def test_every_fault_has_a_plan_and_whoever_lasts_is_undone() -> None:
-    assert set(PLANS) == set(Fault)
+    assert set(PLANS) == set(DrillFault)
     assert all((plan.undo is not None) == (plan.hold_seconds > 0) for plan in PLANS.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hamanager.errors import ConflictError
-from hamanager.model.drill import Claim, DrillResult, Fault, Outcome, Schedule
+from hamanager.model.drill import Claim, DrillFault, DrillResult, Outcome, Schedule
 from hamanager.stores import drills
 from hamanager.stores.repository import forget_service, save_spec
 from tests.support.memory_store import MemoryStore
@@ -16,14 +16,14 @@ DAY = 86400.0
 
 def claim(number: str = "a", due_at: float | None = None, until: float = NOW + 100) -> Claim:
     return Claim(
-        id=number, fault=Fault.KILL, rounds=2, began_at=NOW, until=until, due_at=due_at
+        id=number, fault=DrillFault.KILL, rounds=2, began_at=NOW, until=until, due_at=due_at
     )  # fmt: skip
 
 
 def result(at: float = NOW, **changes: object) -> DrillResult:
     filled: dict[str, object] = {
         "service": "db",
-        "fault": Fault.KILL,
+        "fault": DrillFault.KILL,
         "rounds_wanted": 1,
         "outcome": Outcome.PASSED,
         "text": "passed",
@@ -40,7 +40,7 @@ def schedule(every_seconds: int = 86400) -> Schedule:
         service="db",
         every_seconds=every_seconds,
         at_minute=180,
-        fault=Fault.KILL,
+        fault=DrillFault.KILL,
         rounds=1,
         since=NOW,
     )

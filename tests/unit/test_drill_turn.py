@@ -10,7 +10,7 @@ from hamanager.chaos.drill.rounds import Round
 from hamanager.chaos.drill.text import verdict
 from hamanager.chaos.drill.turn import Turn
 from hamanager.errors import ConflictError, HamanagerError, StoreError
-from hamanager.model.drill import Claim, Fault, Outcome
+from hamanager.model.drill import Claim, DrillFault, Outcome
 from hamanager.stores import drills
 from tests.support.memory_store import MemoryStore
 from tests.unit.test_drill_report import done, report
@@ -19,7 +19,7 @@ DUE = 1_790_000_000.0
 
 
 def turn(store: MemoryStore, due_at: float | None = DUE) -> Turn:
-    return Turn(store, "db", Fault.KILL, 1, due_at)
+    return Turn(store, "db", DrillFault.KILL, 1, due_at)
 
 
 def ended_by(store: MemoryStore, error: BaseException, due_at: float | None) -> None:
@@ -121,7 +121,7 @@ def test_a_round_that_takes_long_keeps_the_claim() -> None:
         kept = drills.claimed(store, "db")
         assert kept is not None
         assert kept.until > time.time() + 3900
-        other = Claim(id="b", fault=Fault.KILL, rounds=1, began_at=0, until=1)
+        other = Claim(id="b", fault=DrillFault.KILL, rounds=1, began_at=0, until=1)
         with pytest.raises(ConflictError):
             drills.claim(store, "db", other, time.time() + 3900)
         running.broken()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hamanager.chaos.faults import Faults
-from hamanager.model.drill import Fault
+from hamanager.model.drill import DrillFault
 
 HOLD_SECONDS = 10.0
 FULL_DISK_SECONDS = 5.0
@@ -28,30 +28,32 @@ class Plan:
     """Nothing proves that the primary is dead: soon after another failover nobody replaces it."""
 
 
-PLANS: Mapping[Fault, Plan] = {
-    Fault.KILL: Plan("killed (SIGKILL)", Faults.kill),
-    Fault.HANG: Plan(
+PLANS: Mapping[DrillFault, Plan] = {
+    DrillFault.KILL: Plan("killed (SIGKILL)", Faults.kill),
+    DrillFault.HANG: Plan(
         f"stopped for {HOLD_SECONDS:g} s (SIGSTOP)",
         Faults.hang,
         Faults.wake,
         HOLD_SECONDS,
         silent=True,
     ),
-    Fault.PARTITION: Plan(
+    DrillFault.PARTITION: Plan(
         f"cut off from everybody for {HOLD_SECONDS:g} s",
         Faults.cut_off,
         Faults.reconnect,
         HOLD_SECONDS,
         silent=True,
     ),
-    Fault.SLOW: Plan(
+    DrillFault.SLOW: Plan(
         f"given 5 % of a CPU for {HOLD_SECONDS:g} s", Faults.slow, Faults.quicken, HOLD_SECONDS
     ),
-    Fault.DISK_FULL: Plan(
+    DrillFault.DISK_FULL: Plan(
         f"left without disk space for {FULL_DISK_SECONDS:g} s",
         Faults.fill_disk,
         Faults.free_disk,
         FULL_DISK_SECONDS,
     ),
-    Fault.RESTART: Plan("killed and started again at once, as by a supervisor", Faults.restart),
+    DrillFault.RESTART: Plan(
+        "killed and started again at once, as by a supervisor", Faults.restart
+    ),
 }

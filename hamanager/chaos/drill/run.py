@@ -25,7 +25,7 @@ from hamanager.chaos.watch import Seen, Watch
 from hamanager.chaos.workload import LoadWriter
 from hamanager.discovery import load_drivers
 from hamanager.errors import HamanagerError
-from hamanager.model.drill import Fault
+from hamanager.model.drill import DrillFault
 from hamanager.model.durability import Durability
 
 DOCKER_SECONDS = 30
@@ -81,7 +81,7 @@ def is_lossless(view: ServiceView) -> bool:
 def run_drill(
     client: Client,
     name: str,
-    fault: Fault,
+    fault: DrillFault,
     rounds: int,
     pause_seconds: float,
     say: Say,
@@ -109,7 +109,7 @@ def run_drill(
             ) from error
         with closing(engine), Faults(engine, service.installation_id) as faults:
             faults.look_for(view.primary or f"{name}'s primary")
-            if fault is Fault.DISK_FULL:
+            if fault is DrillFault.DISK_FULL:
                 for target in service.members():
                     faults.small_disk(target.name)
             own_driver = load_drivers()[view.engine]
@@ -141,7 +141,7 @@ class _Health:
 class _Drill:
     client: Client
     service: LocalService
-    fault: Fault
+    fault: DrillFault
     faults: Faults
     watch: Watch
     say: Say

@@ -10,7 +10,7 @@ from types import TracebackType
 from hamanager.chaos.drill.values import DrillReport
 from hamanager.contracts.store import Store
 from hamanager.errors import ConflictError, HamanagerError
-from hamanager.model.drill import Claim, DrilledRound, DrillResult, Fault, Outcome
+from hamanager.model.drill import Claim, DrilledRound, DrillFault, DrillResult, Outcome
 from hamanager.model.history import HistoryEntry
 from hamanager.stores import drills
 
@@ -26,7 +26,7 @@ class Turn:
     """Use as a context manager; whatever ends it, what became of the drill is told once."""
 
     def __init__(
-        self, store: Store, name: str, fault: Fault, rounds: int, due_at: float | None
+        self, store: Store, name: str, fault: DrillFault, rounds: int, due_at: float | None
     ) -> None:
         """`due_at`: of one by schedule."""
         self._store = store

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from hamanager.model.drill import Fault
+from hamanager.model.drill import DrillFault
 from hamanager.model.durability import Durability
 
 
@@ -67,7 +67,7 @@ class DrillReport(BaseModel):
     lossless: bool
     """The service promises not to lose acknowledged writes."""
     instances: int
-    fault: Fault
+    fault: DrillFault
     started_at: float
     rounds_wanted: int
     rounds: list[RoundResult]

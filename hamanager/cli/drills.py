@@ -1,0 +1,168 @@
+"""`hamanager drill`: a drill now, drills by schedule, and what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hamanager.api.grammar import check_service_name
+from hamanager.cli.app import (
+    NameArgument,
+    Output,
+    OutputOption,
+    complete_services,
+    open_client,
+    open_local_client,
+)
+from hamanager.errors import UsageError
+from hamanager.model.drill import DrillFault
+
+if TYPE_CHECKING:
+    from hamanager.api.drills import ScheduleView
+
+RUN = "run"
+DEFAULT_AT = "03:00"
+PAUSE_SECONDS = 2.0
+
+
+class _DrillGroup(TyperGroup):
+    """`drill db` is short for `drill run db`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the word in that was left out."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [RUN, *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Services, too."""
+        every = super().shell_complete(ctx, "")
+        item = type(every[0])
+        found = [one for one in every if one.value.startswith(incomplete)]
+        return [*found, *(item(name) for name in complete_services(incomplete))]
+
+
+drill_app = typer.Typer(
+    cls=_DrillGroup,
+    help="Break the primary of a service on purpose, now or by schedule. `drill db` is `drill run"
+    " db`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@drill_app.command(RUN)
+def run(
+    name: NameArgument,
+    fault: Annotated[
+        DrillFault | None,
+        typer.Option(
+            help="What is done to the primary (by schedule: kill when left out).",
+            case_sensitive=False,
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="How often.", min=1)] = 1,
+    pause: Annotated[float | None, typer.Option(help="Seconds between rounds (2).", min=0)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with timelines.", dir_okay=False)
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="By schedule: so far apart, such as 7d or 12h.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="At that time of day, UTC (03:00).")
+    ] = None,
+    never: Annotated[bool, typer.Option("--never", help="By schedule no more.")] = False,
+    due: Annotated[float | None, typer.Option(hidden=True)] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Break the primary of a service on purpose, and measure what clients notice.
+
+    \b
+    Example: hamanager drill db --fault kill --rounds 3 --report drill.html
+    Example: hamanager drill db --every 7d --at 03:00
+    Only services marked with `hamanager set db --allow-drills`.
+    """
+    check_service_name(name)
+    now_only = report is not None or pause is not None or due is not None
+    if never:
+        if now_only or every is not None or at is not None or fault is not None:
+            raise UsageError("--never takes no other option; nothing was changed")
+        with open_client() as client:
+            client.never_drill(name)
+        typer.echo(f"{name}: no drills by schedule")
+        return
+    if every is not None:
+        if now_only:
+            raise UsageError(
+                "--report and --pause are for a drill now, not for one by schedule; nothing was"
+                " changed"
+            )
+        _schedule(name, every, at, fault or DrillFault.KILL, rounds, output)
+        return
+    if at is not None:
+        raise UsageError("--at goes with --every, such as --every 7d; nothing was changed")
+    if fault is None:
+        known = ", ".join(DrillFault)
+        raise UsageError(
+            f"name what is done to the primary with --fault: {known}; nothing was done"
+        )
+    from hamanager.cli.drill import run_command
+
+    with open_local_client("drill", "breaks things on the daemon's own machine") as client:
+        seconds = PAUSE_SECONDS if pause is None else pause
+        raise typer.Exit(run_command(client, name, fault, rounds, seconds, report, output, due))
+
+
+def _schedule(
+    name: str, every: str, at: str | None, fault: DrillFault, rounds: int, output: Output
+) -> None:
+    from hamanager.api.drills import MOST_ROUNDS, parse_at, parse_every
+
+    seconds, minute = parse_every(every), parse_at(at or DEFAULT_AT)
+    if rounds > MOST_ROUNDS:
+        raise UsageError(
+            f"a drill by schedule has 1 to {MOST_ROUNDS} rounds, not {rounds}; nothing was changed"
+        )
+    with open_client() as client:
+        view = client.schedule_drills(name, seconds, minute, fault, rounds)
+    if output is Output.JSON:
+        typer.echo(view.model_dump_json(indent=2))
+    else:
+        typer.echo(_words(view))
+
+
+@drill_app.command("list")
+def list_(output: OutputOption = Output.TEXT) -> None:
+    """List the services that are drilled by schedule: when, how, and what came of it last.
+
+    \b
+    Example: hamanager drill list
+    """
+    from hamanager.cli import terminal
+
+    with open_client() as client:
+        found = client.drill_schedules()
+    if output is Output.JSON:
+        typer.echo(terminal.as_json_list(view.model_dump_json() for view in found), nl=False)
+        return
+    for view in found:
+        typer.echo(_words(view))
+
+
+def _words(view: ScheduleView) -> str:
+    from hamanager.formats import count, moment
+
+    hours, days = view.every_seconds // 3600, view.every_seconds // 86400
+    every = count(days, "day") if view.every_seconds % 86400 == 0 else count(hours, "hour")
+    last = "; never yet"
+    if view.last is not None:
+        last = f"; last {moment(view.last.at)}: {view.last.outcome}"
+    going = "; one is under way" if view.under_way else ""
+    return (
+        f"{view.service}: {view.fault}, {count(view.rounds, 'round')}, every {every} from"
+        f" {view.at} UTC; next {moment(view.next_at)}{going}{last}"
+    )

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from pydantic import TypeAdapter
 
 from hamanager.api.credentials import AuthorityView, IssuedView, TokenView
-from hamanager.api.drills import ScheduleView
+from hamanager.api.drills import ScheduleView, SignedReport
 from hamanager.api.environment import ConnectionView
 from hamanager.api.grammar import ScaleRequest
 from hamanager.api.hosts import HostView
@@ -210,6 +210,12 @@ class Client:
     def drills(self, name: str) -> list[DrillResult]:
         """What became of its drills, oldest first."""
         return _DRILLS.validate_json(self._ask("GET", f"{_path(name)}/drills"))
+
+    def drill_report(self, name: str, quarter: str | None, *, page: bool) -> SignedReport:
+        """A quarter of its drills, signed."""
+        asked = {"page": str(page).lower()} | ({"quarter": quarter} if quarter else {})
+        answer = self._ask("GET", f"{_path(name)}/drill-report?{urlencode(asked)}")
+        return SignedReport.model_validate_json(answer)
 
     def hosts(self) -> list[HostView]:
         """Every host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,7 @@ MOST_ROUNDS = 20
 _UNITS = {"h": HOUR_SECONDS, "d": DAY_SECONDS, "w": 7 * DAY_SECONDS}
 _EVERY = re.compile(r"([0-9]{1,4})([hdw])")
 _AT = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_QUARTER = re.compile(r"(20[0-9]{2})Q([1-4])", re.IGNORECASE)
 _UNCHANGED = "nothing was changed"
 
 
@@ -35,6 +37,72 @@ class ScheduleView(BaseModel):
     """A drill of it, by schedule or by hand."""
     last: DrillResult | None = None
     """What became of the last one, by schedule or by hand."""
+
+
+class Figures(BaseModel):
+    """What came of several drills."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fault: DrillFault | None
+    """null: of all faults."""
+    drills: int
+    """All of the next five together."""
+    passed: int
+    failed: int
+    refused: int
+    missed: int
+    unfinished: int
+    rounds: int
+    """Faults that were injected."""
+    rto_seconds_min: float | None
+    """From the fault to the first write that was accepted again; null when writes always went
+    on."""
+    rto_seconds_median: float | None
+    rto_seconds_max: float | None
+    uninterrupted_rounds: int
+    """In which writes went on, so that there is no such time."""
+    acknowledged: int
+    """Writes."""
+    lost: int
+    """Of these, how many the primary did not hold at the end of their drill (RPO)."""
+    lost_most: int
+    """The most in one drill."""
+    lost_unknown: int
+    """Drills after which the primary could not be asked."""
+    two_primaries: int
+    """Rounds in which two servers were seen to take writes at once."""
+
+
+class DrillsReport(BaseModel):
+    """A quarter of a service's drills."""
+
+    model_config = ConfigDict(frozen=True)
+
+    service: str
+    quarter: str
+    """`2026Q4`, in UTC."""
+    begins_at: float
+    ends_at: float
+    made_at: float
+    """What is later than that is not in it."""
+    program: str
+    authority: str
+    """The SHA-256 of the certificate whose key signs the report."""
+    all: Figures
+    faults: list[Figures]
+    drills: list[DrillResult]
+
+
+class SignedReport(BaseModel):
+    """A report as it was signed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    content: str
+    """UTF-8, exactly as it was signed."""
+    signature: str
+    """Base64."""
 
 
 def parse_every(text: str) -> int:
@@ -82,3 +150,24 @@ def parse_at(text: str) -> int:
 def time_of_day(minute: int) -> str:
     """`03:00`."""
     return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def quarter_bounds(text: str) -> tuple[float, float]:
+    """The beginning of that quarter, and of the next one: `2026Q4`.
+
+    Raises:
+        UsageError: it is no quarter.
+    """
+    match = _QUARTER.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"a quarter is written 2026Q4, not '{text}'; nothing was made")
+    year, number = int(match[1]), int(match[2])
+    begins = datetime(year, 3 * number - 2, 1, tzinfo=UTC)
+    after = (year, 3 * number + 1) if number < 4 else (year + 1, 1)
+    return begins.timestamp(), datetime(*after, 1, tzinfo=UTC).timestamp()
+
+
+def quarter_of(at: float) -> str:
+    """In which quarter that moment is."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment.year}Q{(moment.month + 2) // 3}"

@@ -21,6 +21,7 @@ from hamanager.authority.certificates import (
     new_authority,
     signed_by,
 )
+from hamanager.authority.signatures import signed
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.store import Store
 from hamanager.errors import ConflictError, StaleVersionError, StoreError
@@ -104,6 +105,15 @@ class Authority:
             UsageError: it cannot be what is wanted.
         """
         return issue(self.trust().signer.certified, wanted, self._clock.now())
+
+    @staticmethod
+    def sign(document: bytes, signer: Signer) -> bytes:
+        """That authority's signature under a document.
+
+        Raises:
+            UsageError: its key signs none.
+        """
+        return signed(signer.key, document)
 
     def signs(self, certificate: str) -> bool:
         """Whether that certificate was made by the authority that signs now."""

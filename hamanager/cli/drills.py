@@ -17,7 +17,7 @@ from hamanager.cli.app import (
     open_client,
     open_local_client,
 )
-from hamanager.errors import UsageError
+from hamanager.errors import ConflictError, UsageError
 from hamanager.model.drill import DrillFault
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RUN = "run"
 DEFAULT_AT = "03:00"
 PAUSE_SECONDS = 2.0
+SIGNATURE = ".sig"
 
 
 class _DrillGroup(TyperGroup):
@@ -153,6 +154,79 @@ def list_(output: OutputOption = Output.TEXT) -> None:
         typer.echo(_words(view))
 
 
+@drill_app.command("report")
+def report_(
+    name: NameArgument,
+    quarter: Annotated[
+        str | None, typer.Option(help="Such as 2026Q4; the present one when left out.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write it there, JSON when the name ends so and HTML otherwise, and its signature"
+            f" beside it as FILE{SIGNATURE}.",
+            dir_okay=False,
+        ),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What came of a service's drills in a quarter: how many, how long until writes went on, lost.
+
+    \b
+    Example: hamanager drill report db --quarter 2026Q4 --file drills.html
+    """
+    check_service_name(name)
+    from hamanager.api.drills import DrillsReport
+    from hamanager.cli.drill_text import figures_text
+
+    if file is not None and not file.absolute().parent.is_dir():
+        raise UsageError(f"there is no directory {file.absolute().parent}; nothing was written")
+    with open_client() as client:
+        found = client.drill_report(name, quarter, page=False)
+        written = found
+        if file is not None and file.suffix.lower() != ".json":
+            written = client.drill_report(name, quarter, page=True)
+    if file is not None:
+        _write(file, written.content, written.signature)
+    if output is Output.JSON:
+        typer.echo(found.content, nl=False)
+        return
+    typer.echo(figures_text(DrillsReport.model_validate_json(found.content)), nl=False)
+    if file is not None:
+        typer.echo(f"written to {file}, its signature to {file}{SIGNATURE}")
+
+
+@drill_app.command("verify")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A report.", metavar="FILE", dir_okay=False)],
+    ca: Annotated[
+        Path,
+        typer.Option(help="The installation's authority: `hamanager ca show`.", dir_okay=False),
+    ],
+    signature: Annotated[
+        Path | None, typer.Option(help=f"Its signature; FILE{SIGNATURE} when left out.")
+    ] = None,
+) -> None:
+    """Check that a report is as the installation's authority signed it; asks no manager.
+
+    \b
+    Example: hamanager drill verify drills.html --ca ca.pem
+    """
+    from hamanager.authority.certificates import described
+    from hamanager.authority.signatures import signer_of
+
+    beside = signature or file.with_name(f"{file.name}{SIGNATURE}")
+    content, signed, trusted = (_read(path) for path in (file, beside, ca))
+    found = signer_of(content, signed, trusted.decode(errors="replace"))
+    if found is None:
+        raise ConflictError(
+            f"{file} is not what the authority in {ca} has signed: it was changed, the signature"
+            " is another file's, or the authority another one"
+        )
+    signer = described(found)
+    typer.echo(f"{file}: as signed by {signer.name}, SHA-256 {signer.fingerprint}")
+
+
 def _words(view: ScheduleView) -> str:
     from hamanager.formats import count, moment
 
@@ -166,3 +240,22 @@ def _words(view: ScheduleView) -> str:
         f"{view.service}: {view.fault}, {count(view.rounds, 'round')}, every {every} from"
         f" {view.at} UTC; next {moment(view.next_at)}{going}{last}"
     )
+
+
+def _write(file: Path, content: str, signature: str) -> None:
+    import base64
+
+    try:
+        file.write_bytes(content.encode())
+        file.with_name(f"{file.name}{SIGNATURE}").write_bytes(base64.b64decode(signature))
+    except OSError as error:
+        raise ConflictError(
+            f"the report could not be written to {file} ({error.strerror}): name a file that can be"
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); nothing was checked") from None

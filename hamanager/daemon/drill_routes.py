@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
-from hamanager.api.drills import ScheduleView
+from hamanager.api.drills import ScheduleView, SignedReport
 from hamanager.daemon.documented import problems
 from hamanager.daemon.drills import Drills
 from hamanager.model.drill import DrillFault, DrillResult
@@ -59,3 +59,12 @@ def add_drills(app: FastAPI, manager: DrillsPort) -> None:
     def results(name: str) -> list[DrillResult]:
         """What became of its drills, oldest first; also of a service that is no more."""
         return list(manager.drills.results(name))
+
+    @app.get("/v1/services/{name}/drill-report", tags=TAGS, responses=problems(404))
+    def report(
+        name: str,
+        quarter: Annotated[str | None, Query(description="2026Q4; the present one")] = None,
+        page: Annotated[bool, Query(description="As HTML instead of JSON")] = False,
+    ) -> SignedReport:
+        """What became of its drills in a quarter, signed by the installation's authority."""
+        return manager.drills.report(name, quarter, page=page)

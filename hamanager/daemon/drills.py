@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 
 from hamanager.api.drills import (
     MOST_ROUNDS,
     ScheduleView,
+    SignedReport,
     checked_every,
+    quarter_bounds,
+    quarter_of,
     time_of_day,
 )
+from hamanager.authority.authority import Authority
+from hamanager.authority.certificates import described
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.driver import Driver
 from hamanager.contracts.store import Store
+from hamanager.daemon.drill_report import as_json, as_page, summarized
 from hamanager.daemon.specs import Specs
 from hamanager.decide.drills import next_at
 from hamanager.errors import ConflictError, UsageError
@@ -27,10 +34,13 @@ MINUTES = 24 * 60
 class Drills:
     """Thread-safe."""
 
-    def __init__(self, store: Store, drivers: Mapping[str, Driver], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, drivers: Mapping[str, Driver], clock: Clock, authority: Authority
+    ) -> None:
         self._store = store
         self._drivers = drivers
         self._clock = clock
+        self._authority = authority
         self._specs = Specs(store, drivers, clock)
 
     def schedule(
@@ -101,6 +111,25 @@ class Drills:
         if not found:
             self._specs.readable(name)
         return found
+
+    def report(self, name: str, quarter: str | None, *, page: bool) -> SignedReport:
+        """What became of its drills in that quarter (None: the present one), signed by the
+        installation's authority.
+
+        Raises:
+            UsageError: it is no quarter.
+            NotFoundError: there is neither such a service nor anything kept of one.
+        """
+        now = self._clock.now()
+        named = (quarter or quarter_of(now)).strip().upper()
+        begins_at, ends_at = quarter_bounds(named)
+        found = [r for r in self.results(name) if begins_at <= r.at < ends_at]
+        signer = self._authority.trust().signer
+        fingerprint = described(signer.certificate).fingerprint
+        report = summarized(name, named, found, now, fingerprint)
+        content = as_page(report) if page else as_json(report)
+        signature = self._authority.sign(content.encode(), signer)
+        return SignedReport(content=content, signature=base64.b64encode(signature).decode())
 
     def _view(self, schedule: Schedule) -> ScheduleView:
         now = self._clock.now()

@@ -41,6 +41,7 @@ ROLES: Mapping[tuple[str, str], AccessRole] = {
     ("GET", "/v1/services/{name}/what-if"): _READ,
     ("GET", "/v1/drill-schedules"): _READ,
     ("GET", "/v1/services/{name}/drills"): _READ,
+    ("GET", "/v1/services/{name}/drill-report"): _READ,
     # A password comes with it.
     ("GET", "/v1/services/{name}/connection"): _OPERATE,
     ("GET", "/v1/services/{name}/shell"): _OPERATE,

@@ -78,7 +78,7 @@ class Daemon:
         self.hosts = hosts
         self.tokens = Tokens(store, clock)
         self.authority = Authority(store, clock)
-        self.drills = Drills(store, drivers, clock)
+        self.drills = Drills(store, drivers, clock, self.authority)
         self.certificates = Certificates(store, self.authority, clock)
         self._succession = Succession(self.authority, clock, lambda: not self.certificates.behind())
         self._store = store

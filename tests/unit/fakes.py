@@ -240,7 +240,7 @@ class FakeManager:
         self.tokens = Tokens(self.store, FakeClock())
         self.authority = Authority(self.store, FakeClock())
         self.certificates = Certificates(self.store, self.authority, FakeClock())
-        self.drills = Drills(self.store, drivers(), FakeClock())
+        self.drills = Drills(self.store, drivers(), FakeClock(), self.authority)
         self.seen: dict[str, Observation] = {}
         self.steps: list[Callable[[], None]] = []
         self.woken: list[str] = []

@@ -122,4 +122,4 @@ def test_services_are_completed_after_drill() -> None:
 
     assert completed("d") == ["db"]
     assert completed("li") == ["list"]
-    assert completed("") == ["run", "list", "db"]
+    assert completed("") == ["run", "list", "report", "verify", "db"]

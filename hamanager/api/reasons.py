@@ -25,20 +25,21 @@ class RuleView(_View):
 
     rule: str
     standing: str
-    """`decided`, `held up`, `does not apply`, `too late` (it would decide if no earlier one did) or
-    `not asked`."""
+    """`decided`, `held up`, `does not apply`, `overruled` (it would decide if no earlier one did)
+    or `not asked`."""
     when: str
     """When it applies."""
     reason: str = ""
     """What it decides or would decide, and why."""
     would_if: list[str] = []
-    """Of one that does not apply: each of these alone would have made it."""
+    """Of one that does not apply: by each of these alone it would have."""
 
 
 class RunView(_View):
-    """A decision that was carried out."""
+    """A decision that was carried out, or a wait that began."""
 
     run: str
+    """'' for a wait: it is asked about by its time."""
     at: float
     """Seconds since the epoch."""
     text: str
@@ -66,7 +67,8 @@ class ReasonsView(_View):
     rules: list[RuleView]
     """In the order in which they are asked."""
     runs: list[RunView] = []
-    """The last decisions that were carried out, of which the same can be asked."""
+    """The last decisions that were carried out and waits that began, of which the same can be
+    asked."""
 
 
 class FaultKind(StrEnum):

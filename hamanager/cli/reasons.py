@@ -36,7 +36,8 @@ def why(
     check_service_name(name)
     if at is not None and run is not None:
         raise UsageError("say --at or --run, not both")
-    moment = _moment(at, datetime.now(UTC)) if at is not None else None
+    now = datetime.now(UTC)
+    moment = min(_moment(at, now), now.timestamp()) if at is not None else None
     with open_client() as client:
         found = client.reasons(name, moment, run)
     from hamanager.cli import terminal
@@ -45,7 +46,7 @@ def why(
     if output is Output.JSON:
         typer.echo(terminal.as_json(found), nl=False)
     else:
-        terminal.emit(reasons_text(found, every=every))
+        terminal.emit(reasons_text(found, every=every, asked_about=moment))
 
 
 def what_if(
@@ -116,4 +117,5 @@ def _moment(text: str, now: datetime) -> float:
         ) from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    return found.replace(microsecond=999_999).timestamp()
+    # To the end of what was said, unless it was said to the millisecond.
+    return found.replace(microsecond=found.microsecond or 999_999).timestamp()

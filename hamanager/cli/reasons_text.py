@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from hamanager import formats
-from hamanager.api.reasons import ForecastView, MomentView, ReasonsView, RuleView
+from hamanager.api.reasons import ForecastView, MomentView, ReasonsView, RuleView, RunView
+from hamanager.model.decision import LEADING, Action, phrase
 
 ABOUT_LEADING = (
-    "paused",
-    "blind",
-    "older-record",
     "elected",
     "majority-lost",
-    "beyond-reach",
     "flapping",
     "primary-dead",
     "no-safe-candidate",
     "primary-cut-off",
     "primary-suspect",
 )
-"""Told in any case: whoever asks why mostly asks why (not) another instance leads."""
+"""Of the rules that were asked and do not apply these are told: whoever asks why mostly asks why
+(not) another instance leads."""
+REST = ("primary-not-ready", "well")
+"""They apply to whatever the earlier ones have left: that they were overruled says nothing."""
+QUIET_SECONDS = 60.0
+"""What was decided longer before the time that was asked about may have been done with by then."""
+DECIDING = ("decided", "held up")
 
 
-def reasons_text(view: ReasonsView, *, every: bool = False) -> str:
-    """The decision, what was seen, and the rules; the ones about who leads, unless `every`."""
-    return "".join(f"{line}\n" for line in _reasons(view, every=every))
+def reasons_text(
+    view: ReasonsView, *, every: bool = False, asked_about: float | None = None
+) -> str:
+    """The decision, what was seen, and the rules; the ones about who leads, unless `every`.
+    `asked_about`: the time that was named (seconds since the epoch)."""
+    return "".join(f"{line}\n" for line in _reasons(view, every, asked_about))
 
 
-def _reasons(view: ReasonsView, *, every: bool) -> Iterator[str]:
+def _reasons(view: ReasonsView, every: bool, asked_about: float | None) -> Iterator[str]:
     when = "now" if view.now else formats.moment(view.at)
     run = f" (run {view.run})" if view.run else ""
-    yield f"{view.service}, {when}{run}: {_decided(view)}"
+    yield f"{view.service}, {when}{run}: {_decided(view)}, by the rule `{view.rule}`"
     yield f"    {view.reason}"
+    if asked_about is not None and (passed := asked_about - view.at) > QUIET_SECONDS:
+        until = formats.moment(asked_about)
+        yield f"    from then to {until} ({formats.duration(passed)}) nothing else was decided"
     yield ""
     yield "what was seen"
     if view.evidence:
@@ -42,43 +52,60 @@ def _reasons(view: ReasonsView, *, every: bool) -> Iterator[str]:
         yield f"    {sight.instance}{role}: {sight.words}"
     if view.instead_if:
         yield ""
-        yield "what would have been done instead"
+        yield "what would be done instead" if view.now else "what would have been done instead"
         yield from (f"    {line}" for line in view.instead_if)
     yield ""
     yield "the rules, in order; the first that applies decides"
-    shown = [rule for rule in view.rules if every or (_matters(rule) and not _is_rest(rule))]
+    shown = [rule for rule in view.rules if every or _matters(rule)]
     for rule in shown:
         yield from _rule(rule, every=every)
     left = len(view.rules) - len(shown)
     if left:
-        does = "does" if left == 1 else "do"
-        yield f"    {formats.count(left, 'other rule')} {does} not apply: --all tells them"
+        was = "was" if left == 1 else "were"
+        yield f"    {formats.count(left, 'other rule')} {was} not concerned: --all tells them"
     if view.now and view.runs:
         yield ""
-        yield "what was done last; `--run` tells why"
+        yield "what was decided last; with its option `why` tells why"
         for one in view.runs:
-            yield f"    {formats.moment(one.at)}  --run {one.run}  {one.text}"
+            yield f"    {_option(one)}  {one.text}"
 
 
 def _decided(view: ReasonsView) -> str:
-    what = f"{view.action} {view.instance}" if view.instance else view.action
-    return f"{what}, by the rule `{view.rule}`"
+    """`no failover: wait`, `decided to fail over to db.1`."""
+    action = Action(view.action)
+    if action is Action.NOTHING:
+        return "nothing to do"
+    what = phrase(action, view.instance)
+    text = what if view.now else f"decided to {what}"
+    failed = view.evidence and not view.evidence.startswith("alive:")
+    return f"no failover: {text}" if failed and action not in LEADING else text
+
+
+def _option(one: RunView) -> str:
+    """A run has a number; a wait is found by its time, to the millisecond and not earlier."""
+    if one.run:
+        return f"{formats.moment(one.at)}  --run {one.run}"
+    at = datetime.fromtimestamp(one.at + 0.000_999, UTC)
+    return f"{formats.moment(one.at)}  --at {at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}"
 
 
 def _matters(rule: RuleView) -> bool:
-    return rule.standing in ("decided", "held up", "too late") or rule.rule in ABOUT_LEADING
-
-
-def _is_rest(rule: RuleView) -> bool:
-    """The last one always applies."""
-    return rule.rule == "well" and rule.standing == "too late"
+    if rule.standing == "overruled":
+        return rule.rule not in REST
+    spared = rule.standing == "does not apply" and rule.rule in ABOUT_LEADING
+    return rule.standing in DECIDING or (spared and bool(rule.would_if))
 
 
 def _rule(rule: RuleView, *, every: bool) -> Iterator[str]:
-    mark = "->" if rule.standing in ("decided", "held up") else "  "
-    yield f" {mark} {rule.rule}: {rule.standing}{f': {rule.reason}' if rule.reason else ''}"
+    mark = "->" if rule.standing in DECIDING else "  "
+    would = "would " if rule.standing == "overruled" else ""
+    # What was decided, and why, stands above.
+    told = rule.reason if rule.standing != "decided" else ""
+    yield f" {mark} {rule.rule}: {rule.standing}{f': {would}{told}' if told else ''}"
     if rule.would_if:
-        yield f"       would apply if {' or '.join(rule.would_if)}"
+        # Of a later rule than the one that decides it takes more than that.
+        would = "would apply" if rule.standing == "not asked" else "would decide"
+        yield f"       {would} if {' or '.join(rule.would_if)}"
     elif every and not rule.reason:
         yield f"       applies when: {rule.when}"
 
@@ -105,4 +132,4 @@ def _time(moment: MomentView) -> str:
 
 
 def _done(moment: MomentView) -> str:
-    return f"{moment.action} {moment.instance}" if moment.instance else moment.action
+    return phrase(Action(moment.action), moment.instance)

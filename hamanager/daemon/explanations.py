@@ -23,16 +23,16 @@ from hamanager.decide.table import decide
 from hamanager.decide.why import reasons
 from hamanager.errors import NotFoundError, UsageError
 from hamanager.model.capabilities import Capabilities
-from hamanager.model.decision import Action, Decision
+from hamanager.model.decision import LEADING, Decision
 from hamanager.model.history import HistoryEntry
 from hamanager.model.kept import Facts, unpacked
 from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role
 from hamanager.observe.standing import leading, ranked, related
 
-RUNS_TOLD = 5
+RUNS_TOLD = 8
+"""A failover, and what takes the former primary back, which is several runs."""
 FIRST_SECONDS = 0.1
 """After the failure: the first thing that is decided."""
-LEADING = (Action.FAIL_OVER, Action.ADOPT, Action.RESUME, Action.SWITCHOVER, Action.FORCE)
 
 
 # --- Why ----------------------------------------------------------------------------------------
@@ -67,11 +67,7 @@ def reasons_view(
     """Why that was decided; `entry`: where the history has it, None for the present state."""
     situation = Situation(facts.spec, facts.record, facts.snapshot, capabilities)
     found = reasons(situation, facts.backing_off)
-    told = [
-        RunView(run=one.run, at=one.at, text=one.text)
-        for one in history
-        if one.kind == "decision" and one.seen
-    ]
+    told = [RunView(run=one.run, at=one.at, text=one.text) for one in history if one.seen]
     return ReasonsView(
         service=name,
         at=facts.snapshot.at,
@@ -123,6 +119,8 @@ def _sight(s: Situation, name: str, seen: Observation) -> Iterator[str]:
                 yield "refuses connections"
             case Contact.SILENT:
                 yield f"no sign of life for {seen.silent_seconds:.1f} s"
+    if seen.asked_to_end_seconds is not None:
+        yield f"somebody else asked it to end {seen.asked_to_end_seconds:.1f} s ago"
     if status is None:
         return
     yield "takes writes" if status.role is Role.PRIMARY else "takes no writes"
@@ -145,7 +143,9 @@ def _as_standby(s: Situation, name: str, seen: Observation) -> Iterator[str]:
     if s.capabilities.acknowledges:
         yield "in the sync set" if name in s.record.sync_set else "not in the sync set"
     if name in s.snapshot.candidates:
-        yield "may be promoted"
+        number = len(s.snapshot.candidates)
+        first = number > 1 and name == s.snapshot.candidates[0]
+        yield "may be promoted" + (f", first of {number}: none has received more" if first else "")
     elif name in s.snapshot.unsafe_candidates:
         lacks = s.snapshot.missing_writes.get(name)
         yield "promoted by an order only" + (f": may lack {lacks}" if lacks else "")

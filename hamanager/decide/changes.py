@@ -37,7 +37,8 @@ class Change:
     """In the past tense, as after `if`: `db.0's process had ended`."""
     situation: Situation
     by_chance: bool = True
-    """It happens by itself; others somebody has to ask for, or an earlier decision began them."""
+    """It happens by itself, or would have if nobody had paused the service; others somebody has to
+    ask for, or an earlier decision began them."""
 
 
 def changes(s: Situation) -> Iterator[Change]:
@@ -77,22 +78,24 @@ def _of_process(s: Situation, instance: InstanceRecord, seen: Observation) -> It
         yield _seen(s, f"{name}'s process had been running", {**answers, name: running})
     cut_off = name == s.record.primary and s.evidence.verdict is Verdict.CUT_OFF
     if cut_off or seen.contact is not Contact.SILENT or seen.silent_seconds < down_after:
-        words = f"{name} had given nobody a sign of life for {down_after:g} s"
+        words = f"nobody had heard of {name} for {down_after:g} s"
         yield _without(_seen(s, words, silent(answers, s.record, name, down_after)), name)
     if seen.contact is not Contact.SILENT:
-        words = f"{name} had been silent for a moment"
+        words = f"{name} had been silent for {down_after / 2:g} s only"
         moment = silent(answers, s.record, name, down_after / 2)
         yield _without(_seen(s, words, moment), name)
-    if not seen.alive:
+    if not seen.alive and not seen.gone:
         busy = replace(seen, process=Process.RUNNING, contact=Contact.BUSY)
         yield _seen(s, f"{name} had given a sign of life", {**answers, name: busy})
     elif name == s.record.primary and _is_followed(s, instance):
-        words = f"{name} had not answered the manager, but its standbys"
+        words = f"{name} had answered its standbys and not the manager"
         yield _seen(s, words, unreached(answers, name, down_after))
     if has_role(seen, Role.PRIMARY):
         yield _seen(s, f"{name} had refused writes", _with_role(s, name, Role.STANDBY))
     elif seen.status is not None:
-        yield _seen(s, f"{name} had taken writes", _with_role(s, name, Role.PRIMARY))
+        took = _seen(s, f"{name} had taken writes", _with_role(s, name, Role.PRIMARY))
+        # Where the manager makes the primary somebody has to have made that one.
+        yield replace(took, by_chance=s.capabilities.elects_itself)
     if seen.alive and seen.asked_to_end_seconds is None:
         asked = replace(seen, asked_to_end_seconds=0.0)
         yield _seen(s, f"somebody else had asked {name} to end", {**answers, name: asked})
@@ -107,6 +110,7 @@ def _is_followed(s: Situation, instance: InstanceRecord) -> bool:
 def _of_data(s: Situation, instance: InstanceRecord, seen: Observation) -> Iterator[Change]:
     name, snapshot = instance.name, s.snapshot
     if name != s.record.primary:
+        fit = "hold every acknowledged write" if s.capabilities.acknowledges else "be in step"
         if name in snapshot.candidates:
             fewer = tuple(one for one in snapshot.candidates if one != name)
             without = replace(
@@ -114,11 +118,11 @@ def _of_data(s: Situation, instance: InstanceRecord, seen: Observation) -> Itera
                 candidates=fewer,
                 unsafe_candidates=(*snapshot.unsafe_candidates, name),
             )
-            words = f"{name} had not been known to hold every acknowledged write"
+            words = f"{name} had not been known to {fit}"
             yield Change(words, replace(s, snapshot=without))
         else:
             with_it = replace(snapshot, candidates=(name, *snapshot.candidates))
-            words = f"{name} had been known to hold every acknowledged write"
+            words = f"{name} had been known to {fit}"
             yield Change(words, replace(s, snapshot=with_it))
     for relation, words in RELATIONS.items():
         if seen.status is not None and name != s.record.primary and seen.relation is not relation:
@@ -185,7 +189,8 @@ def _of_record(s: Situation) -> Iterator[Change]:
 def _of_spec(s: Situation) -> Iterator[Change]:
     spec = s.spec
     if spec.paused:
-        yield _wanted(s, "an operator had not paused it", paused=False)
+        unpaused = _wanted(s, "an operator had not paused it", paused=False)
+        yield replace(unpaused, by_chance=True)  # what would be done then is what is asked
     else:
         yield _wanted(s, "an operator had paused it", paused=True)
     more = spec.instances + 1

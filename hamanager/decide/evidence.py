@@ -68,9 +68,11 @@ def weigh(
         return Evidence(Verdict.ALIVE, "it answers")
     links: list[bool | None] = []
     heard: list[float | None] = []
+    any_answers = False
     for seen in standbys:
         if (status := seen.status) is None:
             continue
+        any_answers = True
         if (status.believes_in or status.source) == address:
             links.append(status.link_up)
             heard.append(status.link_age_seconds)
@@ -87,7 +89,13 @@ def weigh(
         return Evidence(
             Verdict.SUSPECT, f"{for_seconds}, counts as failed after {down_after_seconds:g} s"
         )
-    return Evidence(Verdict.SILENT, for_seconds)
+    told = "every standby lost its link"
+    if not links:
+        told = f"no standby {'follows it' if any_answers else 'could be asked'}"
+    return Evidence(
+        Verdict.SILENT,
+        f"{for_seconds} (counts as failed after {down_after_seconds:g} s) and {told}",
+    )
 
 
 def _silent_seconds(

@@ -70,6 +70,57 @@ class Action(StrEnum):
     DESTROY = "destroy"
 
 
+LEADING = (Action.FAIL_OVER, Action.ADOPT, Action.RESUME, Action.SWITCHOVER, Action.FORCE)
+"""After these the instance named leads."""
+
+_PHRASES = {
+    Action.START_INSTANCE: "start {}",
+    Action.END_INSTANCE: "end {}",
+    Action.ADD_INSTANCE: "add {}",
+    Action.REMOVE_INSTANCE: "remove {}",
+    Action.SEED: "give {} its first copy",
+    Action.ATTACH: "let {} follow the primary",
+    Action.MARK_SYNCHRONIZED: "note that {} is in step",
+    Action.JOIN_SYNC_SET: "take {} into the sync set",
+    Action.LEAVE_SYNC_SET: "take {} out of the sync set",
+    Action.SET_REQUIRED_ACKS: "tell {} for how many standbys its writes wait",
+    Action.END_WAITING: "end the clients of {} whose writes wait",
+    Action.FAIL_OVER: "fail over to {}",
+    Action.RESUME: "let {} take writes again",
+    Action.ADOPT: "put {} on record as the primary",
+    Action.DEMOTE: "stop {} from taking writes",
+    Action.FORCE: "let {} lead by force",
+    Action.SWITCHOVER: "switch over to {}",
+    Action.ABANDON_SWITCHOVER: "give up the switchover to {}",
+    Action.FINISH_RESTART: "note that {} is back",
+    Action.MARK_READY: "send requests to {}",
+    Action.DRAIN: "send {} no more requests",
+    Action.SET_MEMORY: "give {} its new memory limit",
+    Action.SHRINK: "let {} give memory back",
+    Action.KEEP_MEMORY: "leave {} its memory limit",
+    Action.NOTE_REFUSAL: "note that {} refuses writes without a standby",
+    Action.LEAVE_PRIMARY: "let {} leave the primary",
+    Action.CLEAR_LEFT: "end what was left of {}",
+}
+
+_PHRASES_ALONE = {
+    Action.NOTHING: "do nothing",
+    Action.RESERVE_ADDRESS: "reserve an address",
+    Action.REFUSE: "refuse the order",
+    Action.DISCARD: "discard the volume",
+    Action.SETTLE: "note that the order is carried out",
+    Action.DESTROY: "destroy the service",
+}
+
+
+def phrase(action: Action, instance: str | None) -> str:
+    """What is done, to whom, as after `to`: `fail over to db.1`. Whom a wait is about its reason
+    says."""
+    if instance is None or action in (Action.WAIT, Action.NOTHING):
+        return _PHRASES_ALONE.get(action, action.value)
+    return _PHRASES.get(action, f"{action.value} {{}}").format(instance)
+
+
 @dataclass(frozen=True)
 class Decision:
     """One action with its reason."""

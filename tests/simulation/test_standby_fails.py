@@ -141,7 +141,7 @@ def test_two_of_three_members_lost() -> None:
         assert not simulation.writes()
         assert simulation.record.primary == "db.0"
     assert simulation.decision.rule in ("majority-lost", "start")
-    assert "the majority is lost: 1 of 3 members are up" in simulation.told()
+    assert "the majority is lost: 1 of 3 members is up" in simulation.told()
     assert "`hamanager failover db --force` lets db.2 lead" in simulation.told()
     simulation.force_failover("db.2")
     simulation.live(5)

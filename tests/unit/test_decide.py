@@ -229,7 +229,7 @@ def test_a_lost_majority_is_said_and_nothing_is_forced() -> None:
         record=record,
     )
     assert (lost.rule, lost.action) == ("majority-lost", Action.WAIT)
-    assert "1 of 3 members are up" in lost.reason
+    assert "1 of 3 members is up" in lost.reason
     ended = table(
         {**seen, "db.1": GONE, "db.2": GONE}, ("db.0",), capabilities=ELECTING, record=record
     )
@@ -356,7 +356,7 @@ def test_a_primary_that_somebody_stops_is_replaced_before_it_ends() -> None:
         decision = table(seen, candidates)
         assert (decision.rule, decision.action) == ("primary-is-ending", Action.SWITCHOVER)
         assert decision.instance == "db.1", "the heir changes from look to look"
-        assert decision.reason == "somebody else asked db.0 to end"
+        assert decision.reason == "somebody else asked db.0 to end 0.1 s ago, and db.1 is in step"
     late = {**seen, "db.1": replace(up(), lag_seconds=5.0), "db.2": replace(up(), lag_seconds=0.1)}
     assert table(late, ("db.1", "db.2")).instance == "db.2"
     pauses = (failed("primary-is-ending", Action.SWITCHOVER, "db.1"),)

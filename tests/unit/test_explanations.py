@@ -12,9 +12,11 @@ from hamanager.cli.reasons_text import forecast_text, reasons_text
 from hamanager.daemon.explanations import forecast, kept_facts, reasons_view
 from hamanager.errors import NotFoundError, UsageError
 from hamanager.model.capabilities import Capabilities
+from hamanager.model.decision import Action, phrase
 from hamanager.model.history import HistoryEntry
 from hamanager.model.kept import Facts, packed
 from hamanager.model.snapshot import Role, Snapshot
+from tests.support.altered import altered
 from tests.unit.test_decide import ACKNOWLEDGING, ELECTING, NOW, PROMOTED, instance, up
 from tests.unit.test_why import RECORD, SPEC, SYNCED, facts
 
@@ -54,11 +56,11 @@ def test_what_was_not_kept_is_said(at: float | None, run: str | None) -> None:
 def test_the_reasons_read_well() -> None:
     known, kept = kept_facts(HISTORY, "db", None, "a")
     text = reasons_text(reasons_view("db", kept, PROMOTED, HISTORY, known))
-    assert "(run a): fail over db.1, by the rule `primary-dead`\n" in text
+    assert "(run a): decided to fail over to db.1, by the rule `primary-dead`\n" in text
     assert "    the primary is dead: the runtime says that its process has ended\n" in text
     assert "    db.1: answers; takes no writes; attached to db.0; link to its source" in text
-    assert " -> primary-dead: decided: fail over db.1: db.0: the runtime says" in text
-    assert "other rules do not apply: --all tells them" in text
+    assert " -> primary-dead: decided\n" in text
+    assert "other rules were not concerned: --all tells them" in text
 
 
 def test_every_rule_is_told_when_it_is_asked_for() -> None:
@@ -66,7 +68,32 @@ def test_every_rule_is_told_when_it_is_asked_for() -> None:
     text = reasons_text(view, every=True)
     assert all(f" {rule.rule}: " in text for rule in view.rules)
     assert "--run a  t\n" in text
-    assert "would apply if an operator had paused it" in text
+    assert "would decide if an operator had paused it" in text
+
+
+def test_what_was_decided_long_before_is_told_as_such() -> None:
+    known, kept = kept_facts(HISTORY, "db", NOW + 3600, None)
+    view = reasons_view("db", kept, PROMOTED, HISTORY, known)
+    text = reasons_text(view, asked_about=NOW + 3600)
+    assert "    from then to 1970-01-01 03:46:40 UTC (1h0m) nothing else was decided\n" in text
+    assert "from then to" not in reasons_text(view, asked_about=NOW + 20)
+
+
+def test_a_wait_is_listed_with_its_time() -> None:
+    """Rounded up to the millisecond: asked about that time it is found again."""
+    wait = altered(entry(1_000.000_4, "", "suspect"), kind="note")
+    text = reasons_text(reasons_view("db", facts("well"), PROMOTED, [*HISTORY, wait]))
+    assert "    1970-01-01 00:16:40 UTC  --at 1970-01-01T00:16:40.001  t\n" in text
+    at = _moment("1970-01-01T00:16:40.001", NEVER)
+    assert kept_facts([*HISTORY, wait], "db", at, None)[0] is wait
+
+
+@pytest.mark.parametrize("action", Action)
+def test_each_action_reads_well_after_to(action: Action) -> None:
+    assert phrase(action, None)[0].islower()
+    told = phrase(action, "db.1")
+    assert "{}" not in told
+    assert ("db.1" in told) == (action not in (Action.WAIT, Action.NOTHING))
 
 
 # --- What if ------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_one_rule_decides_and_it_is_the_tables(
     assert decided == [wanted.rule]
     assert [one.rule for one in found.judgements] == [r.name for r in rules_of(s.capabilities)]
     before = [one.standing for one in found.judgements][: len(found.judgements)]
-    assert Standing.TOO_LATE not in before[: before.index(Standing.DECIDED)]
+    assert Standing.OVERRULED not in before[: before.index(Standing.DECIDED)]
     assert Standing.NO not in before[before.index(Standing.DECIDED) :]
 
 
@@ -88,7 +88,7 @@ def test_what_would_have_made_it_fail_over() -> None:
     ways = would_if(reasons(situation(facts("well"))), "primary-dead")
     assert ways == (
         "db.0's process had ended",
-        "db.0 had given nobody a sign of life for 3 s",
+        "nobody had heard of db.0 for 3 s",
     )
 
 
@@ -96,7 +96,7 @@ def test_what_would_have_spared_the_wait() -> None:
     found = reasons(situation(facts("suspect")))
     assert found.decision.rule == "primary-suspect"
     assert "db.0's process had ended" in would_if(found, "primary-dead")
-    assert "fail over db.1 if db.0's process had ended or" in found.instead_if[0]
+    assert "fail over to db.1 if db.0's process had ended or" in found.instead_if[0]
 
 
 def test_a_recent_failover_holds_up_another_one() -> None:
@@ -104,8 +104,8 @@ def test_a_recent_failover_holds_up_another_one() -> None:
     found = reasons(situation(facts("silent", record=record)))
     assert found.decision.rule == "flapping"
     (late,) = [one for one in found.judgements if one.rule == "primary-dead"]
-    assert late.standing is Standing.TOO_LATE
-    assert late.reason.startswith("fail over db.1")
+    assert late.standing is Standing.OVERRULED
+    assert late.reason.startswith("fail over to db.1")
     assert any("the last failover had been longer ago" in way for way in found.instead_if)
 
 

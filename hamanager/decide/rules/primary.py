@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hamanager.decide.evidence import Verdict
 from hamanager.decide.rules.common import do, start_one_that_ended
 from hamanager.decide.situation import Situation, follows, has_role
@@ -143,7 +145,9 @@ def primary_is_ending(s: Situation) -> Decision | None:
     if not heirs:
         return None
     # Not simply the first candidate: under load another one is ahead in every observation.
-    return do(Action.SWITCHOVER, min(heirs)[1], f"somebody else asked {primary.name} to end")
+    heir = min(heirs)[1]
+    reason = f"somebody else asked {primary.name} to end {asked:.1f} s ago, and {heir} is in step"
+    return do(Action.SWITCHOVER, heir, reason)
 
 
 def forced_failover(s: Situation) -> Decision | None:
@@ -180,13 +184,14 @@ def majority_lost(s: Situation) -> Decision | None:
     """Without a majority no election is possible, and none is forced: only processes that
     ended are started again (by the rule `start`, further down)."""
     if s.evidence.failed and not s.majority_is_up:
-        if decision := start_one_that_ended(s):
-            return decision
         up = [instance.name for instance, seen in s.all if seen.alive]
         text = (
-            f"the majority is lost: {len(up)} of {len(s.all)} members are up, so no primary can be"
-            " elected and nothing can be written"
+            f"the majority is lost: {len(up)} of {len(s.all)} members"
+            f" {'is' if len(up) == 1 else 'are'} up, so no primary can be elected and nothing can"
+            f" be written before {len(s.all) // 2 + 1} are"
         )
+        if decision := start_one_that_ended(s):
+            return replace(decision, reason=f"{decision.reason}, and {text}")
         if up:
             text += (
                 f"; if the others are gone for good, `hamanager failover {s.spec.name} --force`"
@@ -208,7 +213,8 @@ def flapping(s: Situation) -> Decision | None:
         Action.WAIT,
         s.record.primary,
         f"{s.record.primary}: {s.evidence.reason}, but the last failover was {since:.0f} s ago:"
-        f" within {period:g} s another one needs proof of death, lest the primary's role flaps",
+        f" within {period:g} s another one needs proof of death, lest the primary's role flaps;"
+        f" silence is enough again in {period - since:.0f} s",
     )
 
 
@@ -228,10 +234,8 @@ def primary_dead(s: Situation) -> Decision | None:
 def no_safe_candidate(s: Situation) -> Decision | None:
     """The primary is dead, and no standby is known to hold every acknowledged write: nobody is
     promoted unless an operator decides it. What ended is started again: the primary may return."""
-    if not s.evidence.failed:
+    if not s.evidence.failed or (s.snapshot.candidates and not s.promotion_may_have_led):
         return None
-    if decision := start_one_that_ended(s):
-        return decision
     if s.promotion_may_have_led:
         reason = (
             f"{s.record.promoting} may have taken writes in term {s.record.term} and"
@@ -239,7 +243,14 @@ def no_safe_candidate(s: Situation) -> Decision | None:
         )
     elif s.snapshot.unsafe_candidates:
         reason = "no standby is known to hold every acknowledged write"
+        if not s.capabilities.acknowledges:
+            reason = "no standby is known to have been in step"
     else:
+        reason = ""
+    if decision := start_one_that_ended(s):
+        why = f"{reason}: {unsafe_candidate_words(s)}" if reason else "no standby could take over"
+        return replace(decision, reason=f"{decision.reason}, and {why}") if s.standbys else decision
+    if not reason:
         return None
     return do(
         Action.WAIT,
@@ -252,11 +263,26 @@ def primary_cut_off(s: Situation) -> Decision | None:
     """We cannot reach the primary, but its standbys can: it is we who are cut off."""
     if s.evidence.verdict is not Verdict.CUT_OFF:
         return None
-    return do(
-        Action.WAIT,
-        s.record.primary,
-        f"{s.record.primary} does not answer the manager, but {s.evidence.reason}: no failover",
-    )
+    silent_seconds = s.primary_seen.silent_seconds if s.primary_seen else 0.0
+    since = f" (for {silent_seconds:.1f} s)" if silent_seconds > 0 else ""
+    unreached = f"{s.record.primary} does not answer the manager{since}"
+    reason = f"{unreached}, but {_who_hears_it(s)}: no failover"
+    return do(Action.WAIT, s.record.primary, reason)
+
+
+def _who_hears_it(s: Situation) -> str:
+    """`db.1 still replicates from it (last heard 0.4 s ago)`."""
+    told = []
+    address = s.primary.replication_address if s.primary else ""
+    for instance, seen in s.standbys:
+        status = seen.status
+        if status is None or not status.link_up:
+            continue
+        if (status.believes_in or status.source) == address:
+            age = status.link_age_seconds
+            heard = f" (last heard {age:.1f} s ago)" if age is not None else ""
+            told.append(f"{instance.name} still replicates from it{heard}")
+    return " and ".join(told) or s.evidence.reason
 
 
 def primary_suspect(s: Situation) -> Decision | None:

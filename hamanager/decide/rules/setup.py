@@ -32,7 +32,8 @@ def blind(s: Situation) -> Decision | None:
         return do(
             Action.WAIT,
             None,
-            "neither the runtime nor any server answers: the manager may be cut off",
+            "neither the runtime nor any server answers: the manager may be cut off, and nothing is"
+            " done before it sees something",
         )
     return None
 

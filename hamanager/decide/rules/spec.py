@@ -48,7 +48,7 @@ def switchover(s: Situation) -> Decision | None:
         refusal = f"{to} does not follow {s.record.primary}"
     if refusal:
         return do(Action.REFUSE, None, f"{refusal}; nothing was changed")
-    return do(Action.SWITCHOVER, to, "an operator asked for it")
+    return do(Action.SWITCHOVER, to, f"an operator asked for it, and {to} is in step")
 
 
 def refuse_switchover(s: Situation) -> Decision | None:

@@ -10,9 +10,11 @@ import pytest
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager_drivers.mysql.connections import Session, connect, hang_up
 from hamanager_drivers.naming import APPLICATION
+from tests.scenarios.asking import why_of_wait
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
 from tests.scenarios.test_standby_fails import on_server
+from tests.support.told import untold
 from tests.support.volumes import break_data, mend_data
 
 EVERY = pytest.mark.parametrize("engine", ENGINES)
@@ -192,6 +194,9 @@ def test_without_a_safe_candidate_only_an_operator_promotes(sandbox: Sandbox, en
         view = run.info()
         assert view["last_resorts"][0]["instance"] == standby
         assert "transactions" in view["last_resorts"][0]["may_lack"]
+        refuses = "it refuses connections and every standby lost its link; no standby is known"
+        told = why_of_wait(sandbox, refuses)
+        assert not untold("No standby is in step when it dies", told, old, standby), told
         assert sandbox.run("failover", "db", "--to", standby).returncode == 1
         run.faults.heal()
         sandbox.command("failover", "db", "--to", standby, "--force")
@@ -215,6 +220,9 @@ def test_members_without_a_majority_are_promoted_by_an_operator_only(
         sandbox.command("resume", "db")
         wait_for("it to be told", 60, lambda: "the majority is lost" in run.info()["message"])
         assert run.writes_in(2) == 0
+        told = why_of_wait(sandbox, "the majority is lost")
+        last = sandbox.members("db")[2].name
+        assert not untold("Two of three members are lost", told, lost[0], last, lost[1]), told
         sandbox.command("failover", "db", "--force", "--timeout", "60")
         run.wait_for_write(from_now=True)
         for name in lost:

@@ -32,7 +32,7 @@ class RuleView(_View):
     reason: str = ""
     """What it decides or would decide, and why."""
     would_if: list[str] = []
-    """Of one that does not apply: by each of these alone it would have."""
+    """Of one that does not apply: each of these alone would have made it."""
 
 
 class RunView(_View):

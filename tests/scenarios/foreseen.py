@@ -7,6 +7,9 @@ from typing import Any
 
 from hamanager.chaos.sandbox import Sandbox
 
+TRIES = 3
+"""The manager may do something of its own at the same time."""
+
 
 class Foreseen:
     """Made right before the failure; `came_true` is asked when all is over."""
@@ -15,10 +18,14 @@ class Foreseen:
         """`faults` as on the command line: `--kill db.0`."""
         self._sandbox = sandbox
         self._service = service
-        self._record = sandbox.record(service)
-        told = sandbox.command("what-if", service, *faults, "--output", "json")
-        self.forecast: Any = json.loads(told)
-        assert sandbox.record(service) == self._record, "a forecast touches nothing"
+        self.forecast: Any = None
+        for _ in range(TRIES):
+            self._record = sandbox.record(service)
+            told = sandbox.command("what-if", service, *faults, "--output", "json")
+            self.forecast = json.loads(told)
+            if sandbox.record(service) == self._record:
+                return
+        raise AssertionError("a forecast touches nothing")
 
     def came_true(self) -> None:
         """Who leads was foreseen; so was the decision, and `why` tells the same of it."""

@@ -188,3 +188,11 @@ def test_a_manager_that_is_new_takes_the_word_of_the_standbys_for_how_long_it_is
         ("live", 2),
     )
     simulation.settle()
+
+
+def test_a_service_of_one_tells_that_its_upgrade_has_stopped() -> None:
+    """Its data went to the newer version, which nobody wants any more, and the older one ends as
+    soon as it is started."""
+    simulation = begun("asynchronous, strict", 1)
+    simulation.events(("upgrade", 2), ("pass", 0), ("pass amid", (0, "upgrade", 1)))
+    simulation.settle()

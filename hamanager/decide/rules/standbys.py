@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hamanager.decide.rules.common import do, start
 from hamanager.decide.rules.sync_set import leaver
-from hamanager.decide.rules.upgrade import is_too_old
+from hamanager.decide.rules.upgrade import is_too_old, stopped
 from hamanager.decide.situation import Situation, follows, has_role, restarted
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import InstanceRecord
@@ -48,7 +50,10 @@ def start_gone(s: Situation) -> Decision | None:
         if decision.action is Action.START_INSTANCE:
             return decision
         waiting = waiting or decision
-    return waiting if not s.primary_works else None
+    if waiting is None or s.primary_works:
+        return None
+    told = stopped(s)
+    return replace(waiting, reason=f"{waiting.reason}; {told}") if told else waiting
 
 
 def _others_come_first(s: Situation, instance: InstanceRecord) -> bool:

@@ -1,10 +1,10 @@
 """What a plain client on the one address notices: `make address`.
 
 A client of the engine's own library writes in a reconnect loop to the address that `hamanager url`
-prints. Its primary is killed again and again, shut down by somebody else, or planned away; told are
-the gaps between accepted writes, failed attempts to connect, what was lost, and how long it took
-until the old primary was back in step: on record as a standby that holds everything. Until then the
-next failure would cost something.
+prints. Its primary is killed again and again, hangs, is shut down by somebody else, or planned
+away; told are the gaps between accepted writes, failed attempts to connect, what was lost, and how
+long it took until the old primary was back in step: on record as a standby that holds everything.
+Until then the next failure would cost something.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from functools import partial
 
 from docker.models.containers import Container
 
+from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.errors import HamanagerError
+from hamanager.model.spec import Spec
 from tests.support.clients import PlainWriter
 
 SIZES = {"mysql": 2, "redis": 2, "mongodb": 3}
@@ -46,7 +48,7 @@ def main() -> int:
     parser.add_argument("--engine", action="append", choices=sorted(SIZES))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument(
-        "--fault", choices=["kill", "terminate", "stop", "switchover"], default="kill"
+        "--fault", choices=["kill", "hang", "terminate", "stop", "switchover"], default="kill"
     )
     parser.add_argument("--hooks", default="", help="with these hooks")
     chosen = parser.parse_args()
@@ -58,7 +60,13 @@ def main() -> int:
 
 
 def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
-    sandbox.command("create", "db", "--engine", engine, "--instances", str(SIZES[engine]))
+    words = ["--engine", engine, "--instances", str(SIZES[engine])]
+    explained_above_seconds = TOLD_ABOVE_SECONDS
+    if fault == "hang":
+        # One silence after the other: each is enough.
+        words += ["--failover-period", "0"]
+        explained_above_seconds += Spec.model_fields["down_after_seconds"].default
+    sandbox.command("create", "db", *words)
     url = sandbox.command("url", "db").strip()
     writer = PlainWriter(engine, url)
     writer.start()
@@ -75,7 +83,7 @@ def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
                     f"  the client was turned away last by: {writer.turned_away[-1:]}", flush=True
                 )
                 raise
-            if done.gap_seconds > TOLD_ABOVE_SECONDS:
+            if done.gap_seconds > explained_above_seconds:
                 gap = f"round {number} of {engine} had a gap of {done.gap_seconds:.3f} s"
                 _explain(sandbox, gap, began_at)
             rounds_done.append(done)
@@ -121,6 +129,8 @@ def one_round(sandbox: Sandbox, writer: PlainWriter, fault: str) -> Round:
         match fault:
             case "kill":
                 primary.kill()
+            case "hang":
+                Faults(sandbox.docker, sandbox.manager_id).hang(record.primary or "")
             case "terminate":
                 primary.kill(signal="SIGTERM")
             case "stop":

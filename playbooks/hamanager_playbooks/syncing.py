@@ -165,6 +165,10 @@ def silence(ctx: PlaybookContext, name: str) -> str | None:
     seen = ctx.snapshot.of(name)
     if seen is not None and seen.gone:
         return None  # every server starts so that it acknowledges nothing
+    if not ctx.instance(name).joined and (seen is None or seen.status is None):
+        # It was never told to acknowledge, and is still being started with its first copy: a kill
+        # now would hit it in the middle of that.
+        return None
     if seen is not None and not seen.alive:
         # Writes may wait meanwhile: it is not asked what it is not going to answer.
         return _end_or_shut_out(ctx, name, "it does not answer")

@@ -14,9 +14,11 @@ SECONDS = 280
 
 
 @pytest.mark.long
-def test_the_example_tells_a_right_client_from_a_wrong_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_example_tells_a_right_client_from_a_wrong_one(tmp_path: Path, workers: str) -> None:
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null"]
     words += ["--rootdir", str(EXAMPLE), "--basetemp", str(tmp_path / "b"), str(EXAMPLE)]
+    words += ["--numprocesses", workers]  # of xdist, which share one installation
     done = subprocess.run(
         words, cwd=EXAMPLE, capture_output=True, text=True, timeout=SECONDS, check=False
     )

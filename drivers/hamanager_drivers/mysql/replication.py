@@ -74,6 +74,10 @@ def follow(session: Session, service: ServiceContext, target: Target, primary: T
         stop_applying(session, target)
         _wait_for_receiver_end(session)
         session.run("STOP REPLICA")
+        if not has_source(server):
+            # It has received nothing. What a kill in the first start after a copy leaves behind
+            # would be refused as broken (error 1872) for ever.
+            session.run("RESET REPLICA ALL")
         password = service.secrets["replication_password"]
         change = _CHANGE if service.encryption is None else _CHANGE + _ENCRYPTED
         session.rows(change, primary.host, primary.replication_port, login(target), password)

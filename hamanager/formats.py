@@ -1,4 +1,4 @@
-"""Sizes, durations and times for people. Pure."""
+"""Sizes, durations and times for people, and the frame of a page. Pure."""
 
 from __future__ import annotations
 
@@ -51,3 +51,13 @@ def moment(at: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 instance`, `2 instances`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def html_page(title: str, style: str, body: str) -> str:
+    """One that needs no network and no script; everything is escaped already."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{style}</style></head><body><main>{body}</main></body>"
+        "</html>\n"
+    )

@@ -121,12 +121,7 @@ def as_page(report: DrillsReport) -> str:
     """As it is signed: no network, no script."""
     title = escape(f"Drills of {report.service}, {report.quarter}")
     body = "".join([*_head(report, title), *_table(report), *_drills(report), *_foot(report)])
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body><main>{body}</main></body>"
-        "</html>\n"
-    )
+    return formats.html_page(title, STYLE, body)
 
 
 def _head(report: DrillsReport, title: str) -> Iterator[str]:

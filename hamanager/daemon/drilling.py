@@ -16,11 +16,10 @@ from contextlib import suppress
 
 from hamanager.contracts.clock import Clock
 from hamanager.contracts.store import Store
-from hamanager.daemon.events import DRILL
 from hamanager.decide.drills import Missed, due
 from hamanager.errors import HamanagerError
 from hamanager.formats import moment
-from hamanager.model.drill import DrillResult, Outcome, Schedule
+from hamanager.model.drill import NOTED, DrillResult, Outcome, Schedule
 from hamanager.model.history import HistoryEntry
 from hamanager.stores import drills
 from hamanager.stores.repository import load_spec
@@ -191,7 +190,7 @@ class Drilling:
             service=result.service,
             kind="note",
             text=text,
-            rule=DRILL,
+            rule=NOTED,
             seconds=round(result.ended_at - result.began_at, 3) if result.rounds else None,
             ok=result.outcome is Outcome.PASSED,
         )

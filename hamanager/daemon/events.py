@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hamanager.api.views import ServiceState
 from hamanager.model.decision import Action
+from hamanager.model.drill import NOTED
 from hamanager.model.history import HistoryEntry
 
 
@@ -63,8 +64,6 @@ class Event(BaseModel):
 
 CANARY = "canary"
 """In the place of a rule's name: what the canary notes in the history."""
-DRILL = "drill"
-"""The same of what drills note."""
 _CHANGES = {
     Action.FAIL_OVER.value: ("failover", EventKind.FAILOVER_BEGINS),
     Action.ADOPT.value: ("failover", EventKind.FAILOVER_BEGINS),
@@ -98,7 +97,7 @@ def event_of(entry: HistoryEntry, manager: str) -> Event | None:
 def _kind(entry: HistoryEntry) -> EventKind | None:
     if entry.rule == CANARY:
         return EventKind.CANARY
-    if entry.rule == DRILL:
+    if entry.rule == NOTED:
         return EventKind.DRILL
     if entry.playbook == Action.MARK_SYNCHRONIZED.value:
         return EventKind.COPIED if entry.kind == "outcome" and entry.ok else None

@@ -66,6 +66,10 @@ class Claim(Frozen):
         return self._with(until=until)
 
 
+NOTED = "drill"
+"""In the place of a rule's name: what drills note in the history."""
+
+
 class Outcome(StrEnum):
     """What became of a drill."""
 

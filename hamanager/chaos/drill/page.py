@@ -83,12 +83,7 @@ def page(report: DrillReport, rounds: Sequence[Round]) -> str:
             *_footer(),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body><main>{body}</main></body>"
-        "</html>\n"
-    )
+    return formats.html_page(title, STYLE, body)
 
 
 def _header(report: DrillReport, title: str) -> Iterator[str]:

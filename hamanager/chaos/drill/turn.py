@@ -10,14 +10,12 @@ from types import TracebackType
 from hamanager.chaos.drill.values import DrillReport
 from hamanager.contracts.store import Store
 from hamanager.errors import ConflictError, HamanagerError
-from hamanager.model.drill import Claim, DrilledRound, DrillFault, DrillResult, Outcome
+from hamanager.model.drill import NOTED, Claim, DrilledRound, DrillFault, DrillResult, Outcome
 from hamanager.model.history import HistoryEntry
 from hamanager.stores import drills
 
 log = logging.getLogger("hamanager")
 
-DRILL = "drill"
-"""In the place of a rule's name: what a drill notes in the history."""
 PREPARING_SECONDS = 120.0
 """Until the first round, at the most."""
 
@@ -149,7 +147,7 @@ class Turn:
             service=self._name,
             kind="note",
             text=text,
-            rule=DRILL,
+            rule=NOTED,
             ok=result.outcome is Outcome.PASSED,
         )
         self._store.append(entry)

@@ -93,6 +93,10 @@ class SilentError(ServerError):
     """No answer within the time-out: dead, hung or out of reach, nobody can tell."""
 
 
+class WritesWaitError(ServerError):
+    """It cannot be told before the clients' writes that wait now have ended."""
+
+
 class BusyError(ServerError):
     """The server answered, but cannot serve now (loading, out of connections): it is alive."""
 

@@ -187,6 +187,7 @@ class SemiSync(Protocol):
         primary's log before this call, acknowledged or not.
 
         Raises:
+            WritesWaitError: the primary, which answers, cannot tell it while writes wait.
             ServerError: it is not proven within some seconds.
         """
         ...
@@ -198,6 +199,16 @@ class SemiSync(Protocol):
 
         Raises:
             ServerError: the primary does not answer, or the standby's link did not end.
+        """
+        ...
+
+    def prompt(self, service: ServiceContext, primary: Target) -> None:
+        """Have the primary's standbys acknowledge everything that they have received: of what one
+        received before its link was made anew it is never asked again.
+
+        Raises:
+            WritesWaitError: nothing more can be written before what waits has ended.
+            ServerError: they have not within some seconds.
         """
         ...
 

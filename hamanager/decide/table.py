@@ -199,6 +199,7 @@ RULES: list[Rule] = [
     ),
     Rule("refusal", hosts.refusal, [Action.NOTE_REFUSAL], only=Engines.PROMOTED, protects=True),
     Rule("stuck-clients", sync_set.stuck, [Action.END_WAITING], yields=True, protects=True),
+    Rule("unheard", sync_set.unheard, [Action.PROMPT], yields=True, protects=True),
     # Keep the instances running, and make the standbys follow.
     Rule("surplus", standbys.surplus, [Action.REMOVE_INSTANCE], protects=True),
     Rule(

@@ -28,6 +28,8 @@ class Action(StrEnum):
     """Let the primary wait for as many standbys as it should."""
     END_WAITING = "end waiting clients"
     """Their writes wait, they hold every connection, and nobody acknowledges."""
+    PROMPT = "prompt acknowledgements"
+    """Writes wait for standbys that have them, and whose acknowledgements were lost."""
     FAIL_OVER = "fail over"
     RESUME = "resume"
     """Let the primary on record take writes again after its restart."""
@@ -85,6 +87,7 @@ _PHRASES = {
     Action.LEAVE_SYNC_SET: "take {} out of the sync set",
     Action.SET_REQUIRED_ACKS: "tell {} for how many standbys its writes wait",
     Action.END_WAITING: "end the clients of {} whose writes wait",
+    Action.PROMPT: "let the standbys of {} acknowledge once more",
     Action.FAIL_OVER: "fail over to {}",
     Action.RESUME: "let {} take writes again",
     Action.ADOPT: "put {} on record as the primary",

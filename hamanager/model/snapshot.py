@@ -103,6 +103,9 @@ class ServerStatus:
     stuck_clients: int = 0
     """Of a primary: how many clients' writes have been waiting for a standby for a while, when that
     leaves no connection for others; 0 while it does."""
+    waiting_seconds: float = 0.0
+    """Of a primary: for so long, at least, writes have been waiting for standbys, and none of them
+    was acknowledged meanwhile."""
     turns_clients_away: bool = False
     """Of a primary: it was told to let no client in, as while waiting ones are ended."""
     acknowledges: bool = False

@@ -54,6 +54,7 @@ PLAYBOOKS: Mapping[Action, Playbook] = {
     Action.LEAVE_SYNC_SET: syncing.leave,
     Action.SET_REQUIRED_ACKS: syncing.set_required_acks,
     Action.END_WAITING: syncing.end_waiting,
+    Action.PROMPT: syncing.prompt,
     Action.FAIL_OVER: failover.fail_over,
     Action.RESUME: failover.resume,
     Action.ADOPT: failover.adopt,

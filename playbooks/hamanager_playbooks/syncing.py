@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamanager.act.context import PlaybookContext, Step, needed
-from hamanager.errors import RuntimeFailedError, ServerError
+from hamanager.errors import RuntimeFailedError, ServerError, WritesWaitError
 from hamanager.model.service import Target
 
 
@@ -82,13 +82,18 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
     member lacks. So every member is first proven to have received whatever may wait now; what is
     written later has no stored acknowledgement of one that was silenced before."""
 
-    def wait_until_caught_up(name: str) -> Step:
-        def received() -> None:
-            ctx.semisync.wait_until_received(ctx.service, ctx.target(name), _primary(ctx))
+    members = [name for name in ctx.records.read().sync_set if name != leaving]
+
+    def wait_until_received(name: str) -> Step:
+        def received() -> str | None:
+            try:
+                ctx.semisync.wait_until_received(ctx.service, ctx.target(name), _primary(ctx))
+            except WritesWaitError as error:
+                return _end_waiting(ctx, error, ctx.required_acks(len(members)))
+            return None
 
         return Step(f"make sure that {name} has received everything", received)
 
-    members = [name for name in ctx.records.read().sync_set if name != leaving]
     present = _present_acks(ctx)
     falls = present is None or present > ctx.required_acks(len(members))
 
@@ -100,7 +105,7 @@ def set_required_acks(ctx: PlaybookContext, leaving: str | None = None) -> Seque
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
-        *(wait_until_caught_up(name) for name in members if falls),
+        *(wait_until_received(name) for name in members if falls),
         Step("tell the primary for how many to wait", wait_for_them),
         Step("let standbys catch up that nobody waits for", lambda: relax(ctx)),
     ]
@@ -118,6 +123,25 @@ def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
         Step("end the clients whose writes wait, acknowledging none", end),
     ]
+
+
+def prompt(ctx: PlaybookContext) -> Sequence[Step]:
+    """A write of the manager's own; what is acknowledged of it is of all before it."""
+
+    def write() -> str | None:
+        try:
+            ctx.semisync.prompt(ctx.service, ctx.target())
+        except WritesWaitError as error:
+            return _end_waiting(ctx, error, max(_present_acks(ctx) or 0, ctx.required_acks()))
+        return None
+
+    return [Step("write something for the standbys to acknowledge", write)]
+
+
+def _end_waiting(ctx: PlaybookContext, error: WritesWaitError, required_acks: int) -> str:
+    """Whoever is told nothing is not deceived."""
+    ended = ctx.semisync.end_waiting(ctx.service, _primary(ctx), required_acks)
+    return f"{error}: {ended}, acknowledging none"
 
 
 def relax(ctx: PlaybookContext) -> str | None:

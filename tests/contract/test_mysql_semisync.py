@@ -11,9 +11,11 @@ from dataclasses import replace
 import pymysql
 import pytest
 
-from hamanager.errors import ServerError
+from hamanager.errors import ServerError, SilentError
 from hamanager.model.snapshot import Relation, Role
+from hamanager_drivers.mysql.connections import CHANGE_SECONDS
 from hamanager_drivers.mysql.driver import MySQLDriver
+from hamanager_drivers.mysql.semisync import LONG_LOG_BYTES, end_of_log
 from hamanager_drivers.mysql.writer import ROWS
 from hamanager_testing.servers import servers
 from hamanager_testing.standing import make_full_standby
@@ -257,6 +259,73 @@ def test_what_a_standby_has_not_received_is_not_confirmed(
         client.run(f"{INSERT} (2)")
     with pytest.raises(ServerError, match="has lost its link to the primary"):
         driver.semisync.wait_until_received(service, standby.target, primary.target)
+
+
+def test_what_a_standby_has_unasked_is_acknowledged_with_the_next_write(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
+    """It received it while it acknowledged nothing, and its link was made anew. A source of 9.7
+    skips what the receiver has and counts that for nothing."""
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
+    told = threading.Event()
+
+    def write() -> None:
+        with application(primary, seconds=20) as client:
+            client.run(f"{INSERT} (1)")
+        told.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_for(lambda: driver.probe(service, primary.target).waiting_seconds > 0)
+    driver.semisync.wait_until_received(service, standby.target, primary.target)
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=True)
+    driver.semisync.wait_until_received(service, standby.target, primary.target)
+    driver.semisync.prompt(service, primary.target)
+    assert told.wait(10)
+    writer.join()
+    assert driver.probe(service, primary.target).waiting_seconds == 0
+
+
+def test_one_write_of_the_managers_own_waits_at_most(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+    driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
+    with pytest.raises(SilentError):
+        driver.semisync.prompt(service, primary.target)
+    began = time.monotonic()
+    with pytest.raises(ServerError, match="of the manager's own waits"):
+        driver.semisync.prompt(service, primary.target)
+    assert time.monotonic() - began < CHANGE_SECONDS
+    assert driver.probe(service, primary.target).role is Role.PRIMARY
+
+
+def test_a_standby_that_is_to_acknowledge_does_not_connect_to_a_long_log(
+    pair: tuple[MySQLServer, MySQLServer],
+) -> None:
+    """The source would read all of it for the receiver while writes wait."""
+    primary, standby = pair
+    driver, service = primary.driver, primary.service
+
+    def log() -> str:
+        with manager(primary) as session:
+            return end_of_log(session)[0]
+
+    with application(primary) as client:
+        client.run("CREATE TABLE wide (id INT PRIMARY KEY, text LONGTEXT)")
+        client.run(f"INSERT INTO wide VALUES (1, REPEAT('x', {2 * LONG_LOG_BYTES}))")
+    before = log()
+    driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
+    assert log() == before, "a new log begins while a write might wait"
+    driver.required_acks.set_required_acks(service, primary.target, 0)
+    driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
+    assert log() != before
+    after = log()
+    driver.semisync.wait_until_caught_up(service, standby.target, primary.target)
+    assert log() == after
 
 
 def test_one_whose_stepping_down_was_cut_short_takes_clients_when_promoted(

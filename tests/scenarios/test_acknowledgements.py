@@ -140,6 +140,104 @@ def received(db: Service, instance: str) -> bool:
     return bool(there >= (log["File"], log["Position"]))
 
 
+def test_a_log_that_is_being_changed_while_a_write_waits_stops_nobody(sandbox: Sandbox) -> None:
+    """A new binary log begins when none of the old one's writes waits, and until then nobody is
+    told where the log ends, and no other write goes on. One does wait, for a member that died."""
+    with service(sandbox, 3) as db:
+        primary, (dies, lives) = db.primary, db.members
+        write = write_with_rotating_log(db, dies)
+        wait_for(f"{dies} to leave the sync set", 20, lambda: db.members == (lives,))
+        wait_for("a write", 20, lambda: writes(db, primary))
+        assert db.primary == primary
+        db.wait_whole(3)
+        write.assert_not_lost()
+
+
+@pytest.mark.long
+def test_a_log_that_is_being_changed_keeps_no_standby_out(sandbox: Sandbox) -> None:
+    """As above; nobody else could acknowledge the write than the one that comes back. Perhaps it
+    is ended, but no later one waits."""
+    with service(sandbox, 2, *STRICT) as db:
+        [dies] = db.members
+        write = write_with_rotating_log(db, dies)
+        db.wait_whole(2)
+        wait_for("a write", 20, lambda: writes(db, db.primary))
+        write.assert_not_lost()
+
+
+def test_a_write_whose_acknowledgement_was_lost_is_told_all_the_same(sandbox: Sandbox) -> None:
+    """Its standby received it unasked, and acknowledges since it connected anew: the primary does
+    not ask it about what it has. Nobody else writes."""
+    with service(sandbox, 2) as db:
+        [standby] = db.members
+        sandbox.suspend_daemon()
+        try:
+            acknowledge(db, standby, wanted=False)
+            write = Waiting(db, 1)
+            wait_for("the standby to have it", 10, lambda: received(db, standby))
+            acknowledge(db, standby, wanted=True)
+        finally:
+            sandbox.continue_daemon()
+        wait_for("the client to be told", 10, lambda: write.told)
+        assert "prompt acknowledgements" in str(sandbox.ask("history", "db"))
+        write.assert_not_lost()
+
+
+@pytest.mark.long
+def test_a_write_that_waits_for_a_standby_is_told_when_that_is_back(sandbox: Sandbox) -> None:
+    """The only one of the only client: the standby receives it before it is to acknowledge."""
+    with service(sandbox, 2, *STRICT) as db:
+        [dies] = db.members
+        sandbox.suspend_daemon()
+        try:
+            db.faults.kill(dies)
+            write = Waiting(db, 1)
+        finally:
+            sandbox.continue_daemon()
+        wait_for("the client to be told", 30, lambda: write.told)
+        db.wait_whole(2)
+        write.assert_not_lost()
+
+
+def acknowledge(db: Service, instance: str, *, wanted: bool) -> None:
+    db.ask(instance, f"SET GLOBAL rpl_semi_sync_replica_enabled = {'ON' if wanted else 'OFF'}")
+    for statement in ("STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD"):
+        db.ask(instance, statement)
+
+
+def write_with_rotating_log(db: Service, dies: str) -> Waiting:
+    """A write that waits for a member that died, and a log that waits for the write; the manager
+    sees it afterwards."""
+    primary = db.primary
+    db.sandbox.suspend_daemon()
+    try:
+        db.faults.kill(dies)
+        write = Waiting(db, 1)
+        threading.Thread(target=rotate, args=(db, primary), daemon=True).start()
+        wait_for("the log to wait", 10, lambda: rotates(db, primary))
+    finally:
+        db.sandbox.continue_daemon()
+    return write
+
+
+def rotate(db: Service, instance: str) -> None:
+    with contextlib.suppress(Exception):
+        db.ask(instance, "FLUSH BINARY LOGS")
+
+
+def rotates(db: Service, instance: str) -> bool:
+    asked = "SELECT COUNT(*) AS n FROM performance_schema.processlist WHERE INFO LIKE 'FLUSH B%'"
+    return bool(db.ask(instance, asked)[0]["n"])
+
+
+def writes(db: Service, instance: str) -> bool:
+    try:
+        db.run(instance, "REPLACE INTO told VALUES (2)", 3)
+    except pymysql.MySQLError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("how", [pytest.param("docker stop", marks=pytest.mark.long), "SIGTERM"])
 def test_a_clean_shutdown_by_somebody_else_tells_waiting_clients_nothing(
     sandbox: Sandbox, how: str

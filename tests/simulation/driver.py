@@ -41,6 +41,7 @@ EFFECTS = (
         "set_semisync_replica",
     ),
     *("demote", "force", "hand_over", "detach", "resize", "shut_down", "end_waiting", "shut_out"),
+    "prompt",
     "leave",
 )
 
@@ -52,6 +53,7 @@ class SimDriver(Driver):
 
     def __init__(self, world: World, power: Power) -> None:
         self.world, self.power = world, power
+        self._waited: dict[str, tuple[tuple[int, ...], float]] = {}
         choice = (Durability.AVAILABILITY, Durability.STRICT)
         self.traits = Traits(
             allowed_instances=(1, 2, 3, 4, 5),
@@ -150,11 +152,20 @@ class SimDriver(Driver):
             acknowledges=server.link_acknowledges and server.source is not None,
             acknowledges_from_disk=server.syncs,
             stuck_clients=len(server.waiting) if len(server.waiting) >= CONNECTIONS else 0,
+            waiting_seconds=self._waiting_seconds(server),
             turns_clients_away=server.offline,
             term=None if self.world.elects else volume.told_term,
             empty=not volume.seeded,
             facts={"kept out": "yes"} if server.expelled or self._is_refused(server) else {},
         )
+
+    def _waiting_seconds(self, server: SimServer) -> float:
+        """Since a probe saw the same writes wait."""
+        now, waiting = self.world.clock.monotonic(), tuple(server.waiting)
+        before = self._waited.get(server.address)
+        if before is None or before[0] != waiting:
+            self._waited[server.address] = before = (waiting, now)
+        return now - before[1] if waiting else 0.0
 
     def _is_refused(self, server: SimServer) -> bool:
         source = self.world.at(server.source)
@@ -289,6 +300,12 @@ class SimDriver(Driver):
         server = self._act(primary)
         server.offline = False
         return ""
+
+    def prompt(self, service: ServiceContext, primary: Target) -> None:
+        server = self._act(primary)
+        self.world.data(server).append(self.world.next_write)
+        self.world.next_write += 1
+        self.world.release(server)
 
     def _admit(self, primary: Target, target: Target) -> None:
         led = self.world.at(primary.address)

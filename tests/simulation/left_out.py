@@ -127,6 +127,14 @@ MUTANTS = [
         rules=("stuck-clients",),
     ),
     Mutant(
+        "what a standby has without having been asked waits for ever",
+        mutants.without_rule("unheard"),
+        lambda: acks.test_a_write_whose_acknowledgement_was_lost_is_told_all_the_same(
+            "lossless, availability"
+        ),
+        rules=("unheard",),
+    ),
+    Mutant(
         "clients that wait are ended, and one who left the sync set goes on acknowledging",
         mutants.with_playbook(Action.END_WAITING, mutants.ends_waiting_by_the_record_alone),
         found.test_ending_clients_that_wait_lets_nobody_acknowledge_who_left,

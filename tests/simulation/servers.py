@@ -111,6 +111,8 @@ class SimServer:
     """What it is told; it takes effect when its receiver connects."""
     link_acknowledges: bool = False
     """What its receiver does, since it connected."""
+    held_at_link: int = 0
+    """How much of the log it had when its receiver connected: of that it is never asked again."""
     syncs: bool = False
     """Whatever it receives it puts on its disk before it acknowledges."""
     acks: dict[str, int] = field(default_factory=dict)

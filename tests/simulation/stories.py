@@ -90,6 +90,17 @@ def durability_changes(mode: str) -> Simulation:
     return simulation
 
 
+def an_acknowledgement_is_lost(mode: str) -> Simulation:
+    """A standby received a write and connected anew: it is never asked about that one again."""
+    simulation = running(mode)
+    simulation.events(("stall link", "db.1"), ("write", 0))
+    standby = simulation.server("db.1")
+    standby.stalled_at = None
+    simulation.world.receive(standby)
+    simulation.world.relink(standby)
+    return simulation
+
+
 def nobody_is_left_when_writes_shall_wait(mode: str) -> Simulation:
     simulation = running(mode)
     simulation.event("break", "db.1")
@@ -311,6 +322,7 @@ STORIES = [
         clients_hold_every_connection,
         [mode for mode in LOSSLESS if mode in STRICT],
     ),
+    Story(Action.PROMPT, "it was lost with the link", an_acknowledgement_is_lost, LOSSLESS),
     Story(
         Action.SET_REQUIRED_ACKS, "another durability is wanted", durability_changes, ASYNCHRONOUS
     ),

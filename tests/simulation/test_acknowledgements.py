@@ -7,7 +7,7 @@ import pytest
 from hamanager.model.decision import Action
 from tests.simulation.modes import lossless, running, strict
 from tests.simulation.servers import CONNECTIONS
-from tests.simulation.stories import until
+from tests.simulation.stories import an_acknowledgement_is_lost, until
 
 LATEST = 12
 
@@ -110,3 +110,13 @@ def test_clients_whose_writes_wait_do_not_keep_others_out(mode: str) -> None:
     assert len(primary.waiting) == 1
     simulation.event("repair", "db.1")
     simulation.assert_nothing_is_lost()
+
+
+@lossless
+def test_a_write_whose_acknowledgement_was_lost_is_told_all_the_same(mode: str) -> None:
+    """Nobody else writes."""
+    simulation = an_acknowledgement_is_lost(mode)
+    simulation.live(6, writing=False)
+    simulation.assert_nothing_is_lost()
+    assert not simulation.server("db.0").waiting
+    assert len(simulation.world.acknowledged) == len(simulation.log("db.0")) - 1

@@ -202,7 +202,7 @@ class World:
             for standby in _turned(self.acknowledging(server), first)[: server.required_acks]:
                 self.receive(standby)
                 mine, theirs = self.data(standby), self.data(server)
-                if mine.log == theirs.log[: len(mine.log)]:
+                if len(mine.log) > standby.held_at_link and mine.log == theirs.log[: len(mine.log)]:
                     server.acks[standby.ref.instance] = len(mine.log)
         self.count_acknowledgements(server)
 
@@ -224,6 +224,7 @@ class World:
         for other in self.servers.values():
             if other is server or other.source == server.address:
                 other.link_acknowledges = other.acknowledges
+                other.held_at_link = len(self.data(other).log)
 
     def _commit(self, server: SimServer, first: int) -> None:
         """An engine that elects acknowledges what a majority has."""

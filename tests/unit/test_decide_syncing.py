@@ -338,3 +338,21 @@ def test_the_last_one_left_does_not_keep_it_waiting() -> None:
     record = {"primary": "db.1", "last_failover": last}
     decision = table(seen, (), record=record, capabilities=ELECTING)
     assert decision.action is Action.START_INSTANCE
+
+
+@pytest.mark.parametrize(
+    ("waiting_seconds", "standby", "rule"),
+    [
+        pytest.param(1.5, ACKNOWLEDGES, "unheard", id="it was lost"),
+        pytest.param(0.5, ACKNOWLEDGES, "well", id="it may be on its way"),
+        pytest.param(1.5, up(), "sync-join", id="it does not acknowledge yet"),
+        pytest.param(1.5, SILENT, "well", id="it may have died"),
+    ],
+)
+def test_writes_that_wait_for_standbys_which_have_them(
+    waiting_seconds: float, standby: Observation, rule: str
+) -> None:
+    primary = up(Role.PRIMARY, required_acks=1, waiting_seconds=waiting_seconds)
+    decision = decided({"db.0": primary, "db.1": standby})
+    assert decision.rule == rule
+    assert (decision.action is Action.PROMPT) is (rule == "unheard")

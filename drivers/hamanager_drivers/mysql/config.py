@@ -92,7 +92,8 @@ enforce-gtid-consistency = ON
 log-bin = binlog
 loose-log-replica-updates = ON
 binlog-expire-logs-seconds = 604800
-max-binlog-size = 128M
+# All of the current log is read for each standby that connects: see semisync.py, `shorten_log`.
+max-binlog-size = 32M
 relay-log = relay
 loose-replica-parallel-workers = 16
 loose-replica-preserve-commit-order = ON

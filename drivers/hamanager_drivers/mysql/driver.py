@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,17 +28,18 @@ from hamanager_drivers.mysql.connections import (
     PROBE_SECONDS,
     Connections,
     Purpose,
+    Session,
     idle_socket,
 )
 from hamanager_drivers.mysql.handover import HAND_OVER_CALL_SECONDS
-from hamanager_drivers.mysql.led import Led
+from hamanager_drivers.mysql.led import Led, Waits
 from hamanager_drivers.mysql.parts import (
     MySQLCache,
     MySQLCertificates,
     MySQLReplication,
     MySQLSemiSync,
 )
-from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term
+from hamanager_drivers.mysql.probe import clone_rows, server_row, stuck_clients, told_term, waits
 from hamanager_drivers.mysql.replication import APPLY_SECONDS, STOP_SECONDS
 from hamanager_drivers.mysql.status import has_source, holds, server_status
 from hamanager_drivers.mysql.writer import MySQLWorkload
@@ -64,6 +66,7 @@ class MySQLDriver(Driver):
         self._connections = Connections()
         self._clones = Clones()
         self._led = Led()
+        self._waits = Waits()
         self.replication: MySQLReplication = MySQLReplication(
             self._connections, self._clones, self._led
         )
@@ -114,7 +117,11 @@ class MySQLDriver(Driver):
             status = server_status(server, clone_rows(session) if alone else [])
             status = replace(status, term=told_term(session))
             if status.role is Role.PRIMARY:
-                status = replace(status, stuck_clients=stuck_clients(session, server))
+                status = replace(
+                    status,
+                    stuck_clients=stuck_clients(session, server),
+                    waiting_seconds=self._waited(session, service) if status.required_acks else 0.0,
+                )
         if alone and not holds(status) and self._clones.runs(target):
             # The server itself shows a copy only after it has reached the donor.
             status = replace(
@@ -130,6 +137,9 @@ class MySQLDriver(Driver):
         led = self._led.before(service.name)
         has_all = led is not None and gtid.parse(led) <= holds(status)
         return status if has_all else replace(status, synchronized=False)
+
+    def _waited(self, session: Session, service: ServiceContext) -> float:
+        return self._waits.note(service.name, *waits(session), time.monotonic())
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
         """An authenticated connection: a bare one is dropped after `connect_timeout`."""

@@ -1,4 +1,4 @@
-"""What each service's primary was last seen to have executed."""
+"""What each service's primary was last seen to have executed, and to wait for."""
 
 from __future__ import annotations
 
@@ -27,3 +27,23 @@ class Led:
         """In the one before."""
         with self._lock:
             return self._seen[service][1] if service in self._seen else None
+
+
+class Waits:
+    """Since when each service's writes have been waiting for standbys, none acknowledged."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: dict[str, tuple[tuple[str, ...], float]] = {}
+
+    def note(self, service: str, clients: int, progress: tuple[str, ...], now: float) -> float:
+        """A probe of the primary: so many clients wait, and `progress` changes with each that is
+        acknowledged; for how many seconds that has been so."""
+        with self._lock:
+            if not clients:
+                self._since.pop(service, None)
+                return 0.0
+            before = self._since.get(service)
+            if before is None or before[0] != progress:
+                self._since[service] = before = (progress, now)
+            return now - before[1]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from hamanager.contracts.replication import HandOver
-from hamanager.errors import RefusedError, ServerError, SilentError
+from hamanager.errors import RefusedError, ServerError, SilentError, WritesWaitError
 from hamanager.model.service import ServiceContext, Target
 from hamanager.model.snapshot import Relation, Role, ServerStatus
 from hamanager_drivers.certificates import FILE_NAMES
@@ -220,6 +220,7 @@ class MySQLSemiSync:
     ) -> None:
         """By position in the primary's binary log, and by what is applied."""
         with self._connections.session(service, primary) as led:
+            semisync.shorten_log(led)
             written = semisync.end_of_log(led)
             executed = gtid.parse(server_row(led)["executed"])
         with self._connections.session(service, target) as session:
@@ -227,10 +228,30 @@ class MySQLSemiSync:
 
     def wait_until_received(self, service: ServiceContext, target: Target, primary: Target) -> None:
         """By position in the primary's binary log."""
-        with self._connections.session(service, primary) as led:
-            written = semisync.end_of_log(led)
+        written = self._end_of_log(service, primary)
         with self._connections.session(service, target) as session:
             semisync.wait_until_received(session, target, written)
+
+    def _end_of_log(self, service: ServiceContext, primary: Target) -> tuple[str, int]:
+        """Nobody is told that while a new log is to begin, and none begins while a write waits (see
+        `semisync.shorten_log`)."""
+        try:
+            with self._connections.session(service, primary) as led:
+                return semisync.end_of_log(led)
+        except SilentError as error:
+            with self._connections.session(service, primary, Purpose.PROBE) as led:
+                waiting = server_row(led)["required_acks"]
+            if not waiting:
+                raise
+            raise WritesWaitError(
+                f"{primary.name} does not tell where its log ends while writes wait"
+            ) from error
+
+    def prompt(self, service: ServiceContext, primary: Target) -> None:
+        """A statement that is logged and changes nothing."""
+        self._end_of_log(service, primary)
+        with self._connections.session(service, primary) as session:
+            semisync.prompt(session)
 
     def shut_out(self, service: ServiceContext, primary: Target, serial: int) -> None:
         """Its own login is locked."""

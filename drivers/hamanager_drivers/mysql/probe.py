@@ -82,6 +82,12 @@ SELECT COUNT(*) AS stuck FROM performance_schema.threads
 WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_USER = %s AND PROCESSLIST_TIME >= %s
   AND PROCESSLIST_STATE IN ('Waiting for semi-sync ACK from replica', 'waiting for handler commit')
 """
+_SOURCE = "Rpl_semi_sync_source_"
+_WAITS = f"""
+SELECT VARIABLE_NAME AS name, VARIABLE_VALUE AS value FROM performance_schema.global_status
+WHERE VARIABLE_NAME IN ('{_SOURCE}wait_sessions', '{_SOURCE}net_waits', '{_SOURCE}yes_tx',
+  '{_SOURCE}no_tx')
+"""  # noqa: S608 - a constant
 STUCK_SECONDS = 3
 STUCK_SHARE = 0.5
 
@@ -95,6 +101,16 @@ def stuck_clients(session: Session, server: Row) -> int:
     stuck = int(session.row(_STUCK, APPLICATION, STUCK_SECONDS)["stuck"])
     limit = int(session.row("SELECT @@GLOBAL.max_connections AS n")["n"])
     return stuck if stuck >= limit * STUCK_SHARE else 0
+
+
+def waits(session: Session) -> tuple[int, tuple[str, ...]]:
+    """How many clients wait for standbys, and what changes with each that is acknowledged."""
+    told = {str(row["name"]): str(row["value"]) for row in session.rows(_WAITS)}
+    names = ("net_waits", "yes_tx", "no_tx")
+    return (
+        int(told.get(_SOURCE + "wait_sessions", 0)),
+        tuple(told.get(_SOURCE + name, "") for name in names),
+    )
 
 
 def told_term(session: Session) -> int | None:

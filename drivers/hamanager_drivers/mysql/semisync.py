@@ -15,6 +15,7 @@ import pymysql
 from hamanager.errors import ServerError
 from hamanager.model.service import Target
 from hamanager_drivers.mysql import gtid
+from hamanager_drivers.mysql.config import MANAGER
 from hamanager_drivers.mysql.connections import Row, Session
 from hamanager_drivers.mysql.probe import server_row
 
@@ -23,6 +24,7 @@ CONFIRM_SECONDS = 5.0
 RELINK_SECONDS = 0.5
 """A link that was just opened says for a moment that it connects."""
 POLL_SECONDS = 0.005
+LONG_LOG_BYTES = 1024**2
 LAZY_SYNC = 10000
 """The server's default: a relay log that nobody counts on is not synced after each event."""
 PARSE_ERROR = 1064
@@ -84,6 +86,41 @@ def end_of_log(session: Session) -> tuple[str, int]:
             raise
         row = session.row("SHOW MASTER STATUS")  # before 8.2
     return str(row["File"]), int(row["Position"])
+
+
+def shorten_log(session: Session) -> None:
+    """Begin a new binary log where the present one is long: for a receiver that connects the
+    source reads the log from its beginning, past everything that the receiver has
+    (rpl_binlog_sender.cc, `send_events`; about 10 ms per MB), and writes that wait for its
+    acknowledgement wait that long.
+
+    Only while no write waits for anybody: a new log begins when none of the old one's writes
+    waits any more, and until then no other goes on (binlog.cc, `new_file_impl`).
+    """
+    if not server_row(session)["required_acks"] and end_of_log(session)[1] > LONG_LOG_BYTES:
+        session.run("FLUSH BINARY LOGS")
+
+
+_OWN_WAITING = """
+SELECT COUNT(*) AS n FROM performance_schema.processlist
+WHERE USER = %s AND STATE = 'Waiting for semi-sync ACK from replica'
+"""
+
+
+def prompt(session: Session) -> None:
+    """Have every standby acknowledge all that it has received.
+
+    A source asks for the acknowledgement of what it sends, and skips what the receiver says it
+    has when it connects: a write whose acknowledgement was lost with a link waits until a later
+    one is acknowledged (seen on 9.7). The statement is logged and changes nothing; while it waits
+    it holds no lock that a probe asks for, as one about the manager's own database would.
+
+    Raises:
+        ServerError: another one that was written for that waits, too.
+    """
+    if session.row(_OWN_WAITING, MANAGER)["n"]:
+        raise ServerError("a write of the manager's own waits for the standbys, too")
+    session.run("FLUSH OPTIMIZER_COSTS")
 
 
 def wait_until_caught_up(

@@ -7,10 +7,13 @@ from hamanager.decide.rules.upgrade import in_place, next_to_upgrade
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import index_of
-from hamanager.model.snapshot import Relation
+from hamanager.model.snapshot import Observation, Relation
 
 RECONNECT_SECONDS = 2.0
 """A standby finds a primary that was just started within this time."""
+
+UNHEARD_SECONDS = 1.0
+"""An acknowledgement takes as long as a disk needs; in that time it has come or was lost."""
 
 
 def leave(s: Situation) -> Decision | None:
@@ -125,6 +128,30 @@ def stuck(s: Situation) -> Decision | None:
         f"the writes of {seen.status.stuck_clients} clients wait for a standby and leave no"
         " connection to others",
     )
+
+
+def unheard(s: Situation) -> Decision | None:
+    """Every member of the sync set follows, and yet writes wait: the acknowledgement was lost with
+    a link, or was not asked for when the write was received. A later write's counts for it as
+    well, and a client that is the only one writes none."""
+    seen = s.primary_seen
+    if not s.primary_works or seen is None or seen.status is None or not s.record.sync_set:
+        return None
+    waiting_seconds = seen.status.waiting_seconds
+    if waiting_seconds < UNHEARD_SECONDS:
+        return None
+    members = [s.snapshot.of(name) for name in s.record.sync_set]
+    if not all(member is not None and _follows_and_acknowledges(member) for member in members):
+        return None
+    return do(
+        Action.PROMPT,
+        s.record.primary,
+        f"writes have waited for {waiting_seconds:.1f} s, and every member of the sync set follows",
+    )
+
+
+def _follows_and_acknowledges(member: Observation) -> bool:
+    return follows(member) and member.status is not None and member.status.acknowledges
 
 
 def _member_is_silent(s: Situation) -> bool:

@@ -40,11 +40,11 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
     def wait_until_caught_up() -> None:
         ctx.semisync.wait_until_caught_up(ctx.service, ctx.target(), _primary(ctx))
 
-    def catch_up() -> str | None:
+    def receive() -> str | None:
         """What it has not received yet when writes begin to wait for it, they wait for; and from
         then on it has to sync each event, which makes it slower."""
         try:
-            wait_until_caught_up()
+            ctx.semisync.wait_until_received(ctx.service, ctx.target(), _primary(ctx))
         except ServerError as error:
             return f"not yet, so writes will wait until it has: {error}"
         return None
@@ -59,7 +59,7 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
     return [
         # After a change of primary former members still acknowledge.
         Step("let no other standby acknowledge", silence_others),
-        Step(f"let {ctx.name} catch up first", catch_up),
+        Step(f"let {ctx.name} receive everything first", receive),
         *([acknowledging, count] if first else [count, acknowledging]),
         Step(f"confirm that {ctx.name} holds every acknowledged write", wait_until_caught_up),
         Step("publish the sync set", publish),

@@ -220,7 +220,6 @@ class MySQLSemiSync:
     ) -> None:
         """By position in the primary's binary log, and by what is applied."""
         with self._connections.session(service, primary) as led:
-            semisync.shorten_log(led)
             written = semisync.end_of_log(led)
             executed = gtid.parse(server_row(led)["executed"])
         with self._connections.session(service, target) as session:
@@ -237,6 +236,7 @@ class MySQLSemiSync:
         `semisync.shorten_log`)."""
         try:
             with self._connections.session(service, primary) as led:
+                semisync.shorten_log(led)
                 return semisync.end_of_log(led)
         except SilentError as error:
             with self._connections.session(service, primary, Purpose.PROBE) as led:

@@ -28,8 +28,10 @@ SETTLED_SECONDS = 90.0
 UNDER_WAY_SECONDS = 0.7
 """So long it writes undisturbed before each round."""
 HEARD_SECONDS = 20.0
-TOLD_ABOVE_SECONDS = 0.5
-"""The history of a round with a longer gap is printed, so that it can be explained."""
+TOLD_ABOVE_SECONDS = 0.2
+STEP_TOLD_ABOVE_SECONDS = 6.0
+"""The history of a round with a longer gap, or that took longer until all were in step, is printed,
+so that it can be explained."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,12 @@ def _measure(sandbox: Sandbox, engine: str, fault: str, rounds: int) -> str:
                     f"  the client was turned away last by: {writer.turned_away[-1:]}", flush=True
                 )
                 raise
-            if done.gap_seconds > explained_above_seconds:
-                gap = f"round {number} of {engine} had a gap of {done.gap_seconds:.3f} s"
-                _explain(sandbox, gap, began_at)
+            if (
+                done.gap_seconds > explained_above_seconds
+                or done.in_step_seconds > explained_above_seconds + STEP_TOLD_ABOVE_SECONDS
+            ):
+                took = f"{done.gap_seconds:.3f} s, back in step after {done.in_step_seconds:.3f} s"
+                _explain(sandbox, f"round {number} of {engine} had a gap of {took}", began_at)
             rounds_done.append(done)
     finally:
         writer.stop()

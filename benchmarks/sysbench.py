@@ -14,6 +14,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
@@ -26,6 +27,7 @@ SCRIPT = Path(__file__).with_name("reconnecting.lua")
 BEGUN_AGAIN = "1205,1213,3100"
 """A lock was waited for too long, a deadlock, rolled back by the server's own doing."""
 SETTLED_SECONDS = 90.0
+TURNS, TURN_SECONDS = 6, 10
 
 
 @dataclass(frozen=True)
@@ -124,21 +126,30 @@ def _sums(sandbox: Sandbox, target: Target, tables: list[str]) -> dict[str, tupl
 
 
 def _print_ratio(sandbox: Sandbox) -> None:
-    loads = {}
+    """In turns, as a server's speed changes with what is in its cache and what it has to flush."""
     primary = sandbox.primary("db")
-    for name, (host, port) in {
+    ways = {
         "directly": (primary.host, primary.port),
         "through the address": _address(sandbox),
-    }.items():
-        done = subprocess.run(
-            _command(sandbox, host, port, 20, "run"), capture_output=True, text=True, check=True
-        )
-        loads[name] = _load(done.stdout)
-        load = loads[name]
-        print(f"{name}: {load.transactions_per_second:.0f}/s, p95 {load.p95_ms:.1f} ms")
-    direct, proxied = loads.values()
-    throughput = proxied.transactions_per_second / direct.transactions_per_second
-    latency = proxied.p95_ms / direct.p95_ms
+    }
+    loads: dict[str, list[Load]] = {name: [] for name in ways}
+    for turn in range(TURNS):
+        for name in sorted(ways, reverse=turn % 2 == 1):
+            done = subprocess.run(
+                _command(sandbox, *ways[name], TURN_SECONDS, "run"),
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            loads[name].append(_load(done.stdout))
+    rates = {name: [load.transactions_per_second for load in of] for name, of in loads.items()}
+    latencies = {name: median(load.p95_ms for load in of) for name, of in loads.items()}
+    for name, of in rates.items():
+        told = ", ".join(f"{rate:.0f}" for rate in of)
+        print(f"{name}: {told} transactions/s, p95 {latencies[name]:.1f} ms")
+    direct, proxied = loads
+    throughput = median(rates[proxied]) / median(rates[direct])
+    latency = latencies[proxied] / latencies[direct]
     print(f"the address: {throughput:.2f} of the throughput, {latency:.2f} of the p95 latency")
 
 

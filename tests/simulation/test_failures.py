@@ -57,6 +57,17 @@ def test_primary_hangs_for_a_moment(mode: str) -> None:
 
 
 @in_all_modes
+def test_primary_hangs_for_ever(mode: str) -> None:
+    """It is ended and taken back, whoever chose its successor."""
+    simulation = running(mode)
+    simulation.event("hang", "db.0")
+    simulation.live(12)
+    assert simulation.record.primary != "db.0"
+    assert simulation.healthy()
+    simulation.assert_nothing_is_lost()
+
+
+@in_all_modes
 def test_primary_hangs_and_wakes_up(mode: str) -> None:
     """For longer than `down_after`: it is replaced, and as an old primary it takes no writes."""
     simulation = running(mode)

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +22,7 @@ from urllib.parse import urlsplit
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
 from hamanager.model.service import Target
+from hamanager.runtimes.docker import names
 from hamanager_drivers.mysql.connections import Session, connect
 from hamanager_drivers.naming import APPLICATION
 
@@ -27,7 +31,7 @@ SCRIPT = Path(__file__).with_name("reconnecting.lua")
 BEGUN_AGAIN = "1205,1213,3100"
 """A lock was waited for too long, a deadlock, rolled back by the server's own doing."""
 SETTLED_SECONDS = 90.0
-TURNS, TURN_SECONDS = 6, 10
+TURNS, TURN_SECONDS = 4, 10
 
 
 @dataclass(frozen=True)
@@ -126,31 +130,70 @@ def _sums(sandbox: Sandbox, target: Target, tables: list[str]) -> dict[str, tupl
 
 
 def _print_ratio(sandbox: Sandbox) -> None:
-    """In turns, as a server's speed changes with what is in its cache and what it has to flush."""
+    """In turns, as a server's speed changes with what is in its cache and what it has to flush; and
+    beside a HAProxy of a few lines, which is what any proxy costs on this machine."""
     primary = sandbox.primary("db")
-    ways = {
-        "directly": (primary.host, primary.port),
-        "through the address": _address(sandbox),
-    }
-    loads: dict[str, list[Load]] = {name: [] for name in ways}
-    for turn in range(TURNS):
-        for name in sorted(ways, reverse=turn % 2 == 1):
-            done = subprocess.run(
-                _command(sandbox, *ways[name], TURN_SECONDS, "run"),
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            loads[name].append(_load(done.stdout))
-    rates = {name: [load.transactions_per_second for load in of] for name, of in loads.items()}
-    latencies = {name: median(load.p95_ms for load in of) for name, of in loads.items()}
-    for name, of in rates.items():
-        told = ", ".join(f"{rate:.0f}" for rate in of)
-        print(f"{name}: {told} transactions/s, p95 {latencies[name]:.1f} ms")
-    direct, proxied = loads
-    throughput = median(rates[proxied]) / median(rates[direct])
-    latency = latencies[proxied] / latencies[direct]
-    print(f"the address: {throughput:.2f} of the throughput, {latency:.2f} of the p95 latency")
+    loads: dict[str, list[Load]] = {}
+    with _bare_proxy(sandbox, primary) as bare:
+        ways = {
+            "directly": (primary.host, primary.port),
+            "through the address": _address(sandbox),
+            "through a bare HAProxy": bare,
+        }
+        for turn in range(TURNS):
+            for name in sorted(ways, reverse=turn % 2 == 1):
+                command = _command(sandbox, *ways[name], TURN_SECONDS, "run")
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                loads.setdefault(name, []).append(_load(done.stdout))
+    direct = loads["directly"]
+    for name, of in loads.items():
+        rates = [load.transactions_per_second for load in of]
+        latency = median(load.p95_ms for load in of)
+        throughput = median(rates) / median(load.transactions_per_second for load in direct)
+        print(
+            f"{name}: {', '.join(f'{rate:.0f}' for rate in rates)} transactions/s,"
+            f" p95 {latency:.1f} ms: {throughput:.2f} of the direct throughput,"
+            f" {latency / median(load.p95_ms for load in direct):.2f} of the p95 latency"
+        )
+
+
+@contextmanager
+def _bare_proxy(sandbox: Sandbox, primary: Target) -> Iterator[tuple[str, int]]:
+    """Made from the same image, and without anything that the product's configuration adds."""
+    with socket.socket() as free:
+        free.bind((primary.host, 0))
+        host, port = free.getsockname()
+    [own] = sandbox.docker.containers.list(
+        filters={"name": f"{sandbox.manager_id}.haproxy", "status": "running"}
+    )
+    configuration = f"""\
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+listen bare
+    bind {host}:{port}
+    server primary {primary.host}:{primary.port}
+"""
+    script = f"cat > /tmp/bare.cfg <<'END'\n{configuration}END\nexec haproxy -f /tmp/bare.cfg"
+    proxy = sandbox.docker.containers.run(
+        own.attrs["Image"],
+        ["sh", "-c", script],
+        network_mode="host",
+        detach=True,
+        labels={names.MANAGER: sandbox.manager_id},
+    )
+    try:
+        wait_for("the bare HAProxy", 10, lambda: _listens(host, port))
+        yield host, port
+    finally:
+        proxy.remove(force=True)
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((host, port)) == 0
 
 
 def _address(sandbox: Sandbox) -> tuple[str, int]:

@@ -204,11 +204,12 @@ class SemiSync(Protocol):
 
     def prompt(self, service: ServiceContext, primary: Target) -> None:
         """Have the primary's standbys acknowledge everything that they have received: of what one
-        received before its link was made anew it is never asked again.
+        received before its link was made anew it is never asked again. Waits for none of them.
 
         Raises:
-            WritesWaitError: nothing more can be written before what waits has ended.
-            ServerError: they have not within some seconds.
+            WritesWaitError: nothing more can be written before what waits has ended, or what was
+                written for this waits as well.
+            ServerError: it was done a moment ago.
         """
         ...
 

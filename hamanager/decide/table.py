@@ -236,6 +236,7 @@ RULES: list[Rule] = [
         yields=True,
         only=Engines.ELECTING,
     ),
+    Rule("hung", standbys.hung, [Action.END_INSTANCE], yields=True, only=Engines.ELECTING),
     Rule(
         "upgrade", upgrade.upgrade, [Action.UPGRADE, Action.SWITCHOVER], yields=True, protects=True
     ),

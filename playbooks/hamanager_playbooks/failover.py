@@ -93,7 +93,6 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
         *settle(ctx),
-        *_end_silent(ctx, old),
     ]
 
 
@@ -171,8 +170,7 @@ def adopt(ctx: PlaybookContext) -> Sequence[Step]:
         )
         return None
 
-    silent = [] if old == ctx.name else _end_silent(ctx, old)
-    return [Step(f"record {ctx.name} as primary", record), *silent]
+    return [Step(f"record {ctx.name} as primary", record)]
 
 
 def force(ctx: PlaybookContext) -> Sequence[Step]:
@@ -265,26 +263,6 @@ def settle(ctx: PlaybookContext) -> list[Step]:
         return None
 
     return [Step(f"clear away what {ctx.name} needed as a standby", do)]
-
-
-def _end_silent(ctx: PlaybookContext, old: str | None) -> list[Step]:
-    """Members that elect need no fence. A process that hangs would stay away for ever all the same,
-    and is taken back when it has been ended."""
-    seen = ctx.snapshot.of(old)
-    if old is None or ctx.driver.election is None or seen is None or seen.status or seen.gone:
-        return []
-    s = Situation(ctx.spec, ctx.records.read(), ctx.snapshot, ctx.driver.capabilities)
-    if s.host_is_silent(s.record.instance(old)):
-        return []
-
-    def end() -> str | None:
-        try:
-            ctx.runtime.kill(ctx.ref(old))
-        except RuntimeFailedError as error:
-            return f"left as it is: {error}"
-        return None
-
-    return [Step(f"end {old}, which does not answer", end)]
 
 
 def leave_primary(ctx: PlaybookContext) -> Sequence[Step]:

@@ -17,6 +17,9 @@ from hamanager.act.context import PlaybookContext, Step, needed
 from hamanager.errors import RuntimeFailedError, ServerError, WritesWaitError
 from hamanager.model.service import Target
 
+APPLIED_SECONDS = 2.0
+"""One with more to apply does that first: writes wait for the confirmation."""
+
 
 def join(ctx: PlaybookContext) -> Sequence[Step]:
     """Engine first, then store. The primary waits for one more before the new one acknowledges;
@@ -45,6 +48,10 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         then on it has to sync each event, which makes it slower."""
         try:
             ctx.semisync.wait_until_received(ctx.service, ctx.target(), _primary(ctx))
+            if _apply_delay_seconds(ctx) > APPLIED_SECONDS:
+                wait_until_caught_up()
+        except WritesWaitError as error:
+            return _end_waiting(ctx, error, max(_present_acks(ctx) or 0, ctx.required_acks()))
         except ServerError as error:
             return f"not yet, so writes will wait until it has: {error}"
         return None
@@ -64,6 +71,12 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         Step(f"confirm that {ctx.name} holds every acknowledged write", wait_until_caught_up),
         Step("publish the sync set", publish),
     ]
+
+
+def _apply_delay_seconds(ctx: PlaybookContext) -> float:
+    seen = ctx.snapshot.of(ctx.name)
+    status = seen.status if seen is not None else None
+    return (status.lag_seconds or 0.0) if status is not None else 0.0
 
 
 def leave(ctx: PlaybookContext) -> Sequence[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
 import threading
 import time
@@ -11,11 +12,10 @@ from dataclasses import replace
 import pymysql
 import pytest
 
-from hamanager.errors import ServerError, SilentError
+from hamanager.errors import ServerError, WritesWaitError
 from hamanager.model.snapshot import Relation, Role
-from hamanager_drivers.mysql.connections import CHANGE_SECONDS
 from hamanager_drivers.mysql.driver import MySQLDriver
-from hamanager_drivers.mysql.semisync import LONG_LOG_BYTES, end_of_log
+from hamanager_drivers.mysql.semisync import LONG_LOG_BYTES, MOST_PROMPTS, end_of_log, prompt
 from hamanager_drivers.mysql.writer import ROWS
 from hamanager_testing.servers import servers
 from hamanager_testing.standing import make_full_standby
@@ -288,19 +288,33 @@ def test_what_a_standby_has_unasked_is_acknowledged_with_the_next_write(
     assert driver.probe(service, primary.target).waiting_seconds == 0
 
 
-def test_one_write_of_the_managers_own_waits_at_most(
+def test_few_writes_of_the_managers_own_wait_at_most(
     pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
+    """Nobody acknowledges, and a client waits before them: they wait behind its commit."""
     primary, standby = pair
     driver, service = primary.driver, primary.service
     driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
-    with pytest.raises(SilentError):
+
+    def write() -> None:
+        with contextlib.suppress(pymysql.MySQLError), application(primary, seconds=20) as client:
+            client.run(f"{INSERT} (1)")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_for(lambda: driver.probe(service, primary.target).waiting_seconds > 0)
+    driver.semisync.prompt(service, primary.target)
+    with pytest.raises(ServerError, match="had one write more a moment ago"):
         driver.semisync.prompt(service, primary.target)
-    began = time.monotonic()
-    with pytest.raises(ServerError, match="of the manager's own waits"):
+    for _ in range(MOST_PROMPTS - 1):
+        prompt(service, primary.target)
+    with pytest.raises(WritesWaitError, match="which wait as well"):
         driver.semisync.prompt(service, primary.target)
-    assert time.monotonic() - began < CHANGE_SECONDS
     assert driver.probe(service, primary.target).role is Role.PRIMARY
+    driver.semisync.end_waiting(service, primary.target, 1)
+    writer.join(10)
+    assert not writer.is_alive()
+    assert driver.probe(service, primary.target).waiting_seconds == 0
 
 
 def test_a_standby_that_is_to_acknowledge_does_not_connect_to_a_long_log(

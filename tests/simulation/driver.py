@@ -172,8 +172,9 @@ class SimDriver(Driver):
         return source is not None and server.serial in source.refused
 
     def _link_age_seconds(self, server: SimServer) -> float | None:
-        stalled_at = server.stalled_at
-        return None if stalled_at is None else self.world.clock.monotonic() - stalled_at
+        if server.stalled_at is not None:
+            return self.world.clock.monotonic() - server.stalled_at
+        return 0.0 if server.source is not None and self.world.linked(server) else None
 
     def _seems_linked(self, server: SimServer) -> bool:
         """Nothing arrives any more, which it has not noticed yet."""

@@ -56,9 +56,9 @@ def test_primary_hangs_for_a_moment(mode: str) -> None:
     simulation.assert_nothing_is_lost()
 
 
-@in_all_modes
+@promoted
 def test_primary_hangs_for_ever(mode: str) -> None:
-    """It is ended and taken back, whoever chose its successor."""
+    """It is ended and taken back."""
     simulation = running(mode)
     simulation.event("hang", "db.0")
     simulation.live(12)

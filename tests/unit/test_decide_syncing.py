@@ -11,7 +11,7 @@ from hamanager.model.decision import Action, Decision
 from hamanager.model.durability import Durability
 from hamanager.model.order import Order, OrderKind, OrderResult
 from hamanager.model.primary_change import FailoverResult, Promotion
-from hamanager.model.snapshot import Observation, Relation, Role
+from hamanager.model.snapshot import Contact, Observation, Relation, Role
 from tests.unit.test_decide import (
     ELECTING,
     GONE,
@@ -340,19 +340,65 @@ def test_the_last_one_left_does_not_keep_it_waiting() -> None:
     assert decision.action is Action.START_INSTANCE
 
 
+HEARD = up(acknowledges=True, acknowledges_from_disk=True, link_age_seconds=0.2)
+LINK_CUT = up(acknowledges=True, acknowledges_from_disk=True, link_age_seconds=1.6)
+
+
 @pytest.mark.parametrize(
-    ("waiting_seconds", "standby", "rule"),
+    ("waiting_seconds", "standby", "required_acks", "rule"),
     [
-        pytest.param(1.5, ACKNOWLEDGES, "unheard", id="it was lost"),
-        pytest.param(0.5, ACKNOWLEDGES, "well", id="it may be on its way"),
-        pytest.param(1.5, up(), "sync-join", id="it does not acknowledge yet"),
-        pytest.param(1.5, SILENT, "well", id="it may have died"),
+        pytest.param(1.5, HEARD, 1, "unheard", id="it was lost"),
+        pytest.param(0.5, HEARD, 1, "well", id="it may be on its way"),
+        pytest.param(1.5, LINK_CUT, 1, "well", id="its link may have been cut"),
+        pytest.param(1.5, ACKNOWLEDGES, 1, "well", id="nobody knows of its link"),
+        pytest.param(1.5, up(), 1, "sync-join", id="it does not acknowledge yet"),
+        pytest.param(1.5, SILENT, 1, "well", id="it may have died"),
+        pytest.param(1.5, HEARD, 2, "sync-adjust", id="for one more than there are"),
     ],
 )
 def test_writes_that_wait_for_standbys_which_have_them(
-    waiting_seconds: float, standby: Observation, rule: str
+    waiting_seconds: float, standby: Observation, required_acks: int, rule: str
 ) -> None:
-    primary = up(Role.PRIMARY, required_acks=1, waiting_seconds=waiting_seconds)
+    primary = up(Role.PRIMARY, required_acks=required_acks, waiting_seconds=waiting_seconds)
     decision = decided({"db.0": primary, "db.1": standby})
     assert decision.rule == rule
     assert (decision.action is Action.PROMPT) is (rule == "unheard")
+
+
+@pytest.mark.parametrize(
+    ("member", "heard", "started_seconds_ago", "ended"),
+    [
+        pytest.param(replace(SILENT, silent_seconds=12), 30.0, 100, True, id="it hangs"),
+        pytest.param(replace(SILENT, silent_seconds=9), 30.0, 100, False, id="not for long"),
+        pytest.param(replace(SILENT, silent_seconds=12), 0.2, 100, False, id="others hear of it"),
+        pytest.param(replace(SILENT, silent_seconds=12), None, 100, False, id="nobody knows"),
+        pytest.param(replace(SILENT, silent_seconds=12), 30.0, 30, False, id="it starts"),
+        pytest.param(
+            replace(SILENT, silent_seconds=12, contact=Contact.REFUSED),
+            30.0,
+            100,
+            False,
+            id="refuses",
+        ),
+        pytest.param(GONE, 30.0, 100, False, id="it has ended"),
+    ],
+)
+def test_a_member_that_nobody_has_heard_of_is_ended(
+    member: Observation, heard: float | None, started_seconds_ago: float, ended: bool
+) -> None:
+    hears = {} if heard is None else {"h:1": heard}
+    decision = table(
+        {
+            "db.0": up(Role.PRIMARY, heard_seconds=hears),
+            "db.1": member,
+            "db.2": up(heard_seconds=hears),
+        },
+        capabilities=ELECTING,
+        instances=(
+            instance("db.0"),
+            instance("db.1", started_at=NOW - started_seconds_ago),
+            instance("db.2"),
+        ),
+    )
+    assert (decision.rule == "hung") is ended, decision
+    assert (decision.action is Action.END_INSTANCE) is ended

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import pytest
 
-from hamanager.act.context import PlaybookContext
+from hamanager.act.context import PlaybookContext, Step
+from hamanager.errors import WritesWaitError
 from hamanager.loop import KeptRecords
 from hamanager.model.decision import Action, Decision
 from hamanager.model.record import ServiceRecord
+from hamanager.model.snapshot import Role
 from hamanager.model.spec import Spec
 from hamanager.observe.observer import Observer
 from hamanager.observe.questions import Threads
@@ -70,3 +75,30 @@ def test_one_that_hangs_is_killed_lest_it_acknowledges_but_not_in_its_first_star
     standby.hung = True
     syncing.silence_non_members(asked(world, so_far, ("db.2",), joined=joined))
     assert standby.running is not joined
+
+
+@pytest.mark.parametrize("playbook", [syncing.join, syncing.set_required_acks, syncing.prompt])
+def test_clients_whose_writes_keep_the_log_from_ending_are_ended(
+    playbook: Callable[[PlaybookContext], Sequence[Step]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told where it ends before they have, whoever needs to know."""
+    world = World(Engine.ACKNOWLEDGING)
+    driver, runtime, record = started(world, "db.0", "db.1", "db.2")
+    primary = world.named("db.0")
+    assert primary is not None
+    primary.role, primary.required_acks = Role.PRIMARY, 2
+    world.write()
+    assert primary.waiting
+
+    def blocked(*_: object) -> None:
+        raise WritesWaitError("db.0 does not tell it")
+
+    for name in ("wait_until_received", "prompt"):
+        monkeypatch.setattr(driver, name, blocked)
+    ctx = asked(world, (driver, runtime, record), ("db.1",))
+    name = "db.0" if playbook is syncing.prompt else "db.1"
+    ctx = replace(ctx, decision=Decision("rule", Action.SET_REQUIRED_ACKS, "because", name))
+    told = next(note for step in playbook(ctx) if "does not tell" in (note := str(step.run())))
+    assert "acknowledging none" in told
+    assert not primary.waiting
+    assert not world.acknowledged

@@ -120,7 +120,7 @@ class MySQLDriver(Driver):
                 status = replace(
                     status,
                     stuck_clients=stuck_clients(session, server),
-                    waiting_seconds=self._waited(session, service) if status.required_acks else 0.0,
+                    waiting_seconds=self._waited(session, target, status),
                 )
         if alone and not holds(status) and self._clones.runs(target):
             # The server itself shows a copy only after it has reached the donor.
@@ -138,8 +138,9 @@ class MySQLDriver(Driver):
         has_all = led is not None and gtid.parse(led) <= holds(status)
         return status if has_all else replace(status, synchronized=False)
 
-    def _waited(self, session: Session, service: ServiceContext) -> float:
-        return self._waits.note(service.name, *waits(session), time.monotonic())
+    def _waited(self, session: Session, target: Target, status: ServerStatus) -> float:
+        clients, progress = waits(session) if status.required_acks else (0, ())
+        return self._waits.note(target.address, clients, progress, time.monotonic())
 
     def open_tripwire(self, service: ServiceContext, target: Target) -> socket.socket:
         """An authenticated connection: a bare one is dropped after `connect_timeout`."""

@@ -30,20 +30,20 @@ class Led:
 
 
 class Waits:
-    """Since when each service's writes have been waiting for standbys, none acknowledged."""
+    """Since when each primary's writes have been waiting for standbys, none acknowledged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: dict[str, tuple[tuple[str, ...], float]] = {}
 
-    def note(self, service: str, clients: int, progress: tuple[str, ...], now: float) -> float:
+    def note(self, address: str, clients: int, progress: tuple[str, ...], now: float) -> float:
         """A probe of the primary: so many clients wait, and `progress` changes with each that is
         acknowledged; for how many seconds that has been so."""
         with self._lock:
             if not clients:
-                self._since.pop(service, None)
+                self._since.pop(address, None)
                 return 0.0
-            before = self._since.get(service)
+            before = self._since.get(address)
             if before is None or before[0] != progress:
-                self._since[service] = before = (progress, now)
+                self._since[address] = before = (progress, now)
             return now - before[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,12 +15,12 @@ from hamanager_drivers.certificates import FILE_NAMES
 from hamanager_drivers.mysql import config, gtid, semisync
 from hamanager_drivers.mysql.admission import admit, shut_out
 from hamanager_drivers.mysql.clone import Clones
-from hamanager_drivers.mysql.connections import Connections, Purpose
+from hamanager_drivers.mysql.connections import CHANGE_SECONDS, Connections, Purpose
 from hamanager_drivers.mysql.handover import hand_over
 from hamanager_drivers.mysql.led import Led
 from hamanager_drivers.mysql.logins import remember_application
 from hamanager_drivers.mysql.memory import filled_pool_bytes, limit_connections, resize_pool
-from hamanager_drivers.mysql.probe import clone_rows, server_row
+from hamanager_drivers.mysql.probe import clone_rows, server_row, waits
 from hamanager_drivers.mysql.replication import (
     apply_received,
     cut_everybody,
@@ -233,25 +234,33 @@ class MySQLSemiSync:
 
     def _end_of_log(self, service: ServiceContext, primary: Target) -> tuple[str, int]:
         """Nobody is told that while a new log is to begin, and none begins while a write waits (see
-        `semisync.shorten_log`)."""
+        `semisync.shorten_log`). A server may be silent for other reasons: that writes wait, none
+        of them acknowledged meanwhile, is seen from before and after."""
+        with self._connections.session(service, primary, Purpose.PROBE) as led:
+            before = waits(led)
+        began = time.monotonic()
         try:
             with self._connections.session(service, primary) as led:
                 semisync.shorten_log(led)
                 return semisync.end_of_log(led)
         except SilentError as error:
+            if time.monotonic() - began < CHANGE_SECONDS:
+                raise  # it was not even reached
             with self._connections.session(service, primary, Purpose.PROBE) as led:
-                waiting = server_row(led)["required_acks"]
-            if not waiting:
+                after = waits(led)
+            if not (before[0] and after[0]) or before[1] != after[1]:
                 raise
             raise WritesWaitError(
                 f"{primary.name} does not tell where its log ends while writes wait"
             ) from error
 
     def prompt(self, service: ServiceContext, primary: Target) -> None:
-        """A statement that is logged and changes nothing."""
+        """A statement that is logged and changes nothing. It waits as others do, on its own link,
+        and nobody needs its answer."""
+        with self._connections.session(service, primary, Purpose.PROBE) as session:
+            semisync.expect_no_prompt(session, primary)
         self._end_of_log(service, primary)
-        with self._connections.session(service, primary) as session:
-            semisync.prompt(session)
+        semisync.prompt(service, primary)
 
     def shut_out(self, service: ServiceContext, primary: Target, serial: int) -> None:
         """Its own login is locked."""

@@ -7,16 +7,17 @@ on at exactly the standbys that are meant. It takes effect when the receiver con
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 import pymysql
 
-from hamanager.errors import ServerError
-from hamanager.model.service import Target
+from hamanager.errors import ServerError, SilentError, WritesWaitError
+from hamanager.model.service import ServiceContext, Target
 from hamanager_drivers.mysql import gtid
 from hamanager_drivers.mysql.config import MANAGER
-from hamanager_drivers.mysql.connections import Row, Session
+from hamanager_drivers.mysql.connections import Row, Session, as_manager, hang_up, told_apart
 from hamanager_drivers.mysql.probe import server_row
 
 CONNECTED_SECONDS = 3.0
@@ -101,26 +102,50 @@ def shorten_log(session: Session) -> None:
         session.run("FLUSH BINARY LOGS")
 
 
-_OWN_WAITING = """
-SELECT COUNT(*) AS n FROM performance_schema.processlist
-WHERE USER = %s AND STATE = 'Waiting for semi-sync ACK from replica'
+_PROMPT = "FLUSH OPTIMIZER_COSTS"
+_PROMPTS = """
+SELECT COUNT(*) AS n, MIN(TIME) AS youngest_seconds FROM performance_schema.processlist
+WHERE USER = %s AND INFO LIKE 'FLUSH OPTIMIZER%%'
 """
+PROMPT_SECONDS = 1.0
+PROMPT_AGAIN_SECONDS = 5
+MOST_PROMPTS = 3
 
 
-def prompt(session: Session) -> None:
+def expect_no_prompt(session: Session, primary: Target) -> None:
+    """Raises unless one more may be given.
+
+    Raises:
+        WritesWaitError: several wait: no acknowledgement comes at all.
+        ServerError: one was given a moment ago.
+    """
+    waiting = session.row(_PROMPTS, MANAGER)
+    if int(waiting["n"]) >= MOST_PROMPTS:
+        raise WritesWaitError(f"{primary.name} had {MOST_PROMPTS} writes more, which wait as well")
+    if waiting["n"] and int(waiting["youngest_seconds"]) < PROMPT_AGAIN_SECONDS:
+        raise ServerError(f"{primary.name} had one write more a moment ago, which waits as well")
+
+
+def prompt(service: ServiceContext, primary: Target) -> None:
     """Have every standby acknowledge all that it has received.
 
     A source asks for the acknowledgement of what it sends, and skips what the receiver says it
     has when it connects: a write whose acknowledgement was lost with a link waits until a later
     one is acknowledged (seen on 9.7). The statement is logged and changes nothing; while it waits
     it holds no lock that a probe asks for, as one about the manager's own database would.
-
-    Raises:
-        ServerError: another one that was written for that waits, too.
     """
-    if session.row(_OWN_WAITING, MANAGER)["n"]:
-        raise ServerError("a write of the manager's own waits for the standbys, too")
-    session.run("FLUSH OPTIMIZER_COSTS")
+    with told_apart(primary, service):
+        connection = as_manager(service, primary, PROMPT_SECONDS)
+    try:
+        session = Session(connection)
+        with told_apart(primary, service):
+            server = server_row(session)
+        if server["read_only"] or not server["required_acks"]:
+            return
+        with contextlib.suppress(SilentError), told_apart(primary, service):
+            session.run(_PROMPT)
+    finally:
+        hang_up(connection)
 
 
 def wait_until_caught_up(

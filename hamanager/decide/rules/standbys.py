@@ -11,13 +11,15 @@ from hamanager.decide.situation import Situation, follows, has_role, restarted
 from hamanager.model.decision import Action, Decision
 from hamanager.model.instance import InstanceRecord
 from hamanager.model.record import RETAINED_LIMIT
-from hamanager.model.snapshot import Observation, Process, Relation, Role
+from hamanager.model.snapshot import Contact, Observation, Process, Relation, Role
 from hamanager.model.upgrade import runs_from
 
 SOURCES_SECONDS = 1.0
 """So long at the most a former primary is not started while others look for another source."""
 UNDOING_SECONDS = 60.0
 """So long a standby may take back writes before it is started anew."""
+HUNG_SECONDS, HUNG_GRACE_SECONDS = 10.0, 60.0
+"""So long nobody has heard of a standby that is ended, whose start is so long ago at the least."""
 STARTS_BEFORE_REBUILD = 5
 """A standby that does not come up after so many starts is rebuilt from nothing."""
 
@@ -127,6 +129,28 @@ def stuck_undoing(s: Situation) -> Decision | None:
             return do(Action.END_INSTANCE, instance.name, reason)
         if _has_room(s):
             return do(Action.REBUILD, instance.name, f"{reason}, as before its last start")
+    return None
+
+
+def hung(s: Situation) -> Decision | None:
+    """A standby that has a process and that nobody has heard of for long, neither the manager nor
+    any other member, is ended; the rule `start` takes it back. Those others go on without it."""
+    others = [seen.status for _, seen in s.all if seen.status is not None]
+    if len(others) <= len(s.all) // 2:
+        return None
+    for instance, seen in s.due(s.standbys):
+        if seen.process is not Process.RUNNING or seen.contact is not Contact.SILENT:
+            continue
+        started_at = instance.started_at
+        if started_at is not None and 0 <= s.snapshot.at - started_at < HUNG_GRACE_SECONDS:
+            continue
+        address = f"{instance.host}:{instance.port}"
+        heard = [status.heard_seconds.get(address, 0.0) for status in others]
+        silent_seconds = min(seen.silent_seconds, *heard)
+        if silent_seconds < max(HUNG_SECONDS, s.spec.down_after_seconds):
+            continue
+        reason = f"nobody has heard of it for {silent_seconds:.0f} s, and its process runs"
+        return do(Action.END_INSTANCE, instance.name, reason)
     return None
 
 

@@ -138,10 +138,10 @@ def unheard(s: Situation) -> Decision | None:
     if not s.primary_works or seen is None or seen.status is None or not s.record.sync_set:
         return None
     waiting_seconds = seen.status.waiting_seconds
-    if waiting_seconds < UNHEARD_SECONDS:
+    if waiting_seconds < UNHEARD_SECONDS or seen.status.required_acks != s.required_acks:
         return None
     members = [s.snapshot.of(name) for name in s.record.sync_set]
-    if not all(member is not None and _follows_and_acknowledges(member) for member in members):
+    if not all(member and _acknowledges_since(member, waiting_seconds) for member in members):
         return None
     return do(
         Action.PROMPT,
@@ -150,8 +150,14 @@ def unheard(s: Situation) -> Decision | None:
     )
 
 
-def _follows_and_acknowledges(member: Observation) -> bool:
-    return follows(member) and member.status is not None and member.status.acknowledges
+def _acknowledges_since(member: Observation, waiting_seconds: float) -> bool:
+    """It follows and acknowledges, and has heard of the primary since writes began to wait: a link
+    that was cut then seems to be up for a while."""
+    status = member.status
+    if status is None or not follows(member) or not status.acknowledges:
+        return False
+    age = status.link_age_seconds
+    return age is not None and age < waiting_seconds
 
 
 def _member_is_silent(s: Situation) -> bool:

@@ -17,7 +17,7 @@ from hamanager.decide.situation import Situation
 from hamanager.errors import RuntimeFailedError, ServerError, StepFailedError
 from hamanager.model.order import OrderKind, pending
 from hamanager.model.primary_change import FailoverResult
-from hamanager.model.snapshot import Role
+from hamanager.model.snapshot import Contact, Process, Role
 from hamanager_playbooks.images import unproven
 from hamanager_playbooks.orders import settled
 from hamanager_playbooks.syncing import silence_non_members
@@ -93,6 +93,7 @@ def fail_over(ctx: PlaybookContext) -> Sequence[Step]:
         send_clients(ctx),
         Step(f"record {ctx.name} as primary", record),
         *settle(ctx),
+        *_end_hung(ctx, old),
     ]
 
 
@@ -263,6 +264,30 @@ def settle(ctx: PlaybookContext) -> list[Step]:
         return None
 
     return [Step(f"clear away what {ctx.name} needed as a standby", do)]
+
+
+def _end_hung(ctx: PlaybookContext, old: str | None) -> list[Step]:
+    """Members that elect need no fence. Yet clients go on waiting for the answer of a process that
+    hangs, for as long as their own time-outs are: they are set free by its end, and it is taken
+    back (the rule `hung` does it where this fails). Not one that the others need for a majority."""
+    seen = ctx.snapshot.of(old)
+    if old is None or old == ctx.name or seen is None or ctx.driver.election is None:
+        return []
+    hangs = seen.process is Process.RUNNING and seen.contact is Contact.SILENT
+    if not hangs or seen.silent_seconds < ctx.spec.down_after_seconds:
+        return []
+    answering = [o for o in ctx.snapshot.observations.values() if o.status is not None]
+    if len(answering) <= len(ctx.snapshot.observations) // 2:
+        return []
+
+    def end() -> str | None:
+        try:
+            ctx.runtime.kill(ctx.ref(old))
+        except RuntimeFailedError as error:
+            return f"left as it is: {error}"
+        return None
+
+    return [Step(f"end {old}, which does not answer", end)]
 
 
 def leave_primary(ctx: PlaybookContext) -> Sequence[Step]:

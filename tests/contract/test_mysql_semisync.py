@@ -288,6 +288,7 @@ def test_what_a_standby_has_unasked_is_acknowledged_with_the_next_write(
     assert driver.probe(service, primary.target).waiting_seconds == 0
 
 
+@pytest.mark.long
 def test_few_writes_of_the_managers_own_wait_at_most(
     pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
@@ -317,6 +318,7 @@ def test_few_writes_of_the_managers_own_wait_at_most(
     assert driver.probe(service, primary.target).waiting_seconds == 0
 
 
+@pytest.mark.long
 def test_a_standby_that_is_to_acknowledge_does_not_connect_to_a_long_log(
     pair: tuple[MySQLServer, MySQLServer],
 ) -> None:

@@ -81,7 +81,8 @@ def test_primary_stopped_by_somebody_else_without_a_hand_over_is_as_good_as_kill
 def test_primary_that_hangs_is_killed_first_and_returns_read_only(
     sandbox: Sandbox, engine: str
 ) -> None:
-    """Its process is stopped: it is fenced before anybody takes its place."""
+    """Its process is stopped: it is fenced before anybody takes its place; of members that elect it
+    is ended afterwards, and does not have to wake up to be taken back."""
     with Scenario(sandbox, engine, "primary hangs 10 s, then wakes") as run:
         old = run.primary
         run.fault(lambda: run.faults.hang(old))
@@ -89,7 +90,8 @@ def test_primary_that_hangs_is_killed_first_and_returns_read_only(
         if engine != "mongodb":
             assert accepted.at - run.faulted_at > 3, "silence was taken for death"
         time.sleep(max(0.0, run.faulted_at + 10 - time.monotonic()))
-        run.faults.wake(old)
+        if engine != "mongodb":
+            run.faults.wake(old)
         assert run.primary == accepted.instance
         if engine == "mysql":
             run.wait_whole()

@@ -34,7 +34,7 @@ test: images etcdprogram keepalivedprogram chromiumprogram promtoolprogram testb
 	    --no-loadscope-reorder $(ARGS)
 
 scenarios: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
-	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract/test_encryption.py tests/simulation \
+	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract tests/simulation \
 	    -m "long or not long" $(ARGS)
 
 check: venv ## Lint, format, types and import contracts; needs no Docker

@@ -71,9 +71,8 @@ class LoadWriter(threading.Thread):
         number = self._written_before
         turn = 0
         while not self._stopping.is_set():
-            members = self._members()
-            target = members[turn % len(members)]
-            number = self._write_to(target, number)
+            if members := self._members():  # there are none while a service is destroyed
+                number = self._write_to(members[turn % len(members)], number)
             turn += 1
             time.sleep(RETRY_SECONDS)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hamanager.chaos.faults import Faults
 from hamanager.chaos.sandbox import Sandbox, wait_for
-from tests.support.small_volumes import small_volumes
+from tests.support.small_volumes import frozen, own_filesystem, small_volumes, why_not_frozen
 
 LATE_SECONDS = 40.0
 """The machine may be busy, and it takes some beats until they need another block of the disk."""
@@ -64,3 +65,23 @@ def test_a_full_disk_is_told_while_the_server_answers(sandbox: Sandbox) -> None:
     finally:
         release()
         sandbox.command("destroy", "db", "--yes")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(why_not_frozen()), reason=why_not_frozen())
+def test_a_frozen_disk_is_told_within_5_s(sandbox: Sandbox, tmp_path: Path) -> None:
+    with own_filesystem(sandbox, "db", tmp_path) as disk:
+        try:
+            sandbox.command("create", "db", "--engine", "mysql")
+            sandbox.command("set", "db", "--canary")
+            time.sleep(3)
+            with frozen(disk):
+                began = time.time()
+                wait_for("the canary to tell", LATE_SECONDS, lambda: bool(notes(sandbox)))
+                [(at, text)] = notes(sandbox)
+            print(f"told {at - began:.1f} s after the disk was frozen: {text}")
+            assert at - began < 5
+            assert "although db.0 answers" in text
+            sandbox.wait_for_state("db", "running", 30)
+        finally:
+            sandbox.command("destroy", "db", "--yes")

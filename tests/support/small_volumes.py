@@ -1,9 +1,12 @@
-"""Data volumes so small that they can be filled."""
+"""Data volumes that can be filled or frozen without the rest of the machine."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from docker.errors import APIError
 
@@ -46,3 +49,46 @@ def small_volumes(sandbox: Sandbox, service: str, instances: int, size: str) -> 
                 holder.remove(force=True)
 
     return let_go
+
+
+def why_not_frozen() -> str:
+    """Why no filesystem can be frozen here; '' if one can."""
+    if os.geteuid() != 0:
+        return "a filesystem is mounted and frozen as root"
+    return "" if Path("/dev/loop-control").exists() else "this machine has no loop devices"
+
+
+@contextlib.contextmanager
+def own_filesystem(sandbox: Sandbox, service: str, directory: Path) -> Iterator[Path]:
+    """The data volume of a new service's first instance as a filesystem in a file; its path."""
+    image, mounted = directory / "data.img", directory / "data"
+    with image.open("wb") as file:
+        file.truncate(1 << 30)
+    mounted.mkdir()
+    _run("mkfs.ext4", "-q", str(image))
+    _run("mount", "-o", "loop", str(image), str(mounted))
+    try:
+        names = Names(sandbox.manager_id)
+        ref = InstanceRef(service, f"{service}.0", 1)
+        sandbox.docker.volumes.create(
+            names.volume(ref),
+            driver_opts={"type": "none", "o": "bind", "device": str(mounted)},
+            labels=names.labels(ref),
+        )
+        yield mounted
+    finally:
+        _run("umount", "--lazy", str(mounted))
+
+
+@contextlib.contextmanager
+def frozen(path: Path) -> Iterator[None]:
+    """Nobody's write to that filesystem returns."""
+    _run("fsfreeze", "--freeze", str(path))
+    try:
+        yield
+    finally:
+        _run("fsfreeze", "--unfreeze", str(path))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=30, capture_output=True)

@@ -32,6 +32,7 @@ from hamanager.daemon.addresses import Addresses
 from hamanager.daemon.hosts import Hosts
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Metrics
+from hamanager.daemon.process import shorten_collections
 from hamanager.daemon.supervisor import Daemon
 from hamanager.daemon.web import make_web, serving
 from hamanager.model.history import HistoryEntry
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--scrapes", type=int, default=100)
     parser.add_argument("--profile", action="store_true", help="tell where the time goes, too")
     chosen = parser.parse_args()
+    shorten_collections()
     metrics, world = Metrics(), World()
     with _managing(world, metrics) as daemon:
         names = [f"db{number:03}" for number in range(chosen.services)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -9,6 +10,8 @@ import socket
 from contextlib import suppress
 
 log = logging.getLogger("hamanager")
+SELDOM = 50
+"""Collections of the middle generation for one of the oldest; Python's own number is 10."""
 
 
 def log_to_standard_error() -> None:
@@ -34,6 +37,16 @@ def raise_descriptor_limit() -> None:
         log.debug("the limit of open files stays at %d: %s", soft, error)
     else:
         log.debug("the limit of open files was %d and is %d now", soft, hard)
+
+
+def shorten_collections() -> None:
+    """Once everything is imported. What lives as long as the process is not gone through again and
+    again by Python's collector of garbage, and what the rest has is gone through less often: no
+    thread goes on meanwhile, 0.14 s each time with 100 services (`make scrape`)."""
+    gc.collect()
+    gc.freeze()
+    youngest, middle, _ = gc.get_threshold()
+    gc.set_threshold(youngest, middle, SELDOM)
 
 
 def tell_ready() -> None:

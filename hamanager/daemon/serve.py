@@ -28,7 +28,12 @@ from hamanager.daemon.http import make_app
 from hamanager.daemon.leading import Leading
 from hamanager.daemon.metrics import Metrics
 from hamanager.daemon.places import Places
-from hamanager.daemon.process import log_to_standard_error, raise_descriptor_limit, tell_ready
+from hamanager.daemon.process import (
+    log_to_standard_error,
+    raise_descriptor_limit,
+    shorten_collections,
+    tell_ready,
+)
 from hamanager.daemon.remote import Listen, RemoteApi, offering
 from hamanager.daemon.retained import Retained
 from hamanager.daemon.supervisor import Daemon
@@ -73,6 +78,7 @@ def serve(
     log_to_standard_error()
     drivers = _checked(load_drivers())
     raise_descriptor_limit()
+    shorten_collections()
     me = _manager(home, name)
     telling = Telling(hooks, me.name)
     with (

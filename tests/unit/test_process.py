@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hamanager.cli.main import app
-from hamanager.daemon.process import tell_ready
+from hamanager.daemon.process import SELDOM, shorten_collections, tell_ready
 from hamanager.daemon.remote import Listen
 
 
@@ -29,6 +30,17 @@ def test_a_service_manager_hears_that_the_work_has_begun(
     tell_ready()  # nobody listens any more
     monkeypatch.delenv("NOTIFY_SOCKET")
     tell_ready()
+
+
+def test_what_lives_as_long_as_the_process_is_left_to_no_collector() -> None:
+    before = gc.get_threshold()
+    try:
+        shorten_collections()
+        assert gc.get_freeze_count() > len(gc.get_objects())
+        assert gc.get_threshold() == (*before[:2], SELDOM)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def test_a_unit_says_by_variables_what_a_manager_is(

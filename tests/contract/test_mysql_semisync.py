@@ -261,6 +261,21 @@ def test_what_a_standby_has_not_received_is_not_confirmed(
         driver.semisync.wait_until_received(service, standby.target, primary.target)
 
 
+def start_waiting(primary: MySQLServer) -> tuple[threading.Thread, threading.Event]:
+    """A client whose write waits, and whether it was told that it succeeded."""
+    told = threading.Event()
+
+    def write() -> None:
+        with contextlib.suppress(pymysql.MySQLError), application(primary, seconds=20) as client:
+            client.run(f"{INSERT} (1)")
+            told.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_for(lambda: primary.driver.probe(primary.service, primary.target).waiting_seconds > 0)
+    return writer, told
+
+
 def test_what_a_standby_has_unasked_is_acknowledged_with_the_next_write(
     pair: tuple[MySQLServer, MySQLServer],
 ) -> None:
@@ -269,16 +284,7 @@ def test_what_a_standby_has_unasked_is_acknowledged_with_the_next_write(
     primary, standby = pair
     driver, service = primary.driver, primary.service
     driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
-    told = threading.Event()
-
-    def write() -> None:
-        with application(primary, seconds=20) as client:
-            client.run(f"{INSERT} (1)")
-        told.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    wait_for(lambda: driver.probe(service, primary.target).waiting_seconds > 0)
+    writer, told = start_waiting(primary)
     driver.semisync.wait_until_received(service, standby.target, primary.target)
     driver.semisync.set_semisync_replica(service, standby.target, wanted=True)
     driver.semisync.wait_until_received(service, standby.target, primary.target)
@@ -296,14 +302,7 @@ def test_few_writes_of_the_managers_own_wait_at_most(
     primary, standby = pair
     driver, service = primary.driver, primary.service
     driver.semisync.set_semisync_replica(service, standby.target, wanted=False)
-
-    def write() -> None:
-        with contextlib.suppress(pymysql.MySQLError), application(primary, seconds=20) as client:
-            client.run(f"{INSERT} (1)")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    wait_for(lambda: driver.probe(service, primary.target).waiting_seconds > 0)
+    writer, told = start_waiting(primary)
     driver.semisync.prompt(service, primary.target)
     with pytest.raises(ServerError, match="had one write more a moment ago"):
         driver.semisync.prompt(service, primary.target)
@@ -315,6 +314,7 @@ def test_few_writes_of_the_managers_own_wait_at_most(
     driver.semisync.end_waiting(service, primary.target, 1)
     writer.join(10)
     assert not writer.is_alive()
+    assert not told.is_set()
     assert driver.probe(service, primary.target).waiting_seconds == 0
 
 

@@ -25,6 +25,7 @@ from hamanager.model.service import Target
 from hamanager.runtimes.docker import names
 from hamanager_drivers.mysql.connections import Session, connect
 from hamanager_drivers.naming import APPLICATION
+from hamanager_testing.servers import free_port
 
 TABLES, ROWS, THREADS = 4, 10_000, 8
 SCRIPT = Path(__file__).with_name("reconnecting.lua")
@@ -160,9 +161,7 @@ def _print_ratio(sandbox: Sandbox) -> None:
 @contextmanager
 def _bare_proxy(sandbox: Sandbox, primary: Target) -> Iterator[tuple[str, int]]:
     """Made from the same image, and without anything that the product's configuration adds."""
-    with socket.socket() as free:
-        free.bind((primary.host, 0))
-        host, port = free.getsockname()
+    host, port = primary.host, free_port(primary.host)
     [own] = sandbox.docker.containers.list(
         filters={"name": f"{sandbox.manager_id}.haproxy", "status": "running"}
     )

@@ -33,9 +33,7 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
         return _silenced(ctx, names)
 
     def wait_for_it() -> None:
-        # Never for fewer than now: that takes every member's word (see `set_required_acks`).
-        present = _present_acks(ctx) or 0
-        _tell_primary(ctx, max(present, ctx.required_acks(len(members))))
+        _tell_primary(ctx, _no_fewer_acks(ctx, len(members)))
 
     def set_semisync_replica() -> None:
         ctx.semisync.set_semisync_replica(ctx.service, ctx.target(), wanted=True)
@@ -51,7 +49,7 @@ def join(ctx: PlaybookContext) -> Sequence[Step]:
             if _apply_delay_seconds(ctx) > APPLIED_SECONDS:
                 wait_until_caught_up()
         except WritesWaitError as error:
-            return _end_waiting(ctx, error, max(_present_acks(ctx) or 0, ctx.required_acks()))
+            return _end_waiting(ctx, error, _no_fewer_acks(ctx))
         except ServerError as error:
             return f"not yet, so writes will wait until it has: {error}"
         return None
@@ -129,8 +127,7 @@ def end_waiting(ctx: PlaybookContext) -> Sequence[Step]:
     for is set anew by that: nobody may go on acknowledging who is no member of the sync set."""
 
     def end() -> str:
-        required = max(_present_acks(ctx) or 0, ctx.required_acks())
-        return ctx.semisync.end_waiting(ctx.service, ctx.target(), required)
+        return ctx.semisync.end_waiting(ctx.service, ctx.target(), _no_fewer_acks(ctx))
 
     return [
         Step("let no other standby acknowledge", lambda: silence_non_members(ctx)),
@@ -145,7 +142,7 @@ def prompt(ctx: PlaybookContext) -> Sequence[Step]:
         try:
             ctx.semisync.prompt(ctx.service, ctx.target())
         except WritesWaitError as error:
-            return _end_waiting(ctx, error, max(_present_acks(ctx) or 0, ctx.required_acks()))
+            return _end_waiting(ctx, error, _no_fewer_acks(ctx))
         return None
 
     return [Step("write something for the standbys to acknowledge", write)]
@@ -252,3 +249,9 @@ def _present_acks(ctx: PlaybookContext) -> int | None:
     """For how many standbys the primary was seen to wait; None where that is not known."""
     seen = ctx.snapshot.of(ctx.records.read().primary)
     return seen.status.required_acks if seen is not None and seen.status is not None else None
+
+
+def _no_fewer_acks(ctx: PlaybookContext, members: int | None = None) -> int:
+    """For as many as the record (or so many members) says, and never for fewer than now: that takes
+    every member's word (see `set_required_acks`)."""
+    return max(_present_acks(ctx) or 0, ctx.required_acks(members))

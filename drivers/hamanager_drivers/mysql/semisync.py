@@ -26,6 +26,7 @@ RELINK_SECONDS = 0.5
 """A link that was just opened says for a moment that it connects."""
 POLL_SECONDS = 0.005
 LONG_LOG_BYTES = 1024**2
+"""What a source reads in no time."""
 LAZY_SYNC = 10000
 """The server's default: a relay log that nobody counts on is not synced after each event."""
 PARSE_ERROR = 1064
@@ -108,8 +109,9 @@ SELECT COUNT(*) AS n, MIN(TIME) AS youngest_seconds FROM performance_schema.proc
 WHERE USER = %s AND INFO LIKE 'FLUSH OPTIMIZER%%'
 """
 PROMPT_SECONDS = 1.0
-PROMPT_AGAIN_SECONDS = 5
-MOST_PROMPTS = 3
+"""So long its answer is waited for, which nobody needs."""
+PROMPT_AGAIN_SECONDS, MOST_PROMPTS = 5, 3
+"""So old is the youngest that waits when another one is given, and so many may wait."""
 
 
 def expect_no_prompt(session: Session, primary: Target) -> None:

@@ -28,6 +28,7 @@ from typing import Protocol
 from hamanager.contracts.canary import Canary
 from hamanager.contracts.replication import (
     Chaining,
+    Checkpointing,
     Election,
     Leaving,
     Replication,
@@ -171,6 +172,7 @@ class Driver(Protocol):
     election: Election | None = None
     settling: Settling | None = None
     chaining: Chaining | None = None
+    checkpointing: Checkpointing | None = None
     cache: Cache | None = None
     certificates: Certificates | None = None
     """None: its services cannot be encrypted."""

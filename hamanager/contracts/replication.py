@@ -246,6 +246,16 @@ class Chaining(Protocol):
         ...
 
 
+class Checkpointing(Protocol):
+    """A server that is killed has to do again, or to undo, what it did since its last checkpoint;
+    one that is killed soon after each start would come to none by itself."""
+
+    def checkpoint(self, service: ServiceContext, target: Target) -> None:
+        """Have it begin one, and wait for its end only for a moment. It may fail: the next return
+        of that server takes longer then, and nothing else."""
+        ...
+
+
 class Settling(Protocol):
     """A promotion leaves something to be done that no client has to wait for."""
 

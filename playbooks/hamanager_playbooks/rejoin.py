@@ -42,6 +42,7 @@ def mark_synchronized(ctx: PlaybookContext) -> Sequence[Step]:
         *unproven(ctx),
         Step(f"record {ctx.name} as a synchronized standby", record),
         *_straighten(ctx),
+        *_checkpoint(ctx),
     ]
 
 
@@ -59,6 +60,22 @@ def _straighten(ctx: PlaybookContext) -> list[Step]:
             return f"it does not yet: {error}"
 
     return [Step(f"let {ctx.name} replicate from {primary} itself", do)]
+
+
+def _checkpoint(ctx: PlaybookContext) -> list[Step]:
+    """Its next crash would begin where this one did."""
+    checkpointing = ctx.driver.checkpointing
+    if checkpointing is None:
+        return []
+
+    def do() -> str | None:
+        try:
+            checkpointing.checkpoint(ctx.service, ctx.target())
+        except ServerError as error:
+            return f"it goes on without: {error}"
+        return None
+
+    return [Step(f"let {ctx.name} make a checkpoint", do)]
 
 
 def rebuild(ctx: PlaybookContext) -> Sequence[Step]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from bson import Timestamp
 
 from hamanager.errors import ServerError
 from hamanager.model.snapshot import Relation, Role, ServerStatus
@@ -120,6 +121,24 @@ def test_a_member_keeps_its_source_in_a_hand_over(trio: list[MongoDBServer]) -> 
     assert searches_in_vain(other) == in_vain[0]
 
 
+def test_a_checkpoint_is_made_when_asked_for(trio: list[MongoDBServer]) -> None:
+    """Within a moment, as a client of one's own sees it; by itself the server makes one a minute.
+    Asked again and again, so that one of its own in this very moment proves nothing."""
+    primary, standby, _ = settled(trio)
+    with contextlib.closing(DRIVER.workload.open_writer(primary.service, primary.target)) as writer:
+        for number in range(90_001, 90_004):
+            writer.write(number)
+            last, committed = checkpoint(standby)
+            deadline = time.monotonic() + 5
+            while committed <= last:  # it hears of that a moment later
+                assert time.monotonic() < deadline, "the write is not known to be a majority's"
+                last, committed = checkpoint(standby)
+            DRIVER.checkpointing.checkpoint(standby.service, standby.target)
+            while checkpoint(standby)[0] < committed:
+                assert time.monotonic() < deadline, "no checkpoint"
+                time.sleep(0.01)
+
+
 def test_a_hung_primary_does_not_delay_its_successor(trio: list[MongoDBServer]) -> None:
     primary, target, other = settled(trio)
     with paused(primary):
@@ -204,6 +223,12 @@ def searches_in_vain(server: MongoDBServer) -> int:
     """How often it found no member to replicate from."""
     found = CONNECTIONS.command(server.service, server.target, {"serverStatus": 1})
     return int(found["metrics"]["repl"]["syncSource"]["numTimesCouldNotFind"])
+
+
+def checkpoint(server: MongoDBServer) -> tuple[Timestamp, Timestamp]:
+    """Up to where its last one goes, and what a majority is known to have."""
+    found = CONNECTIONS.command(server.service, server.target, {"replSetGetStatus": 1})
+    return found["lastStableRecoveryTimestamp"], found["optimes"]["lastCommittedOpTime"]["ts"]
 
 
 def follows(leader: MongoDBServer) -> Callable[[ServerStatus], bool]:

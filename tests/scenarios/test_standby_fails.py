@@ -7,6 +7,7 @@ import time
 import pytest
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
+from hamanager_drivers.mongodb.connections import Connections as MongoDBConnections
 from hamanager_drivers.mysql.connections import Connections
 from tests.scenarios.conftest import ENGINES
 from tests.scenarios.harness import Scenario
@@ -151,6 +152,30 @@ def test_standby_killed_during_its_first_copy_is_copied_anew(sandbox: Sandbox, e
         run.fault(lambda: run.faults.kill("db.1"))
         run.size = size
         run.wait_whole(180)
+
+
+@pytest.mark.parametrize("engine", ["mongodb"])
+def test_member_that_is_killed_again_and_again_leaves_no_more_to_undo_each_time(
+    sandbox: Sandbox, engine: str
+) -> None:
+    """Each time that it is back it makes a checkpoint, which holds what was there at its death; by
+    itself it makes one a minute, and a minute it does not live."""
+    with Scenario(sandbox, engine, "killed three times within a minute") as run:
+        killed = run.primary
+        for _ in range(3):
+            time.sleep(2)
+            held_at = int(time.time()) - 1
+            run.fault(lambda: run.faults.kill(killed))
+            run.wait_whole()
+            wait_for("a checkpoint", 5, lambda at=held_at: checkpoint_at(run, killed) >= at)  # type: ignore[misc]
+
+
+def checkpoint_at(run: Scenario, instance: str) -> int:
+    """When what a member's last checkpoint holds was written, in seconds."""
+    member = next(m for m in run.sandbox.members("db") if m.name == instance)
+    command = {"replSetGetStatus": 1}
+    told = MongoDBConnections().command(run.sandbox.context("db"), member, command)
+    return int(told["lastStableRecoveryTimestamp"].time)
 
 
 @pytest.mark.parametrize("engine", ["mysql", "redis"])

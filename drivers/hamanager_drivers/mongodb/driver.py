@@ -31,7 +31,12 @@ from hamanager_drivers.mongodb.connections import (
     told_apart,
 )
 from hamanager_drivers.mongodb.election import ELECTION_SECONDS, Election
-from hamanager_drivers.mongodb.parts import MongoDBCache, MongoDBCertificates, MongoDBReplication
+from hamanager_drivers.mongodb.parts import (
+    MongoDBCache,
+    MongoDBCertificates,
+    MongoDBCheckpoints,
+    MongoDBReplication,
+)
 from hamanager_drivers.mongodb.writer import MongoDBWorkload
 from hamanager_drivers.naming import APPLICATION
 
@@ -70,6 +75,7 @@ class MongoDBDriver(Driver):
         self.certificates: MongoDBCertificates = MongoDBCertificates(self._connections)
         self.cache: MongoDBCache = MongoDBCache(self._connections)
         self.chaining: Chain = Chain(self._connections)
+        self.checkpointing: MongoDBCheckpoints = MongoDBCheckpoints(self._connections)
         self.workload: MongoDBWorkload = MongoDBWorkload()
         self.canary: MongoDBCanary = MongoDBCanary()
 

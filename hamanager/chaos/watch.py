@@ -3,7 +3,9 @@ the daemon nor its connections.
 
 **Two servers are primaries at a moment when both would tell a client that its write succeeded.** Of
 an engine that elects by itself the one of an older term would not: no majority follows it. Nor
-would one whose writes wait for more standbys than are told to replicate from it. The simulation
+would one whose writes wait for more standbys than are told to replicate from it, nor one that has
+cut its clients off and turns others away (a former primary that is made to step down lets go of
+what waits there only then). The simulation
 knows of every server at every moment and asks `rivals`; on real servers a `Watch` asks one after
 the other, and `duplicates` says when that proves a moment with rivals.
 """
@@ -162,7 +164,7 @@ class _Watcher(threading.Thread):
             status = self._driver.probe(self._service, self.target)
         except ServerError:
             return Look(0.0, 0.0, Seen.DOWN)
-        if status.role is not Role.PRIMARY:
+        if status.role is not Role.PRIMARY or status.turns_clients_away:
             return Look(0.0, 0.0, Seen.STANDBY, source=status.source or "")
         elects = self._driver.capabilities.elects_itself
         term = int(status.position.get("term", 0)) if elects else 0

@@ -32,13 +32,16 @@ class Servers:
         self.roles = {"db.0": Role.PRIMARY, "db.1": Role.STANDBY, "db.2": Role.STANDBY}
         self.terms: dict[str, int] = {}
         self.down: set[str] = set()
+        self.turning_away: set[str] = set()
         self.forgotten: list[str] = []
 
     def probe(self, service: ServiceContext, target: Target) -> ServerStatus:
         if target.name in self.down:
             raise RefusedError("nothing answers")
         term = str(self.terms.get(target.name, 0))
-        return ServerStatus(self.roles[target.name], position={"term": term})
+        away = target.name in self.turning_away
+        position = {"term": term}
+        return ServerStatus(self.roles[target.name], position=position, turns_clients_away=away)
 
     def forget(self, target: Target) -> None:
         self.forgotten.append(target.name)
@@ -66,6 +69,19 @@ def test_what_is_seen_of_each() -> None:
         name: {what} for name, what in expected.items()
     }
     assert sorted(servers.forgotten) == ["db.0", "db.1", "db.2"]
+
+
+def test_one_that_turns_its_clients_away_takes_no_writes() -> None:
+    """A former MySQL primary that steps down: its writes wait for nobody any more before it is
+    read-only, and it has no client left by then."""
+    servers = Servers()
+    servers.roles["db.1"] = Role.PRIMARY
+    servers.turning_away.add("db.1")
+    expected = {"db.0": Seen.PRIMARY, "db.1": Seen.STANDBY, "db.2": Seen.STANDBY}
+    with watching(servers, MEMBERS) as watch:
+        assert becomes(lambda: watch.latest(0.0) == expected)
+        assert becomes(lambda: len(watch.since(0.0)["db.1"]) > 3)
+        assert duplicates(watch.since(0.0)) == []
 
 
 def test_two_that_take_writes() -> None:

@@ -12,8 +12,8 @@
 #   WORKERS=2                    so many test files at a time (test)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hosts test scenarios check openapi simulate bench bench-hosts address hooks scrape crowd many sysbench soak \
-    images docker sysbenchprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
+.PHONY: help demo demo-hosts test scenarios check openapi simulate bench bench-hosts address hooks scrape crowd many proxies sysbench soak \
+    images docker sysbenchprogram composeprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed venv clean
 
 BIN := .venv/bin
 
@@ -29,11 +29,11 @@ demo: docker ## Run the demo: failovers, and what the clients saw of them
 demo-hosts: testbed etcdprogram ## The demo on three hosts, one of which is lost with everything on it; needs root
 	@exec $(BIN)/python -m scripts.demo_hosts
 
-test: images etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed ## Run all tests
+test: images composeprogram etcdprogram keepalivedprogram chromiumprogram promtoolprogram testbed ## Run all tests
 	@exec $(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist loadfile \
 	    --no-loadscope-reorder $(ARGS)
 
-scenarios: images sysbenchprogram etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
+scenarios: images sysbenchprogram composeprogram etcdprogram keepalivedprogram testbed ## Run every failure on every engine and print a table; takes an hour
 	@exec $(BIN)/pytest tests/scenarios tests/testbed tests/contract tests/simulation \
 	    -m "long or not long" $(ARGS)
 
@@ -76,6 +76,10 @@ many: images ## 150 small services on this host: what they take and what the man
 	@exec $(BIN)/python -m benchmarks.many $(if $(ENGINE),--engine $(ENGINE)) \
 	    $(if $(SERVICES),--services $(SERVICES))
 
+proxies: images ## How much later clients at other machines' addresses have the new primary
+	@exec $(BIN)/python -m benchmarks.proxies $(if $(ENGINE),--engine $(ENGINE)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS))
+
 sysbench: images sysbenchprogram ## sysbench on the address while the primary is killed, and its cost
 	@exec $(BIN)/python -m benchmarks.sysbench
 
@@ -89,6 +93,9 @@ soak: images $(if $(HOSTS),testbed etcdprogram) ## Failure after failure under l
 
 sysbenchprogram:
 	@exec scripts/setup-sysbench.sh
+
+composeprogram:
+	@exec scripts/setup-compose.sh
 
 keepalivedprogram:
 	@exec scripts/setup-keepalived.sh

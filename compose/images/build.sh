@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one engine's image from Debian packages, for machines that reach no image registry:
 #
-#   compose/images/build.sh mysql|redis|valkey|mongodb|haproxy
+#   compose/images/build.sh mysql|redis|valkey|mongodb|haproxy|python
 #
 # Nothing is done when the image exists. The image has no entrypoint and no user of its own:
 # hamanager starts every server itself, through /bin/sh -c, as a numeric user.
@@ -26,8 +26,10 @@ case "${1-}" in
         suite=bookworm packages=libssl3,libcurl4,liblzma5,tzdata programs="mongod" ;;
     haproxy)
         suite=trixie packages=haproxy programs="haproxy" ;;
+    python) # for a test of compose/three-machines/Dockerfile
+        suite=bookworm packages=python3,python3-venv programs="python3" ;;
     *)
-        die "usage: compose/images/build.sh mysql|redis|valkey|mongodb|haproxy" ;;
+        die "usage: compose/images/build.sh mysql|redis|valkey|mongodb|haproxy|python" ;;
 esac
 engine=$1
 version=--version

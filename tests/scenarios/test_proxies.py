@@ -4,9 +4,7 @@ at the same moment and whatever becomes of it, the managers or the store."""
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,80 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from hamanager.chaos.sandbox import PROGRAM, Sandbox, wait_for
-from hamanager.paths import manager_id
+from hamanager.chaos.sandbox import Sandbox, wait_for
 from tests.support.clients import FAILURES, PLAIN, PlainWriter
+from tests.support.proxies import Proxy
 
 ADDRESSES = ("127.0.0.2", "127.0.0.3")
 SIZES = {"mysql": 2, "redis": 2}
 HEARD_SECONDS = 20.0
 PROXY_BACK_SECONDS = 10.0
 SETTLED_SECONDS = 90.0
-
-
-class Proxy:
-    """One `hamanager proxy`."""
-
-    def __init__(self, sandbox: Sandbox, address: str) -> None:
-        self._sandbox = sandbox
-        self.address = address
-        self.state = sandbox.home / f"proxy-{address}"
-        self._process: subprocess.Popen[str] | None = None
-        self._urls: dict[str, str] = {}
-
-    def _words(self, *words: str) -> Sequence[str]:
-        return [*PROGRAM, "proxy", "--state", str(self.state), *words]
-
-    @property
-    def _log(self) -> Path:
-        return self._sandbox.home / f"proxy-{self.address}.log"
-
-    def times_heard(self) -> int:
-        """How often it has begun to follow, or begun again."""
-        return self._log.read_text().count("following the manager")
-
-    def start(self) -> None:
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                self._words("--listen", self.address),
-                env=self._sandbox.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-
-    def send(self, kind: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(kind)
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(10)
-
-    def kill_haproxy(self) -> None:
-        """SIGKILL to its HAProxy, whose container starts it again."""
-        [container] = self._sandbox.docker.containers.list(
-            filters={"label": [f"hamanager.manager={manager_id(self.state)}"]}
-        )
-        container.reload()
-        os.kill(int(container.attrs["State"]["Pid"]), signal.SIGKILL)
-
-    def url(self, service: str) -> str:
-        if service not in self._urls:
-            told = self._sandbox.command("url", service, "--at", self.address)
-            self._urls[service] = told.strip()
-        return self._urls[service]
-
-    def close(self) -> None:
-        if self._process is not None:
-            self.send(signal.SIGCONT)
-            self.send(signal.SIGTERM)
-            self._process.wait(20)
-        subprocess.run(
-            self._words("--remove"), env=self._sandbox.environment, check=True, timeout=60
-        )
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ REASONS = {
     " Debian starts them",
     "scp": "a host has no SSH server: the files are copied",
     "ssh": "likewise: the command is run there",
-    "docker": "a host reaches no registry, and has all images: of one to be pulled or loaded it is"
-    " seen that it is there; everything else is Docker's",
+    "docker": "a host reaches no registry, and has what would be pulled: it is seen that it is"
+    " there; everything else is Docker's",
     "git": "a pull brings the next version: the same with another number",
 }
 """Each with why."""
@@ -141,11 +141,6 @@ class Replaced:
         match asked.words:
             case ["pull", image]:
                 images = [image]
-            case ["save", "--output", file, *images]:
-                (asked.cwd / file).write_text(" ".join(images))
-                return ""
-            case ["load", "--input", file]:
-                images = self._here(asked, file).read_text().split()
             case _:
                 raise _ReallyError
         host = self._hosts[asked.machine]

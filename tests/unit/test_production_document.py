@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,21 +14,44 @@ from tests.testbed.systemd import UnitFile, parse_environment
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "production.md"
+CONTAINERS = ROOT / "docs" / "containers.md"
 UNITS = ROOT / "compose" / "systemd"
 SETTINGS = ROOT / "compose" / "three-machines"
 MACHINES = {"h1", "h2", "h3", "a1", "the checkout"}
 
 
-def test_every_block_has_a_place() -> None:
-    document = read(DOCUMENT)
+@pytest.mark.parametrize(
+    ("path", "sections", "values"),
+    [(DOCUMENT, "1 2 3 4 5 6 7 9 10", 7), (CONTAINERS, "1 2 3 4 5 6 7", 10)],
+    ids=lambda given: given.name if isinstance(given, Path) else "",
+)
+def test_every_block_has_a_place(path: Path, sections: str, values: int) -> None:
+    document = read(path)
     assert {name for block in document.blocks for name in block.machines} == MACHINES
-    assert [section.partition(". ")[0] for section in document.sections] == [
-        "1", "2", "3", "4", "5", "6", "7", "9", "10",
-    ]  # fmt: skip
-    everything = DOCUMENT.read_text() + "".join(p.read_text() for p in SETTINGS.iterdir())
-    assert len(document.values) == 7
+    numbers = [section.partition(". ")[0] for section in document.sections]
+    assert numbers == sections.split()
+    everything = path.read_text() + "".join(p.read_text() for p in SETTINGS.iterdir())
+    assert len(document.values) == values
     for value in document.values:
         assert everything.count(value) > 1, value
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose missing")
+@pytest.mark.parametrize("path", sorted(SETTINGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_compose_files_are_right_for_their_own_tool(path: Path, tmp_path: Path) -> None:
+    """It reads the settings as well, which lie elsewhere here."""
+    for settings in SETTINGS.glob("*.env"):
+        shutil.copy(settings, tmp_path)
+    copied = tmp_path / path.name
+    copied.write_text(
+        path.read_text()
+        .replace("[/etc/hamanager/", f"[{tmp_path}/")
+        .replace(", /etc/hamanager/", f", {tmp_path}/")
+    )
+    words = ["docker-compose", "--file", str(copied), "config"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert told.returncode == 0, told.stderr
+    assert "network_mode: host" in told.stdout
 
 
 @pytest.mark.parametrize("text", ["Do this:\n\n    rm -rf /\n", "On h1:\n\n```\nls\n```\n"])

@@ -25,6 +25,7 @@ import pymysql
 
 from hamanager.chaos.services import wait_for
 from hamanager.errors import HamanagerError
+from tests.scenarios.harness import Result
 from tests.testbed import Host, Testbed
 from tests.testbed.document import CHECKOUT, Block, read, with_values
 from tests.testbed.replaced import Replaced
@@ -55,7 +56,7 @@ class Installation:
         self.values = values
         self.program = "hamanager"
         """How an operator calls it, after logging in."""
-        self._checkout = checkout
+        self.checkout = checkout
         self._replaced = Replaced(bed.directory / "replaced", self.machines, checkout)
         self._needed = _needed_packages(bed.directory / "needed")
         for machine in self.machines:
@@ -95,7 +96,7 @@ class Installation:
         if machine == CHECKOUT:
             done = subprocess.run(
                 ["bash", "-c", script],
-                cwd=self._checkout,
+                cwd=self.checkout,
                 env={**os.environ, **here},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -227,13 +228,35 @@ def application(installation: Installation, directory: Path) -> Application:
     return Application(done.stdout.strip(), authority)
 
 
+def lose_a_machine(made: Installation, client: Application, result: Result) -> None:
+    """The primary's loses its power."""
+    lost = made.host_of_primary()
+    off = time.monotonic()
+    lost.power_off()
+    client.wait_for_write()
+    result.longest_gap_seconds = time.monotonic() - off
+    lost.start()
+    made.wait_whole()
+    result.whole_seconds = time.monotonic() - off
+
+
+def fail_over(made: Installation, client: Application) -> None:
+    name = made.ask("info db")["primary"]
+    with closing(made.host_of_primary().client()) as engine:
+        [server] = engine.containers.list(filters={"label": f"hamanager.instance={name}"})
+        server.kill()
+    wait_for("another primary", 60, lambda: made.ask("info db")["primary"] != name)
+    client.wait_for_write()
+    made.wait_whole()
+
+
 @contextmanager
 def following(
-    document: Path, images: Mapping[str, str], directory: Path, more: Sequence[str] = ()
+    document: Path, images: Mapping[str, str], directory: Path, pulled: Sequence[str]
 ) -> Iterator[Installation]:
-    """Four bare machines, of which nothing is left; `images` in place of the document's, and `more`
-    that it makes."""
-    with Testbed(hosts=4, images=[*images.values(), *more], own=OWN) as bed:
+    """Four bare machines, of which nothing is left; `images` in place of the document's, of which
+    those are there to be pulled."""
+    with Testbed(hosts=4, images=pulled, own=OWN) as bed:
         values = {**images, **{a: h.address for a, h in zip(ADDRESSES, bed.hosts, strict=True)}}
         made = Installation(document, bed, values, _checkout(directory / "checkout", values))
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,10 +17,11 @@ from hamanager.chaos.services import wait_for
 from tests.scenarios.harness import RESULTS, Result
 from tests.scenarios.hosts.installation import (
     ROOT,
-    Application,
     Installation,
     application,
+    fail_over,
     following,
+    lose_a_machine,
 )
 from tests.support.images import image_of
 from tests.testbed import why_not
@@ -62,7 +62,7 @@ def test_the_document_leads_from_bare_machines_to_a_service(
 ) -> None:
     result = Result("production.md followed", "mysql", lost=0)
     RESULTS.append(result)
-    with following(DOCUMENT, images, tmp_path) as made:
+    with following(DOCUMENT, images, tmp_path, list(images.values())) as made:
         for number in range(1, 7):
             made.follow(f"{number}. ")
         view = made.wait_whole()
@@ -77,7 +77,7 @@ def test_the_document_leads_from_bare_machines_to_a_service(
             _follow_the_backup(made)
             made.wait_whole()
             client.wait_for_write()
-            _fail_over(made, client)  # as what was put back says
+            fail_over(made, client)  # as what was put back says
             _replace_a_machine(made)
             client.wait_for_write()
         except BaseException:
@@ -88,18 +88,6 @@ def test_the_document_leads_from_bare_machines_to_a_service(
         result.acknowledged, result.lost = len(client.acknowledged), client.lost()
         assert result.lost == 0
     result.passed = True
-
-
-def lose_a_machine(made: Installation, client: Application, result: Result) -> None:
-    """The primary's loses its power."""
-    lost = made.host_of_primary()
-    off = time.monotonic()
-    lost.power_off()
-    client.wait_for_write()
-    result.longest_gap_seconds = time.monotonic() - off
-    lost.start()
-    made.wait_whole()
-    result.whole_seconds = time.monotonic() - off
 
 
 def _follow_the_upgrades(made: Installation, image: str) -> None:
@@ -124,16 +112,6 @@ def _follow_the_backup(made: Installation) -> None:
             made.run("h1", "hamanager token create later --role read")
             assert [token["name"] for token in made.ask("token list")] == ["a1", "later"]
     assert [token["name"] for token in made.ask("token list")] == ["a1"]
-
-
-def _fail_over(made: Installation, client: Application) -> None:
-    name = made.ask("info db")["primary"]
-    with closing(made.host_of_primary().client()) as engine:
-        [server] = engine.containers.list(filters={"label": f"hamanager.instance={name}"})
-        server.kill()
-    wait_for("another primary", 60, lambda: made.ask("info db")["primary"] != name)
-    client.wait_for_write()
-    made.wait_whole()
 
 
 def _replace_a_machine(made: Installation) -> None:

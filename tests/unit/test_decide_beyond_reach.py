@@ -15,7 +15,7 @@ from hamanager.model.primary_change import FailoverResult
 from hamanager.model.record import ServiceRecord
 from hamanager.model.snapshot import Contact, Observation, Process, Role, Snapshot
 from hamanager.model.spec import Spec
-from tests.unit.test_decide import ENDPOINT, GONE, NOW, PROMOTED, instance, up
+from tests.unit.test_decide import ACKNOWLEDGING, ENDPOINT, GONE, NOW, PROMOTED, instance, up
 
 BOUND = 5.0
 CAPABILITIES = replace(PROMOTED, refuses_alone_after_seconds=BOUND)
@@ -144,3 +144,41 @@ def test_a_silent_host_bears_out_what_the_standbys_say(
 def test_it_has_to_be_silent_for_so_long_itself() -> None:
     decision = decided(left(9), left(9), primary=replace(SILENT, silent_seconds=4.9))
     assert decision.action is Action.WAIT
+
+
+@pytest.mark.parametrize(
+    ("silent", "answered", "host_silent", "leaves"),
+    [
+        pytest.param(3.0, 3.0, 0.0, True, id="silent for long enough"),
+        pytest.param(2.9, 2.9, 0.0, False, id="not yet"),
+        pytest.param(1.0, None, 4.6, True, id="its host was, before this manager led"),
+        pytest.param(0.9, None, 4.6, False, id="itself not asked for long enough"),
+        pytest.param(1.0, None, 2.9, False, id="nor is its host silent for long enough"),
+        pytest.param(1.0, 1.0, 60.0, False, id="it answered while its host did not"),
+    ],
+)
+def test_writes_wait_no_longer_for_a_standby_on_a_host_that_went_with_the_manager(
+    silent: float, answered: float | None, host_silent: float, leaves: bool
+) -> None:
+    standby = Observation(
+        Process.UNKNOWN, Contact.SILENT, silent_seconds=silent, answered_seconds=answered
+    )
+    seen = {"db.0": up(Role.PRIMARY, required_acks=2), "db.1": standby, "db.2": up()}
+    hosts = {
+        f"h{n}": HostSeen(f"h{n}", f"10.0.0.{n}", silent_seconds=host_silent if n == 1 else 0.0)
+        for n in range(3)
+    }
+    decision = decide(
+        Spec(name="db", engine="e", instances=3, image="i", created_at=0),
+        ServiceRecord(
+            term=3,
+            primary="db.0",
+            initialized=True,
+            endpoint=ENDPOINT,
+            sync_set=("db.1", "db.2"),
+            instances=tuple(instance(f"db.{n}", placed_on=f"h{n}") for n in range(3)),
+        ),
+        Snapshot(NOW, seen, ("db.2",), hosts=hosts),
+        ACKNOWLEDGING,
+    )
+    assert (decision.action is Action.LEAVE_SYNC_SET) is leaves, decision

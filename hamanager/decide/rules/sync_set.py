@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from hamanager.decide.evidence import OWN_SILENCE_SECONDS
 from hamanager.decide.rules.common import do
 from hamanager.decide.rules.upgrade import in_place, next_to_upgrade
 from hamanager.decide.situation import Situation, follows
 from hamanager.model.decision import Action, Decision
-from hamanager.model.instance import index_of
+from hamanager.model.instance import InstanceRecord, index_of
 from hamanager.model.snapshot import Observation, Relation
 
 RECONNECT_SECONDS = 2.0
@@ -57,8 +58,9 @@ def _does_not_follow(s: Situation, name: str) -> str:
         return "it is to be upgraded"
     if name == leaver(s):
         return "it is to be removed"
-    if not seen.alive and seen.silent_seconds >= s.spec.down_after_seconds:
-        return f"no sign of life for {seen.silent_seconds:.1f} s"
+    silent_seconds = _silent_seconds(s, instance, seen)
+    if not seen.alive and silent_seconds >= s.spec.down_after_seconds:
+        return f"no sign of life for {silent_seconds:.1f} s"
     if seen.status is None:
         return ""
     if seen.relation is Relation.DETACHED:
@@ -70,6 +72,16 @@ def _does_not_follow(s: Situation, name: str) -> str:
         if age >= s.spec.down_after_seconds:
             return f"its link has been silent for {age:.1f} s"
     return ""
+
+
+def _silent_seconds(s: Situation, instance: InstanceRecord, seen: Observation) -> float:
+    """For how long. A manager that has only just taken over has never heard of it; but how long its
+    host has been silent it knows, as it asks each host whatever it leads."""
+    host = s.host_of(instance)
+    own = seen.silent_seconds
+    if host is None or seen.answered_seconds is not None or own < OWN_SILENCE_SECONDS:
+        return own
+    return max(own, host.silent_seconds)
 
 
 def _primary_just_started(s: Situation) -> bool:

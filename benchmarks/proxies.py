@@ -2,8 +2,8 @@
 manager's own: `make proxies`.
 
 A client of the engine's own library writes at each address, one on the manager's and two of
-`hamanager proxy`. The primary is killed; told is how long after the first of the clients the last
-one has a write accepted. All are on this machine: what a network adds is not in it.
+`hamanager proxy`. The primary is killed; told is, for each of these two, how long after the client
+at the manager's it has a write accepted. All are on this machine: what a network adds is not in it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from functools import partial
 from itertools import pairwise
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
-from tests.support.clients import FAILURES, PLAIN, PlainWriter
-from tests.support.proxies import Proxy
+from tests.support.clients import PlainWriter, answers
+from tests.support.proxies import ADDRESSES, Proxy, goes_on
 
-ADDRESSES = ("127.0.0.2", "127.0.0.3")
 UNDER_WAY_SECONDS = 0.7
 """So long they write undisturbed before each round."""
 PAUSE_SECONDS = 0.005
@@ -81,15 +80,9 @@ def first_writes(sandbox: Sandbox, writers: list[PlainWriter]) -> list[float]:
     finally:
         os.close(process)
     sandbox.wait_until_in_step("db", record.term, SETTLED_SECONDS)
-    moment = time.monotonic()
     for writer in writers:
-        wait_for("all to write", WRITE_SECONDS, partial(writes_after, writer, moment))
+        goes_on(writer, WRITE_SECONDS)
     return [first_write(writer, died_at) for writer in writers]
-
-
-def writes_after(writer: PlainWriter, moment: float) -> bool:
-    """Whether it has."""
-    return writer.accepted[-1].at > moment
 
 
 def first_write(writer: PlainWriter, died_at: float) -> float:
@@ -98,15 +91,6 @@ def first_write(writer: PlainWriter, died_at: float) -> float:
     times = [write.at for write in writer.accepted]
     since = pairwise(times[max(0, bisect_left(times, died_at) - 1) :])
     return next(at for before, at in since if at - before > PAUSE_SECONDS)
-
-
-def answers(engine: str, url: str) -> bool:
-    """Whether a client is let in there."""
-    try:
-        PLAIN[engine](url).close()
-    except FAILURES:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 
 from hamanager.chaos.sandbox import Sandbox, wait_for
-from tests.support.clients import FAILURES, PLAIN, PlainWriter
-from tests.support.proxies import Proxy
+from tests.support.clients import PLAIN, PlainWriter, answers
+from tests.support.proxies import ADDRESSES, HEARD_SECONDS, Proxy, goes_on
 
-ADDRESSES = ("127.0.0.2", "127.0.0.3")
 SIZES = {"mysql": 2, "redis": 2}
-HEARD_SECONDS = 20.0
 PROXY_BACK_SECONDS = 10.0
 SETTLED_SECONDS = 90.0
 
@@ -48,16 +46,8 @@ def service(request: pytest.FixtureRequest, sandbox: Sandbox, proxies: tuple[Pro
     sandbox.command("create", engine, "--engine", engine, "--instances", str(SIZES[engine]))
     for proxy in proxies:
         what = f"{engine} at {proxy.address}"
-        wait_for(what, HEARD_SECONDS, partial(answers, proxy, engine))
+        wait_for(what, HEARD_SECONDS, partial(answers, engine, proxy.url(engine)))
     return engine
-
-
-def answers(proxy: Proxy, service: str) -> bool:
-    try:
-        PLAIN[service](proxy.url(service)).close()
-    except FAILURES:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -95,11 +85,6 @@ def fail_over(sandbox: Sandbox, service: str) -> None:
     sandbox.container(record.primary or "").kill()
     sandbox.wait_until_in_step(service, record.term, SETTLED_SECONDS)
     sandbox.wait_for_state(service, "running", SETTLED_SECONDS)
-
-
-def goes_on(writer: PlainWriter, seconds: float = HEARD_SECONDS) -> None:
-    moment = time.monotonic()
-    wait_for("writes to go on", seconds, lambda: writer.accepted[-1].at > moment)
 
 
 def test_primary_killed_and_no_client_of_any_address_is_turned_away(

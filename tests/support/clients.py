@@ -196,3 +196,12 @@ class PlainWriter(threading.Thread):
         finally:
             client.close()
         return sum(write.number not in held for write in self.accepted)
+
+
+def answers(engine: str, url: str) -> bool:
+    """Whether a client is let in there."""
+    try:
+        PLAIN[engine](url).close()
+    except FAILURES:
+        return False
+    return True

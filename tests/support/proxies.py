@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamanager.chaos.sandbox import PROGRAM, Sandbox
+from hamanager.chaos.sandbox import PROGRAM, Sandbox, wait_for
 from hamanager.paths import manager_id
+from tests.support.clients import PlainWriter
+
+ADDRESSES = ("127.0.0.2", "127.0.0.3")
+"""This machine has them, and nobody uses them."""
+HEARD_SECONDS = 20.0
 
 
 class Proxy:
@@ -75,3 +81,9 @@ class Proxy:
         subprocess.run(
             self._words("--remove"), env=self._sandbox.environment, check=True, timeout=60
         )
+
+
+def goes_on(writer: PlainWriter, seconds: float = HEARD_SECONDS) -> None:
+    """Until it has written something from now on."""
+    moment = time.monotonic()
+    wait_for("writes to go on", seconds, lambda: writer.accepted[-1].at > moment)

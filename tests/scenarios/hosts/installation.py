@@ -87,6 +87,20 @@ class Installation:
             for machine in block.machines:
                 self.follow_block(block, machine)
 
+    def follow_to_a_service(self) -> None:
+        """Sections 1 to 6, after which all that they make is there."""
+        for number in range(1, 7):
+            self.follow(f"{number}. ")
+        view = self.wait_whole()
+        assert len({instance["host"] for instance in view["instances"]}) == 2
+        self.managers()
+
+    def managers(self) -> list[dict[str, Any]]:
+        """All three, alive."""
+        rows: list[dict[str, Any]] = self.ask("managers")
+        assert [row["alive"] for row in rows] == [True] * 3
+        return rows
+
     def follow_block(self, block: Block, machine: str) -> None:
         """Its commands, on one of its machines."""
         began = time.monotonic()

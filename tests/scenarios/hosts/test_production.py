@@ -63,11 +63,7 @@ def test_the_document_leads_from_bare_machines_to_a_service(
     result = Result("production.md followed", "mysql", lost=0)
     RESULTS.append(result)
     with following(DOCUMENT, images, tmp_path, list(images.values())) as made:
-        for number in range(1, 7):
-            made.follow(f"{number}. ")
-        view = made.wait_whole()
-        assert len({instance["host"] for instance in view["instances"]}) == 2
-        assert [row["alive"] for row in made.ask("managers")] == [True] * 3
+        made.follow_to_a_service()
         client = application(made, tmp_path)
         try:
             client.wait_for_write()
@@ -96,9 +92,7 @@ def _follow_the_upgrades(made: Installation, image: str) -> None:
     assert view["upgrade"] is None
     assert view["image"] == image
     assert len(view["instances"]) == 2
-    rows = made.ask("managers")
-    assert [row["alive"] for row in rows] == [True] * 3
-    assert all(row["version"].endswith(".post1") for row in rows)
+    assert all(row["version"].endswith(".post1") for row in made.managers())
 
 
 def _follow_the_backup(made: Installation) -> None:

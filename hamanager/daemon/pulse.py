@@ -37,7 +37,9 @@ class Pulse:
         for gone in self._asked.keys() - workers.keys():
             del self._asked[gone]
         for name, worker in workers.items():
-            if name not in self._asking and now - self._asked.get(name, now - pause) >= pause:
+            # Never `now - (now - pause) >= pause`: rounding makes that false for hours on end.
+            asked = self._asked.get(name)
+            if name not in self._asking and (asked is None or now - asked >= pause):
                 self._asking.add(name)
                 self._asked[name] = now
                 self._executor.submit(self._ask, name, worker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+import pytest
+
 from hamanager.daemon.pulse import QUESTIONS_PER_SECOND, Pulse
 from hamanager.daemon.worker import Worker
 from tests.simulation.power import InlineExecutor
@@ -60,3 +62,13 @@ def test_nothing_is_asked_where_observations_come_as_often() -> None:
     workers = {name: cast(Worker, asked) for name, asked in many.items()}
     Pulse(lambda: workers, InlineExecutor(), World().clock).beat()
     assert {len(asked.answers) for asked in many.values()} == {1}
+
+
+@pytest.mark.parametrize("power", range(4, 30))
+def test_a_primary_is_asked_however_long_the_machine_has_been_up(power: int) -> None:
+    """`now - (now - pause)` is less than the pause in every second such range of hours."""
+    clock = World().clock
+    clock.sleep(2.0**power * 1.3)
+    asked = Asked(True)
+    Pulse(lambda: {"db": cast(Worker, asked)}, InlineExecutor(), clock).beat()
+    assert asked.answers == []

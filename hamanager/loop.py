@@ -161,6 +161,10 @@ class ServiceLoop:
         self.last: Pass | None = None
         self.known: tuple[Spec, ServiceContext, ServiceRecord] | None = None
         """As the store had them last."""
+        self._records: KeptRecords | None = None
+        """Of the last look; whoever acted since has changed them."""
+        self._seen: Snapshot | None = None
+        """By the last look, which was over before the store was asked."""
         self.address_problem = ""
         """Why the service's address does not lead where it should; '' when it does."""
         self._store = store
@@ -237,9 +241,8 @@ class ServiceLoop:
     def _only_observed(self, error: StoreError) -> StoreError:
         """Without the store nothing can be changed; what is to be seen is seen all the same."""
         reason = f"{error}: everything goes on as it is, and nothing is done before it answers"
-        if self.known is not None:
-            spec, service, record = self.known
-            snapshot = self.observer.observe(service, record)
+        if self.known is not None and self._seen is not None:
+            (spec, _, record), snapshot = self.known, self._seen
             decision = decide(spec, record, snapshot, self.driver.capabilities, self._backing_off)
             unable = Decision("store-away", Action.WAIT, f"{decision.reason}; {reason}")
             facts = Facts(spec, record, snapshot, self._backing_off)
@@ -305,7 +308,16 @@ class ServiceLoop:
                     seen[instance.name] = replace(seen[instance.name], connections=number)
         return replace(snapshot, observations=seen)
 
+    def _expected(self) -> tuple[ServiceContext, ServiceRecord] | None:
+        """What the store probably has, so that it need not be asked before the servers are."""
+        if self.known is None or self._records is None:
+            return None
+        return self.known[1], self._records.read()
+
     def _look(self) -> PlaybookContext | None:
+        # The servers first: a store that has lost a machine, too, may need seconds to answer.
+        expected = self._expected()
+        self._seen = self.observer.observe(*expected) if expected is not None else None
         kept = at_one_moment(self._store, self.name)
         loaded = load_spec(kept, self.name)
         if loaded is None:
@@ -319,8 +331,10 @@ class ServiceLoop:
         record, record_version = load_record(kept, self.name)
         self._record_version = record_version
         self.known = spec, service, record
-        snapshot = self.observer.observe(service, record)
-        snapshot = replace(snapshot, hosts={host.name: host for host in self._runtime.hosts()})
+        self._records = KeptRecords(self._store, self.name, record, record_version)
+        if self._seen is None or (service, record) != expected:
+            self._seen = self.observer.observe(service, record)
+        snapshot = replace(self._seen, hosts={host.name: host for host in self._runtime.hosts()})
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(
@@ -328,7 +342,7 @@ class ServiceLoop:
             service=service,
             decision=decide(spec, record, snapshot, self.driver.capabilities, self._backing_off),
             snapshot=snapshot,
-            records=KeptRecords(self._store, self.name, record, record_version),
+            records=self._records,
             driver=self.driver,
             runtime=self._runtime,
             clock=self._clock,

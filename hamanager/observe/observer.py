@@ -34,6 +34,9 @@ log = logging.getLogger("hamanager")
 
 OBSERVATION_SECONDS = 2.5
 """The longest it takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
+WORD_SECONDS = 1.0
+"""How long the runtime's word is waited for when the server has not answered either, as when their
+host is away; one that came too late is waited for the next time."""
 HUNG_ANSWER_SECONDS = 0.05
 """How long it waits for an instance that did not answer the last time, and for the runtime's word
 on one that has given a sign of life already."""
@@ -174,6 +177,7 @@ class Observer:
         # Who gave no answer last time must not slow down what is seen of the others. One whose
         # answer came too late is waited for again.
         slow, mute = set(self._silent_since), set(self._runtime_silent)
+        hurried = {instance.name for instance in record.instances}
         silent = {host.name for host in self._runtime.hosts() if not host.answers}
         slow |= {instance.name for instance in record.instances if instance.placed_on in silent}
         for instance in record.instances:
@@ -183,8 +187,10 @@ class Observer:
             for key, without in (((name, PROBE), slow), ((name, PROCESS), mute)):
                 if self._questions.is_open(key):
                     without.add(name)
-                elif _tells(self._questions.answer(key)):
+                elif name in without and _tells(self._questions.answer(key)):
                     without.discard(name)
+                    if without is mute:
+                        hurried.discard(name)
             self._questions.ask(
                 (name, PROBE), began, self._threads.probes, self._probe, service, instance
             )
@@ -193,8 +199,10 @@ class Observer:
 
         def awaited() -> Iterator[Asked[Any]]:
             self._ask_about_ended(service, record)
-            return self._awaited(names - slow, mute, began)
+            late = self._clock.monotonic() >= began + WORD_SECONDS
+            return self._awaited(names - slow, mute | hurried if late else mute, began)
 
+        wait_while(awaited, began + WORD_SECONDS, self._clock, self._news)
         wait_while(awaited, deadline, self._clock, self._news)
         for instance in record.instances:
             answer = self._answers_of(instance.name, began)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
+
+from bson import Timestamp
 
 from hamanager.errors import ServerError
 from hamanager.model.service import ServiceContext, Target
@@ -127,7 +130,8 @@ class Election:
     ) -> None:
         """Elected, it still catches up with whatever any member has (never something that a
         majority acknowledged). A member that hangs would delay that for seconds, so it is cut
-        short when after a moment there is still no known position to catch up with."""
+        short when nobody who answers is ahead, or when after a moment there is still no known
+        position to catch up with."""
         patience = time.monotonic() + CATCH_UP_GRACE_SECONDS
         while not self.leads(service, target):
             now = time.monotonic()
@@ -136,13 +140,11 @@ class Election:
                 raise ServerError(
                     f"{target.name} was elected but took no writes within {ELECTION_SECONDS:g} s"
                 )
-            if now > patience:
-                patience = deadline
-                metrics = self.status(service, target).get("electionCandidateMetrics", {})
-                if "targetCatchupOpTime" not in metrics:
-                    abort = {"replSetAbortPrimaryCatchUp": 1}
-                    with contextlib.suppress(AnsweredError):  # it is through meanwhile
-                        self._connections.command(service, target, abort)
+            status = self.status(service, target)
+            if nobody_is_ahead(status) or (now > patience and not _has_target(status)):
+                abort = {"replSetAbortPrimaryCatchUp": 1}
+                with contextlib.suppress(AnsweredError):  # it is through meanwhile
+                    self._connections.command(service, target, abort)
             time.sleep(0.002)
 
     def _refuse_if_elected(self, service: ServiceContext, others: Sequence[Target]) -> None:
@@ -153,3 +155,32 @@ class Election:
         else:
             return
         raise ServerError(f"the set elected {other.name} meanwhile: nothing was changed")
+
+
+def nobody_is_ahead(status: Document) -> bool:
+    """Whether the member that tells this, just elected, has heard since then of everybody who is
+    not down, and has all that they have. (One that is down by its count was silent for
+    `heartbeatTimeoutSecs` before.) With nobody down the server finds that out by itself: False.
+
+    Both times are by its own clock: `lastHeartbeat` is when it had the member's last answer, and
+    `optime` is from that (MongoDB Manual, "replSetGetStatus").
+    """
+    elected = status.get("electionCandidateMetrics", {}).get("lastElectionDate")
+    mine = next(_position(m) for m in status["members"] if m.get("self"))
+    if elected is None:
+        return False
+    others = [member for member in status["members"] if not member.get("self")]
+    away = [m for m in others if not m["health"] and m.get("lastHeartbeat", elected) <= elected]
+    heard = [m for m in others if m.get("lastHeartbeat", elected) > elected]
+    everybody = len(away) + len(heard) == len(others)
+    return bool(away) and everybody and all(_position(m) <= mine for m in heard)
+
+
+def _position(member: Document) -> tuple[int, Any]:
+    optime = member.get("optime") or {"t": -1, "ts": Timestamp(0, 0)}
+    return int(optime["t"]), optime["ts"]
+
+
+def _has_target(status: Document) -> bool:
+    """Whether it knows a position that it still has to reach."""
+    return "targetCatchupOpTime" in status.get("electionCandidateMetrics", {})

@@ -36,7 +36,11 @@ OBSERVATION_SECONDS = 2.5
 """The longest it takes: probes are bounded to about 1 s, the runtime's answer to 2 s."""
 WORD_SECONDS = 1.0
 """How long the runtime's word is waited for when the server has not answered either, as when their
-host is away; one that came too late is waited for the next time."""
+host is away."""
+REFUSED_SECONDS = 0.02
+"""The same when the server refuses connections. An engine says that a process has ended after it
+has cleared up behind it, 0.1 to 0.2 s later; until then its word would be another one. The kernel
+of this machine tells at once."""
 HUNG_ANSWER_SECONDS = 0.05
 """How long it waits for an instance that did not answer the last time, and for the runtime's word
 on one that has given a sign of life already."""
@@ -177,7 +181,6 @@ class Observer:
         # Who gave no answer last time must not slow down what is seen of the others. One whose
         # answer came too late is waited for again.
         slow, mute = set(self._silent_since), set(self._runtime_silent)
-        hurried = {instance.name for instance in record.instances}
         silent = {host.name for host in self._runtime.hosts() if not host.answers}
         slow |= {instance.name for instance in record.instances if instance.placed_on in silent}
         for instance in record.instances:
@@ -187,10 +190,8 @@ class Observer:
             for key, without in (((name, PROBE), slow), ((name, PROCESS), mute)):
                 if self._questions.is_open(key):
                     without.add(name)
-                elif name in without and _tells(self._questions.answer(key)):
+                elif _tells(self._questions.answer(key)):
                     without.discard(name)
-                    if without is mute:
-                        hurried.discard(name)
             self._questions.ask(
                 (name, PROBE), began, self._threads.probes, self._probe, service, instance
             )
@@ -199,11 +200,11 @@ class Observer:
 
         def awaited() -> Iterator[Asked[Any]]:
             self._ask_about_ended(service, record)
-            late = self._clock.monotonic() >= began + WORD_SECONDS
-            return self._awaited(names - slow, mute | hurried if late else mute, began)
+            enough = self._known_without(record, began)
+            return self._awaited(names - slow, mute | enough, began)
 
-        wait_while(awaited, began + WORD_SECONDS, self._clock, self._news)
-        wait_while(awaited, deadline, self._clock, self._news)
+        for until in (began + REFUSED_SECONDS, began + WORD_SECONDS, deadline):
+            wait_while(awaited, until, self._clock, self._news)
         for instance in record.instances:
             answer = self._answers_of(instance.name, began)
             if answer.contact is Contact.REFUSED and answer.process is Process.RUNNING:
@@ -211,12 +212,31 @@ class Observer:
                 self._ask_runtime(_place(service, instance), self._clock.monotonic())
         wait_while(awaited, deadline, self._clock, self._news)
         soon = self._clock.monotonic() + HUNG_ANSWER_SECONDS
-        wait_while(lambda: self._open(names, began), soon, self._clock, self._news)
-        answers = {name: self._answers_of(name, began) for name in names}
+
+        def still_open() -> Iterator[Asked[Any]]:
+            return self._open(names - self._known_without(record, began), began)
+
+        for until in (began + REFUSED_SECONDS, soon):
+            wait_while(still_open, min(until, soon), self._clock, self._news)
+        answers = {i.name: self._answers_of(i.name, began) for i in record.instances}
         self._runtime_silent = {
             n for n, answer in answers.items() if answer.process is Process.UNKNOWN
         }
         return answers
+
+    def _known_without(self, record: ServiceRecord, since: float) -> set[str]:
+        """Of whom enough is known by now without the runtime's word. A primary that refuses
+        connections and that its standbys have lost is dead by both sides' word."""
+        passed = self._clock.monotonic() - since
+        if passed < REFUSED_SECONDS:
+            return set()
+        answers = {i.name: self._answers_of(i.name, since) for i in record.instances}
+        known = {n for n, answer in answers.items() if answer.contact is Contact.SILENT}
+        known = known if passed >= WORD_SECONDS else set()
+        primary = answers.get(record.primary or "")
+        if primary and len(answers) > 1 and primary.contact is Contact.REFUSED:
+            known |= {record.primary or ""}
+        return known
 
     def _awaited(self, names: set[str], mute: set[str], since: float) -> Iterator[Asked[Any]]:
         """The answers without which nothing can be said of these: the server's sign of life is one

@@ -127,11 +127,20 @@ class KeptRecords:
 
 
 def _decided_in(ctx: PlaybookContext) -> float | None:
-    """A standby's link to a hung primary ends about when `down_after` does: that is awaited."""
+    """A standby's link to a hung primary ends about when `down_after` does: that is awaited, and so
+    is the moment at which a primary that all have left refuses writes."""
     seen = ctx.snapshot.of(ctx.decision.instance)
-    if ctx.decision.rule not in ("primary-suspect", "primary-cut-off") or seen is None:
+    bound = ctx.driver.capabilities.refuses_alone_after_seconds
+    if seen is None:
         return None
-    left = ctx.spec.down_after_seconds - seen.silent_seconds
+    if ctx.decision.rule in ("primary-suspect", "primary-cut-off"):
+        left = ctx.spec.down_after_seconds - seen.silent_seconds
+    elif ctx.decision.rule == "beyond-reach" and bound is not None:
+        others = ctx.snapshot.observations.items()
+        since = [o.same_source_seconds for name, o in others if name != ctx.decision.instance]
+        left = bound - min(since, default=0.0)
+    else:
+        return None
     return None if left < -CLOSE_PASSES_FOR_SECONDS else max(CLOSE_PASS_SECONDS, left)
 
 

@@ -172,8 +172,8 @@ class ServiceLoop:
         """As the store had them last."""
         self._records: KeptRecords | None = None
         """Of the last look; whoever acted since has changed them."""
-        self._seen: Snapshot | None = None
-        """By the last look, which was over before the store was asked."""
+        self._seen: tuple[ServiceRecord, Snapshot] | None = None
+        """By the last look, which was over before the store was asked, and what it looked for."""
         self.address_problem = ""
         """Why the service's address does not lead where it should; '' when it does."""
         self._store = store
@@ -251,7 +251,7 @@ class ServiceLoop:
         """Without the store nothing can be changed; what is to be seen is seen all the same."""
         reason = f"{error}: everything goes on as it is, and nothing is done before it answers"
         if self.known is not None and self._seen is not None:
-            (spec, _, record), snapshot = self.known, self._seen
+            (spec, _, _), (record, snapshot) = self.known, self._seen
             decision = decide(spec, record, snapshot, self.driver.capabilities, self._backing_off)
             unable = Decision("store-away", Action.WAIT, f"{decision.reason}; {reason}")
             facts = Facts(spec, record, snapshot, self._backing_off)
@@ -325,8 +325,10 @@ class ServiceLoop:
 
     def _look(self) -> PlaybookContext | None:
         # The servers first: a store that has lost a machine, too, may need seconds to answer.
-        expected = self._expected()
-        self._seen = self.observer.observe(*expected) if expected is not None else None
+        expected, snapshot = self._expected(), None
+        if expected is not None:
+            snapshot = self.observer.observe(*expected)
+            self._seen = expected[1], snapshot
         kept = at_one_moment(self._store, self.name)
         loaded = load_spec(kept, self.name)
         if loaded is None:
@@ -341,9 +343,10 @@ class ServiceLoop:
         self._record_version = record_version
         self.known = spec, service, record
         self._records = KeptRecords(self._store, self.name, record, record_version)
-        if self._seen is None or (service, record) != expected:
-            self._seen = self.observer.observe(service, record)
-        snapshot = replace(self._seen, hosts={host.name: host for host in self._runtime.hosts()})
+        if snapshot is None or (service, record) != expected:
+            snapshot = self.observer.observe(service, record)
+        self._seen = record, snapshot
+        snapshot = replace(snapshot, hosts={host.name: host for host in self._runtime.hosts()})
         if self.driver.replication is None:
             snapshot = self._with_connections(snapshot, record)
         return PlaybookContext(

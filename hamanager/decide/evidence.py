@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hamanager.model.snapshot import Contact, Observation, Process
+from hamanager.model.snapshot import Contact, Observation, Process, links_to
 
 OWN_SILENCE_SECONDS = 1.0
 """For so long the manager itself has to have asked in vain, the server or the engine of its host
@@ -66,7 +66,8 @@ def weigh(
         return Evidence(Verdict.DEAD, f"the runtime says that {_ended(primary)}")
     if primary.alive:
         return Evidence(Verdict.ALIVE, "it answers")
-    links: list[bool | None] = []
+    standbys = list(standbys)
+    links = links_to(address, (seen.status for seen in standbys))
     heard: list[float | None] = []
     any_answers = False
     for seen in standbys:
@@ -74,7 +75,6 @@ def weigh(
             continue
         any_answers = True
         if (status.believes_in or status.source) == address:
-            links.append(status.link_up)
             heard.append(status.link_age_seconds)
         if status.believes_in is None:
             # It has given that one up, and this manager has not seen whom it believed in.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -198,3 +198,12 @@ class Snapshot:
     def of(self, name: str | None) -> Observation | None:
         """The observation of that instance, or None."""
         return self.observations.get(name) if name else None
+
+
+def links_to(address: str, statuses: Iterable[ServerStatus | None]) -> list[bool | None]:
+    """Whether each one that is to replicate from there does."""
+    return [
+        status.link_up
+        for status in statuses
+        if status is not None and (status.believes_in or status.source) == address
+    ]

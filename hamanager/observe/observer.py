@@ -23,6 +23,7 @@ from hamanager.model.snapshot import (
     Process,
     ServerStatus,
     Snapshot,
+    links_to,
 )
 from hamanager.observe.copy_rate import CopyRates
 from hamanager.observe.lag import LagMeter
@@ -88,6 +89,8 @@ class Observer:
         self._reported: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         """When the first question was asked that it has not answered since."""
+        self._places: dict[str, tuple[int, Target]] = {}
+        """Where each one was looked for last."""
         self._sources: dict[tuple[str, int], tuple[str | None, float]] = {}
         """Whom each one follows, and since when it was seen to in every observation."""
         self._answered: dict[str, float] = {}
@@ -140,6 +143,12 @@ class Observer:
     def observe(self, service: ServiceContext, record: ServiceRecord) -> Snapshot:
         """Ask every instance and the runtime."""
         began = self._clock.monotonic()
+        for instance in record.instances:
+            place = instance.generation, Target.of(instance)
+            if self._places.get(instance.name, place) != place:  # that was silent, and not this
+                self._silent_since.pop(instance.name, None)
+                self._questions.forget(instance.name)
+            self._places[instance.name] = place
         primary = record.instance(record.primary)
         self._primary = (service, Target.of(primary)) if primary else None
         answers = self._answers_of_all(service, record, began)
@@ -192,6 +201,8 @@ class Observer:
                     without.add(name)
                 elif _tells(self._questions.answer(key)):
                     without.discard(name)
+            if name not in mute and self._refused(name):
+                slow.discard(name)  # that came at once
             self._questions.ask(
                 (name, PROBE), began, self._threads.probes, self._probe, service, instance
             )
@@ -233,10 +244,19 @@ class Observer:
         answers = {i.name: self._answers_of(i.name, since) for i in record.instances}
         known = {n for n, answer in answers.items() if answer.contact is Contact.SILENT}
         known = known if passed >= WORD_SECONDS else set()
-        primary = answers.get(record.primary or "")
-        if primary and len(answers) > 1 and primary.contact is Contact.REFUSED:
-            known |= {record.primary or ""}
+        primary = record.instance(record.primary)
+        if primary is None or answers[primary.name].contact is not Contact.REFUSED:
+            return known
+        others = (answer.status for name, answer in answers.items() if name != primary.name)
+        links = links_to(primary.replication_address, others)
+        if links and not any(links):
+            known.add(primary.name)
         return known
+
+    def _refused(self, name: str) -> bool:
+        """Whether its server refused the last connection."""
+        answer = self._questions.answer((name, PROBE))
+        return isinstance(answer, _Answers) and answer.contact is Contact.REFUSED
 
     def _awaited(self, names: set[str], mute: set[str], since: float) -> Iterator[Asked[Any]]:
         """The answers without which nothing can be said of these: the server's sign of life is one

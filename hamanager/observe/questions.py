@@ -110,6 +110,10 @@ class Questions:
         told.set_result(answer)
         self._asked[key] = Asked(now, told)
 
+    def forget(self, instance: str) -> None:
+        """It is elsewhere now: what was asked of it there is of no interest."""
+        self._asked = {key: asked for key, asked in self._asked.items() if key[0] != instance}
+
     def forget_all_but(self, instances: set[str]) -> None:
         """Instances that are no more need no answers."""
         self._asked = {key: asked for key, asked in self._asked.items() if key[0] in instances}

@@ -86,6 +86,22 @@ def test_silence_is_counted_only_while_it_looks() -> None:
     assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 0
 
 
+def test_the_silence_of_another_place_is_not_an_instances_own() -> None:
+    """A manager that was away for a while may look for it where it was then."""
+    world = World()
+    driver, runtime, kept = started(world, "db.0", "db.1")
+    observer = Observer(driver, runtime, world.clock, INLINE)
+    server = world.named("db.0")
+    assert server is not None
+    server.hung = True
+    observer.observe(SERVICE, kept)
+    world.clock.sleep(1)
+    assert observer.observe(SERVICE, kept).observations["db.0"].silent_seconds == 1
+    moved = [altered(i, port=i.port + 100) if i.name == "db.0" else i for i in kept.instances]
+    elsewhere = altered(kept, instances=tuple(moved))
+    assert observer.observe(SERVICE, elsewhere).observations["db.0"].silent_seconds == 0
+
+
 def test_a_question_between_two_looks_starts_the_count() -> None:
     world = World()
     driver, runtime, kept = started(world, "db.0", "db.1")

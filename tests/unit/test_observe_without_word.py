@@ -84,6 +84,28 @@ def test_where_nobody_bears_witness_the_runtimes_word_is_waited_for(alone: Scene
     assert alone.look().process is Process.EXITED
 
 
+def test_a_standby_that_follows_somebody_else_is_no_witness(pair: Scene) -> None:
+    assert pair.server is not None
+    other = pair.world.named("db.1")
+    assert other is not None
+    other.source = None
+    pair.mute_the_runtime()
+    pair.world.stop_process(pair.server)
+    assert pair.look().process is Process.EXITED
+
+
+def test_each_look_has_the_word_of_an_engine_that_takes_a_while(alone: Scene) -> None:
+    """What one look decides the next one has to confirm."""
+    assert alone.server is not None
+    alone.world.stop_process(alone.server)
+    words = []
+    for _ in range(3):
+        gate = alone.runtime.gates["process"] = Gate()
+        threading.Timer(0.2, gate.opened.set).start()
+        words.append(alone.look().process)
+    assert words == [Process.EXITED] * 3
+
+
 def test_with_a_silent_server_a_silent_runtime_is_not_waited_for(
     pair: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,12 +140,16 @@ class Election:
                 raise ServerError(
                     f"{target.name} was elected but took no writes within {ELECTION_SECONDS:g} s"
                 )
-            status = self.status(service, target)
-            if nobody_is_ahead(status) or (now > patience and not _has_target(status)):
+            status: Document = {}
+            with contextlib.suppress(ServerError):  # it is about to lead all the same
+                status = self.status(service, target)
+            # In a planned change the old primary may have written after it was heard of last.
+            nobody = bool(others) and nobody_is_ahead(status)
+            if nobody or (now > patience and status and not _has_target(status)):
                 abort = {"replSetAbortPrimaryCatchUp": 1}
                 with contextlib.suppress(AnsweredError):  # it is through meanwhile
                     self._connections.command(service, target, abort)
-            time.sleep(0.002)
+            time.sleep(0.005)
 
     def _refuse_if_elected(self, service: ServiceContext, others: Sequence[Target]) -> None:
         for other in others:
@@ -166,9 +170,9 @@ def nobody_is_ahead(status: Document) -> bool:
     `optime` is from that (MongoDB Manual, "replSetGetStatus").
     """
     elected = status.get("electionCandidateMetrics", {}).get("lastElectionDate")
-    mine = next(_position(m) for m in status["members"] if m.get("self"))
     if elected is None:
         return False
+    mine = next(_position(m) for m in status["members"] if m.get("self"))
     others = [member for member in status["members"] if not member.get("self")]
     away = [m for m in others if not m["health"] and m.get("lastHeartbeat", elected) <= elected]
     heard = [m for m in others if m.get("lastHeartbeat", elected) > elected]

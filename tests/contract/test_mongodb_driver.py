@@ -104,6 +104,17 @@ def test_a_follower_of_the_dead_primary_finds_the_new_one_without_a_pause(
         primary.start_again()
 
 
+def test_a_member_in_step_asks_a_silent_source_for_a_second_at_a_time(
+    trio: list[MongoDBServer],
+) -> None:
+    """The server's version has to take the value, or silent hosts cost a second more."""
+    primary, member, _ = settled(trio)
+    CHAIN.straighten(member.service, member.target, primary.target)
+    question = {"getParameter": 1, "oplogRetriedFindMaxSeconds": 1}
+    answer = CONNECTIONS.command(member.service, member.target, question)
+    assert answer["oplogRetriedFindMaxSeconds"] == 0
+
+
 def test_a_member_is_made_to_follow_the_coming_primary(trio: list[MongoDBServer]) -> None:
     primary, heir, other = settled(trio)
     made_to_follow(heir, other, primary)

@@ -74,12 +74,21 @@ class Chain:
         """A member that comes back takes the nearest one for its source, as likely another standby
         as the primary. In the failover the follower of the heir has to wait for a second now and
         then; one whose source has died looks for the new primary at once (decision 0015)."""
+        self._look_again_each_second(service, target)
         source = self.source(service, target)
         if source in ("", primary.address):
             return ""
         deadline = time.monotonic() + STRAIGHTEN_SECONDS
         done = self.follow(service, target, primary, primary, deadline)
         return f"instead of {source}" if done else f"it goes on with {source}"
+
+    def _look_again_each_second(self, service: ServiceContext, member: Target) -> None:
+        """While its source does not answer (decision 0036). 0 is no limit for the query, which
+        leaves the network buffer of 1 s. 6.0 takes it; a version that did not would refuse to start
+        with it in its configuration, so it is told here, and goes on with what is written there."""
+        command = {"setParameter": 1, "oplogRetriedFindMaxSeconds": 0}
+        with contextlib.suppress(ServerError):
+            self._connections.command(service, member, command)
 
     def follow(
         self,

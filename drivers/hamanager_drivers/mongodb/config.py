@@ -107,9 +107,9 @@ def _configuration(service: ServiceContext) -> str:
         # with it the first write of a majority. With so many attempts (their pauses double, a
         # second in all) it is still trying when the new primary has begun to lead.
         "oplogFetcherSteadyStateMaxFetcherRestarts": 10,
-        # An attempt on a host that does not answer takes this and the buffer, 1 s (default 7 s),
-        # before the member asks itself again who is ahead. 0 is no limit for the query itself.
-        "oplogRetriedFindMaxSeconds": 0,
+        # An attempt on a host that does not answer takes this and the buffer (default 7 s), before
+        # the member asks itself again who is ahead; `chain.py` makes it less while it runs.
+        "oplogRetriedFindMaxSeconds": 1,
     }
     lines = [
         "storage:",

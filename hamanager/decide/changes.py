@@ -104,7 +104,7 @@ def _of_process(s: Situation, instance: InstanceRecord, seen: Observation) -> It
 def _is_followed(s: Situation, instance: InstanceRecord) -> bool:
     address = instance.replication_address
     told = [seen.status for _, seen in s.standbys if seen.status is not None]
-    return any(t.link_up and (t.believes_in or t.source) == address for t in told)
+    return any(t.link_up and t.is_standby_of(address) for t in told)
 
 
 def _of_data(s: Situation, instance: InstanceRecord, seen: Observation) -> Iterator[Change]:

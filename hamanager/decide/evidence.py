@@ -74,7 +74,7 @@ def weigh(
         if (status := seen.status) is None:
             continue
         any_answers = True
-        if (status.believes_in or status.source) == address:
+        if status.is_standby_of(address):
             heard.append(status.link_age_seconds)
         if status.believes_in is None:
             # It has given that one up, and this manager has not seen whom it believed in.

@@ -124,6 +124,10 @@ class ServerStatus:
     facts: Mapping[str, str] = field(default_factory=dict)
     """Short engine-specific lines for `status`; never decided upon."""
 
+    def is_standby_of(self, address: str) -> bool:
+        """Whether it is to replicate from there, or believes that this one leads."""
+        return (self.believes_in or self.source) == address
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -202,8 +206,4 @@ class Snapshot:
 
 def links_to(address: str, statuses: Iterable[ServerStatus | None]) -> list[bool | None]:
     """Whether each one that is to replicate from there does."""
-    return [
-        status.link_up
-        for status in statuses
-        if status is not None and (status.believes_in or status.source) == address
-    ]
+    return [s.link_up for s in statuses if s is not None and s.is_standby_of(address)]

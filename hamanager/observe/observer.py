@@ -229,7 +229,7 @@ class Observer:
 
         for until in (began + REFUSED_SECONDS, soon):
             wait_while(still_open, min(until, soon), self._clock, self._news)
-        answers = {i.name: self._answers_of(i.name, began) for i in record.instances}
+        answers = {name: self._answers_of(name, began) for name in names}
         self._runtime_silent = {
             n for n, answer in answers.items() if answer.process is Process.UNKNOWN
         }
@@ -242,8 +242,8 @@ class Observer:
         if passed < REFUSED_SECONDS:
             return set()
         answers = {i.name: self._answers_of(i.name, since) for i in record.instances}
-        known = {n for n, answer in answers.items() if answer.contact is Contact.SILENT}
-        known = known if passed >= WORD_SECONDS else set()
+        late = passed >= WORD_SECONDS
+        known = {n for n, answer in answers.items() if late and answer.contact is Contact.SILENT}
         primary = record.instance(record.primary)
         if primary is None or answers[primary.name].contact is not Contact.REFUSED:
             return known

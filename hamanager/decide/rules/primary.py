@@ -278,7 +278,7 @@ def _who_hears_it(s: Situation) -> str:
         status = seen.status
         if status is None or not status.link_up:
             continue
-        if (status.believes_in or status.source) == address:
+        if status.is_standby_of(address):
             age = status.link_age_seconds
             heard = f" (last heard {age:.1f} s ago)" if age is not None else ""
             told.append(f"{instance.name} still replicates from it{heard}")
